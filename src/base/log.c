@@ -1,0 +1,85 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#define LINE_MAX_BYTES (16 * 1024)
+
+static int log_fd = STDERR_FILENO;
+static enum log_level log_least = LOG_WARN;
+static bool log_json, log_ready;
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+void log_setup(int fd, enum log_format format, enum log_level least)
+{
+    log_fd = fd;
+    log_least = least;
+    log_json = format == LOG_JSON || (format == LOG_AUTO && !isatty(fd));
+    log_ready = true;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return level >= log_least;
+}
+
+const char *log_num_text(char out[24], long long n)
+{
+    snprintf(out, 24, "%lld", n);
+    return out;
+}
+
+static void put_json(struct buf *line, const char *key, const char *value)
+{
+    if (*key == '#') {
+        buf_printf(line, ",\"%s\":%s", key + 1, value);
+        return;
+    }
+    buf_printf(line, ",\"%s\":\"", key);
+    text_json_escape(line, value, strlen(value));
+    buf_putc(line, '"');
+}
+
+static void put_text(struct buf *line, const char *key, const char *value)
+{
+    bool quote = !*value || strpbrk(value, " \"=");
+    buf_printf(line, " %s=%s", *key == '#' ? key + 1 : key, quote ? "\"" : "");
+    text_json_escape(line, value, strlen(value));
+    if (quote)
+        buf_putc(line, '"');
+}
+
+void log_event(enum log_level level, const char *event, ...)
+{
+    if (!log_enabled(level))
+        return;
+    bool json = log_ready ? log_json : !isatty(log_fd);
+    char now[CLOCK_RFC3339_MAX];
+    clock_rfc3339(clock_wall_ns(), now);
+    buf_auto line = BUF_INIT(LINE_MAX_BYTES);
+    if (json)
+        buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"", now, level_names[level], event);
+    else
+        buf_printf(&line, "%s %-5s %s", now, level_names[level], event);
+
+    va_list args;
+    va_start(args, event);
+    const char *key;
+    while ((key = va_arg(args, const char *))) {
+        const char *value = va_arg(args, const char *);
+        if (value)
+            (json ? put_json : put_text)(&line, key, value);
+    }
+    va_end(args);
+    buf_puts(&line, json ? "}\n" : "\n");
+    /* A log that cannot be written must not stop the host: nothing better could be done with the failure. */
+    if (line.data && write(log_fd, line.data, line.len) < 0)
+        return;
+}
