@@ -1,0 +1,93 @@
+/* moat/plugin.h: all that a plugin's author includes.  No library to link: the plugin exports one table, the host hands
+ * it one table of services.
+ *
+ *     #include <moat/plugin.h>
+ *     static const struct moat_host *host;
+ *     static bool initialize(const struct moat_host *h, const char *config, size_t len) { host = h; return true; }
+ *     static bool execute(struct moat_call *call, const char *action, const char *parameters, size_t len)
+ *     {
+ *         return host->answer(call, parameters, len);
+ *     }
+ *     MOAT_PLUGIN(.initialize = initialize, .execute = execute);
+ *
+ * Threads: the host calls the plugin from one thread, one function at a time; services may be used only from that
+ * thread and only while the host is inside the plugin.
+ * Text is UTF-8; JSON is RFC 8259 and was checked against the manifest's schema before the plugin sees it.
+ * Both tables start with their size and only ever grow at the end. A reader checks abi first, then size. */
+#ifndef MOAT_PLUGIN_H
+#define MOAT_PLUGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MOAT_PLUGIN_ABI 1
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct moat_call; /* one running call; valid until execute returns */
+
+enum moat_log_level { MOAT_LOG_DEBUG, MOAT_LOG_INFO, MOAT_LOG_WARN, MOAT_LOG_ERROR };
+
+struct moat_host {
+    uint32_t size; /* of this table as the host knows it */
+    uint32_t abi;
+    const char *plugin, *version; /* from the manifest */
+
+    /* The result.  A call has one result: the last of answer or commit before execute returns true.
+     * answer copies len bytes of JSON. false: larger than this host takes, or out of memory. */
+    bool (*answer)(struct moat_call *call, const char *json, size_t len);
+    /* Room for a result written in place, up to capacity bytes; NULL when that is more than this host takes.
+     * The room is the plugin's until commit; a second result_room gives the first one up. */
+    char *(*result_room)(struct moat_call *call, size_t capacity);
+    bool (*commit)(struct moat_call *call, size_t len);
+    /* Says why the action failed: code is a short word ([a-z0-9_], at most 32), message one line. Returns false, so
+     * that execute can `return host->fail(call, "overflow", "…")`. */
+    bool (*fail)(struct moat_call *call, const char *code, const char *message);
+
+    /* The call's surroundings. */
+    bool (*cancelled)(const struct moat_call *call);        /* true: give up soon, or the worker is ended */
+    uint64_t (*remaining_ns)(const struct moat_call *call); /* until its deadline; UINT64_MAX without one */
+    void (*progress)(struct moat_call *call, unsigned thousandths, const char *message); /* message may be NULL */
+
+    /* At any time, initialize included. One line; dropped with a count when there are too many. */
+    void (*log)(enum moat_log_level level, const char *message);
+    /* In initialize and configure, before returning false: why. One line, shown to the operator. */
+    void (*refuse)(const char *message);
+};
+
+struct moat_plugin {
+    uint32_t size; /* of this table as the plugin knows it */
+    uint32_t abi;
+    /* config is the configuration as one JSON object, defaults filled in. false: the plugin is not used. */
+    bool (*initialize)(const struct moat_host *host, const char *config, size_t len);
+    /* parameters has len bytes and a 0 behind them; it is read-only and valid until execute returns.
+     * true: the result given is the call's. false: the action failed, for the reason given to fail. */
+    bool (*execute)(struct moat_call *call, const char *action, const char *parameters, size_t len);
+    /* The rest may be NULL. */
+    bool (*health)(void);
+    bool (*configure)(const char *config, size_t len); /* false: the old configuration stays in force */
+    bool (*shutdown)(void);                            /* the worker ends whatever it returns */
+    /* With "state": true in the manifest: hands over to the next generation.  save_state answers through host->answer;
+     * the blob is any bytes. */
+    bool (*save_state)(struct moat_call *call);
+    bool (*restore_state)(const void *blob, size_t len);
+};
+
+/* Exports the table. */
+#ifdef __cplusplus
+#define MOAT_PLUGIN_C_LINKAGE extern "C"
+#else
+#define MOAT_PLUGIN_C_LINKAGE
+#endif
+#define MOAT_PLUGIN(...) \
+    MOAT_PLUGIN_C_LINKAGE __attribute__((visibility("default"))) extern const struct moat_plugin moat_plugin; \
+    const struct moat_plugin moat_plugin = {.size = sizeof(struct moat_plugin), .abi = MOAT_PLUGIN_ABI, __VA_ARGS__}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,32 @@
+/* sandbox/inside: the wall as the worker builds it around itself, in order, each step with its reason.
+ * Only moat-worker links this.  Single thread. */
+#ifndef SANDBOX_INSIDE_H
+#define SANDBOX_INSIDE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What is left in the worker's hands when its wall stands and the host has said go. */
+struct inside {
+    int control; /* SEQPACKET to the host; only inside_ready and inside_failed write to it */
+    int h2w, w2h, bell, start;
+    int tree; /* a detached view of /proc/self/fd, only for inside_load */
+    int code[8];
+    size_t ncode;
+};
+
+/* From exec to "go": half wall, wait, assignment, full wall, one filter, listener handed over, wait for go.
+ * On failure it has told the host and the process must exit. */
+bool inside_build(int control, struct inside *out);
+
+/* dlopens code[i] from its sealed bytes; NULL with a message. Closes nothing. */
+void *inside_load(const struct inside *in, size_t i, char *message, size_t size);
+
+/* No more code will be loaded: closes the code, the start file and the tree. */
+void inside_loaded(struct inside *in);
+
+void inside_ready(const struct inside *in);
+void inside_failed(const struct inside *in, const char *step, const char *message);
+
+#endif

@@ -1,0 +1,77 @@
+/* sandbox/wall: how a waiting half-built worker becomes one plugin's worker, as the host drives it.
+ *
+ *   spawner_worker ─> WALL_HALF ─> wall_assign ─> WALL_BUILT ─> posture_verify ─> wall_go ─> WALL_READY
+ *                                                             (serve the listener from here on)   or WALL_FAILED
+ *
+ * Owned by the supervise thread; nothing here blocks.  What the worker says is checked as hostile from WALL_BUILT on
+ * (before that only our own code has run in it). */
+#ifndef SANDBOX_WALL_H
+#define SANDBOX_WALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "sandbox/layer.h"
+#include "sandbox/spawner.h"
+#include "sandbox/wall_limits.h"
+
+#define WALL_GRANTS_MAX 32
+#define WALL_PATH_MAX 512
+#define WALL_CODE_MAX 8
+
+/* A path of the host that appears at the same place inside.  Filled by wall_resolve. */
+struct wall_grant {
+    char path[WALL_PATH_MAX]; /* absolute, without symbolic links */
+    uint64_t dev, ino;
+    bool writable, directory;
+};
+
+/* Resolves path once, following links now and never again; MOAT_E_NO_SUCH_FILE, MOAT_E_PERMISSION_DENIED for places
+ * that are never granted (/, /proc, /sys, /dev, and what they contain). May block on a slow disk: not on a loop. */
+int wall_resolve(const char *path, bool writable, struct wall_grant *out, struct error *err);
+
+struct wall_request {
+    const struct wall_grant *grants;
+    size_t ngrants;
+    bool execute_code; /* the relaxed filter: new code may be mapped */
+    uint32_t accepted; /* WALL_BITs that the operator allows to be missing */
+    struct wall_limits limits;
+    int h2w, w2h, bell;      /* the channel's descriptors (src/wire) */
+    int start;               /* sealed memory file: what the engine is to run (wire/start.h) */
+    int code[WALL_CODE_MAX]; /* sealed memory files: bundled libraries in order, the entry last */
+    size_t ncode;
+};
+
+/* Sends the assignment; all descriptors stay the caller's. */
+int wall_assign(struct child *worker, const struct wall_request *request, struct error *err);
+
+enum wall_event_kind { WALL_NOTHING, WALL_HALF, WALL_BUILT, WALL_READY, WALL_FAILED, WALL_GONE };
+
+struct wall_event {
+    enum wall_event_kind kind;
+    uint32_t self;     /* WALL_BUILT: WALL_BITs that only the worker can see */
+    int listener;      /* WALL_BUILT: seccomp notifications, owned by the caller, or -1 */
+    int errnum;        /* WALL_FAILED */
+    char step[64];     /* WALL_FAILED: the wall's step, "load" or "initialize" */
+    char message[512]; /* WALL_FAILED: one line, control characters already neutralised */
+};
+
+/* Next message of the worker without blocking. A message out of turn or malformed is WALL_FAILED, step "protocol". */
+void wall_next(struct child *worker, struct wall_event *out);
+
+/* Lets the worker load plugin code. Call only after posture_verify said yes. */
+bool wall_go(struct child *worker);
+
+struct posture {
+    uint32_t present; /* WALL_BITs that hold */
+    uint32_t missing; /* required and not there */
+};
+
+/* Reads the worker's posture from outside (/proc/PID: status, mountinfo, limits, ns), joins `self`, and compares with
+ * what the request asked for. 0, or -MOAT_E_WALL_MISSING naming the layer; what `accepted` names is only reported. */
+int posture_verify(const struct child *worker, const struct wall_request *request, uint32_t self, struct posture *out,
+                   struct error *err);
+
+#endif

@@ -1,0 +1,16 @@
+/* sandbox/wall_limits: what one walled process may use.  0 means the default that stands beside it. */
+#ifndef SANDBOX_WALL_LIMITS_H
+#define SANDBOX_WALL_LIMITS_H
+
+#include <stdint.h>
+
+struct wall_limits {
+    uint64_t memory;      /* bytes of private memory, RLIMIT_DATA; 256 MiB (helper: RLIMIT_AS) */
+    uint64_t tmp;         /* bytes of its private /tmp; 16 MiB */
+    uint64_t file_size;   /* bytes of one written file; 64 MiB */
+    uint32_t processes;   /* threads and processes together; 1 + 16 */
+    uint32_t descriptors; /* 64 */
+    uint32_t cpu_seconds; /* backstop, whole life; helper only by default: 2 */
+};
+
+#endif

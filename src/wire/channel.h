@@ -1,0 +1,92 @@
+/* wire/channel: the host's end of one worker's shared memory.  Carries calls in and answers out; knows nothing of
+ * plugins, queues or deadlines' meaning.  Trusts no byte that the worker can write.
+ *
+ * Two sealed memory files with one writer each: H2W (host writes, worker maps read-only) and W2H (worker writes, host
+ * maps read-only).  Each holds a page of waited-on words, a byte ring of records, and two large slots (extents) for
+ * payloads above CHANNEL_INLINE_MAX.  See docs/channel.md for the layout.
+ *
+ * One owner thread at a time.  A worker that breaks the protocol makes channel_next answer CHANNEL_BROKEN for ever:
+ * its owner has it killed. */
+#ifndef WIRE_CHANNEL_H
+#define WIRE_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define CHANNEL_INLINE_MAX (16 * 1024)
+#define CHANNEL_WINDOW 256 /* records in flight at most */
+
+struct channel;
+
+/* h2w, w2h and bell (an eventfd, never read by the host) are the descriptors for the worker; they are the caller's and
+ * may be closed once sent.  payload_max bounds parameters and results. */
+int channel_new(size_t payload_max, struct channel **out, int *h2w, int *w2h, int *bell, struct error *err);
+void channel_free(struct channel *ch);
+
+enum channel_kind {
+    /* host to worker; each is answered by exactly one CHANNEL_RESULT or CHANNEL_FAILURE */
+    CHANNEL_CALL = 1,
+    CHANNEL_HEALTH,
+    CHANNEL_CONFIGURE,
+    CHANNEL_SHUTDOWN,
+    CHANNEL_SAVE,
+    CHANNEL_RESTORE,
+    /* worker to host */
+    CHANNEL_RESULT = 32, /* payload: the action's JSON, or empty for the others */
+    CHANNEL_FAILURE,     /* payload: code NUL message, both the plugin's own words */
+    CHANNEL_LOG,         /* payload: text; status is the level; belongs to the running call, answers nothing */
+    CHANNEL_PROGRESS,    /* payload: text; status is thousandths */
+};
+
+/* Room for a payload of len bytes (and JSON_PAD behind it) in memory that the worker cannot write: check it there.
+ * NULL when the window, the ring or the large slots are full, or a reservation is open: take answers first. */
+uint8_t *channel_reserve(struct channel *ch, size_t len);
+void channel_unreserve(struct channel *ch);
+
+/* Publishes what was reserved. deadline is CLOCK_MONOTONIC ns, 0 for none; cookie comes back with each answer.
+ * The slot number (below CHANNEL_WINDOW) is for channel_cancel. */
+unsigned channel_submit(struct channel *ch, enum channel_kind kind, uint32_t action, uint64_t deadline, size_t len,
+                        void *cookie);
+
+/* Once after a batch: wakes the worker when it sleeps. */
+void channel_ring(struct channel *ch);
+
+/* Sets the flag that the running call can see; a call that was not taken yet is then answered "cancelled" unrun. */
+void channel_cancel(struct channel *ch, unsigned slot);
+
+enum channel_got { CHANNEL_EMPTY, CHANNEL_GOT, CHANNEL_BROKEN };
+
+struct channel_answer {
+    enum channel_kind kind;
+    void *cookie; /* of the call it belongs to; NULL for a log line outside any call */
+    uint32_t status;
+    size_t len;            /* checked against every bound */
+    const uint8_t *shared; /* still the worker's to change: copy once, check the copy */
+};
+
+/* The next record. The header was copied once and checked. Until channel_release the payload's memory stays put. */
+enum channel_got channel_next(struct channel *ch, struct channel_answer *out);
+void channel_release(struct channel *ch);
+const char *channel_broken_why(const struct channel *ch);
+
+size_t channel_in_flight(const struct channel *ch);
+
+/* Waiting.  A blocking owner: spins when allowed to, then sleeps on a futex until an answer, until_ns or `wake`.
+ * false on timeout.  A loop: channel_arm, sleep in epoll on channel_fd (edge-triggered), channel_disarm, drain. */
+bool channel_wait(struct channel *ch, uint64_t until_ns, bool spin);
+void channel_wake(struct channel *ch); /* any thread: ends a channel_wait early */
+int channel_fd(const struct channel *ch);
+bool channel_arm(struct channel *ch); /* false: an answer is there already, do not sleep */
+void channel_disarm(struct channel *ch);
+
+/* The host's grant that the worker may spin for work instead of sleeping. */
+void channel_allow_spin(struct channel *ch, bool allowed);
+bool channel_worker_sleeps(const struct channel *ch);
+
+/* After the worker's death: hands back every unanswered cookie in order; taken says that the worker had begun it. */
+void channel_abandon(struct channel *ch, void (*each)(void *cookie, bool taken, void *context), void *context);
+
+#endif
