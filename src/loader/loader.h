@@ -1,0 +1,182 @@
+/* loader: turns a version into running workers and calls into answers.  Owns generations, queues, the spawner, the
+ * supervise and explain threads, and all that is counted per plugin.  Knows no SQL, no HTTP and no signature:
+ * src/service hands it a finished spec.
+ *
+ * Threads: calls may begin on any thread and complete on the loop they name (or, blocking, on the caller's own thread);
+ * loader_set and friends may be called on any thread and complete on the supervise thread. Nothing here blocks except
+ * call_run, loader_new and loader_free. */
+#ifndef LOADER_LOADER_H
+#define LOADER_LOADER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "package/manifest.h"
+#include "sandbox/wall.h"
+
+struct loader;
+
+/* Something a plugin tried and did not get. Same (plugin, operation, object) are merged with a count. */
+struct denial {
+    const char *plugin, *version, *action; /* action: the running call's, or "" */
+    const char *operation, *object, *wall;
+    int permission;      /* enum permission, or -1 when nothing can allow it */
+    const char *command; /* the exact command that would, or "" */
+    uint64_t count;
+    uint64_t first_ns, last_ns; /* wall */
+};
+
+struct loader_config {
+    const char *worker_path, *helper_path;
+    struct loop *const *loops; /* where queued calls are driven; a plugin lives on one of them */
+    size_t nloops;
+    uint32_t accepted_layers; /* WALL_BITs */
+    size_t payload_max;       /* bytes of parameters or of a result; 8 MiB */
+    unsigned pool;            /* half-built walls kept ready; 1 */
+    uint64_t deadline_default_ns, deadline_max_ns;
+    size_t queue_per_plugin, queue_total; /* calls waiting; 1024 and 16384 */
+    /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
+    void (*on_denial)(void *context, const struct denial *denial);
+    void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
+    void *context;
+};
+
+int loader_new(const struct loader_config *config, struct loader **out, struct error *err);
+/* Refuses new calls, gives running ones grace_ns, kills what is left, joins the threads. Every call has completed. */
+void loader_free(struct loader *l, uint64_t grace_ns);
+
+/* The half-built walls' spawner, for src/package's inspector too. Any thread. */
+struct spawner *loader_spawner(struct loader *l);
+
+/* One loadable thing: a version with one set of grants and one configuration. Immutable; reference-counted. */
+struct spec {
+    _Atomic int refs;
+    struct manifest *manifest; /* a reference of its own */
+    int code[WALL_CODE_MAX];   /* owned: sealed memory files, the entry last */
+    size_t ncode;
+    char *config; /* owned: JSON object */
+    size_t config_len;
+    struct wall_grant grants[WALL_GRANTS_MAX];
+    size_t ngrants;
+    bool execute_code;
+};
+struct spec *spec_ref(struct spec *s);
+void spec_unref(struct spec *s);
+
+enum loader_state {
+    STATE_UNLOADED,
+    STATE_LOADING,
+    STATE_READY,
+    STATE_DRAINING,
+    STATE_BACKOFF,
+    STATE_OPEN_CIRCUIT,
+    STATE_NEEDS_GRANT
+};
+const char *loader_state_name(enum loader_state s);
+enum health { HEALTH_UNKNOWN, HEALTH_HEALTHY, HEALTH_DEGRADED, HEALTH_FAILED };
+const char *health_name(enum health h);
+
+typedef void (*loader_done)(void *context, const struct error *error); /* error NULL: done */
+
+enum loader_how {
+    LOADER_LAZY,   /* use the spec from the next start on; a first call starts it. A running generation with another
+                      spec is replaced as with LOADER_START */
+    LOADER_START,  /* start now; done when it is ready, and only then do new calls meet it; when it cannot start, the
+                      old generation (if any) stays and error says why. The old one drains: no call is lost */
+    LOADER_REVOKE, /* the old generation is killed first (its running calls fail with permission_denied), done when it
+                     is dead; then lazy */
+};
+
+/* Defines or replaces what NAME runs. `gate` not MOAT_E_OK: calls are answered with that code and message at once
+ * (MOAT_E_WRONG_STATE unloaded or inactive, MOAT_E_PERMISSION_DENIED needs_grant) and running generations end as after
+ * loader_stop. spec may be NULL with a closed gate. The loader takes its own reference. */
+void loader_set(struct loader *l, const char *name, struct spec *spec, enum loader_how how, enum moat_code gate,
+                const char *gate_message, loader_done done, void *context);
+
+/* Starts what is defined; done when ready (at once when it is). */
+void loader_start(struct loader *l, const char *name, loader_done done, void *context);
+/* Fresh workers of the same spec; no call is lost. */
+void loader_reload(struct loader *l, const char *name, loader_done done, void *context);
+/* Closes the gate with MOAT_E_WRONG_STATE, drains for at most grace_ns, kills; done when every worker is dead. */
+void loader_stop(struct loader *l, const char *name, uint64_t grace_ns, loader_done done, void *context);
+/* loader_stop with no grace, then NAME is unknown. */
+void loader_forget(struct loader *l, const char *name, loader_done done, void *context);
+
+struct last_error {
+    uint64_t wall_ns;
+    enum moat_code code;
+    char message[200], call_id[33];
+};
+
+struct loader_status {
+    char name[MANIFEST_NAME_MAX + 1], version[MANIFEST_VERSION_MAX + 1];
+    enum loader_state state;
+    enum health health;
+    uint64_t health_since_ns; /* wall */
+    char health_why[200];
+    unsigned workers;
+    pid_t first_pid;
+    uint64_t executions, errors, errors_by_code[MOAT_E_COUNT], restarts, denials;
+    uint64_t last_executed_ns; /* wall; 0: never */
+    uint64_t queued, in_flight;
+    uint64_t run_ns_p50, run_ns_p99, cpu_ns, peak_memory;
+    struct last_error last[20]; /* newest first */
+    size_t nlast;
+    char last_log[200];
+};
+/* false: not defined. Any thread. */
+bool loader_status(struct loader *l, const char *name, struct loader_status *out);
+/* Calls each for every defined plugin, in the order of names. */
+void loader_each(struct loader *l, void (*each)(void *context, const struct loader_status *status), void *context);
+
+/* The folded denials of a plugin (NULL: all); strings are valid during each. */
+void loader_denials(struct loader *l, const char *name, void (*each)(void *context, const struct denial *denial),
+                    void *context);
+
+/* ---- calls ---- */
+
+struct plugin;                                                    /* lives as long as the loader: may be kept */
+struct plugin *loader_plugin(struct loader *l, const char *name); /* lock-free; NULL: not defined */
+
+struct receipt {
+    uint64_t queued_ns, ran_ns, cpu_ns; /* the host's readings; cpu of the worker over this call */
+    uint64_t bytes_in, bytes_out;
+    char version[MANIFEST_VERSION_MAX + 1];
+};
+
+/* One call, in its caller's memory, from call_begin to done. Zero it first. */
+struct call {
+    /* in */
+    const char *plugin, *action;
+    const void *parameters; /* not copied by call_run; copied by call_begin */
+    size_t parameters_len;
+    uint64_t deadline_ns; /* span from begin; 0: the manifest's or the operator's; the smallest wins */
+    char traceparent[56]; /* W3C, or empty */
+    struct loop *loop;    /* call_begin: where done runs */
+    void (*done)(struct call *call);
+    void *context;
+    /* out */
+    int code;           /* 0 or -enum moat_code */
+    struct error error; /* detail of bad_parameters: {"pointer","reason"} */
+    uint8_t *result;    /* JSON with JSON_PAD behind; the caller frees it with free() */
+    size_t result_len;
+    char id[33]; /* 32 hex digits: in every error and log line */
+    struct receipt receipt;
+    /* the loader's own */
+    struct call *next;
+    void *internal[12];
+};
+
+/* Checks, queues, returns; done runs on call->loop (never before call_begin returned, unless it runs on that loop). */
+void call_begin(struct loader *l, struct call *call);
+/* Any thread that knows the call has not completed; it completes with MOAT_E_CANCELLED, or as it ended first. */
+void call_cancel(struct loader *l, struct call *call);
+
+/* Blocking: runs n calls of one thread, in order of the array as far as one worker's are; borrows an idle worker and
+ * waits on its channel, spinning where the host allows it; else the queue. Not on a loop. */
+void call_run(struct loader *l, struct call *const *calls, size_t n);
+
+#endif
