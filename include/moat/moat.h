@@ -1,0 +1,100 @@
+/* moat/moat.h: a plugin host inside your program.  Link libmoat; run moat-worker and moat-helper from beside it.
+ *
+ * Threads: any number of threads may use one struct moat at once.  Functions block until done, except moat_call_begin.
+ * Errors: functions return MOAT_E_OK (0) or a positive enum moat_code; `error` (may be NULL) then says what, where and
+ * what to do.  Memory: text and results are the caller's and freed with moat_free.
+ * A child made by fork must not use the handle. */
+#ifndef MOAT_MOAT_H
+#define MOAT_MOAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <moat/errors.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOAT_API __attribute__((visibility("default")))
+
+struct moat;
+
+struct moat_error {
+    enum moat_code code;
+    char message[1024];
+    char detail[1024]; /* a JSON object, or empty */
+    char id[33];       /* of the call, or empty */
+};
+
+/* Set size first: `struct moat_options o = {.size = sizeof o}`. Zero and NULL mean the default. */
+struct moat_options {
+    size_t size;
+    const char *home, *plugin_dir, *registry_dir;
+    bool disable_security; /* the request's enable_security off: development mode, refused by this version */
+    bool auto_load;        /* start every installed active plugin at open */
+    const char *libexec;   /* where moat-worker and moat-helper are */
+};
+
+/* One home has one owner at a time: MOAT_E_HOME_BUSY while a server or another program holds it. */
+MOAT_API int moat_open(const struct moat_options *options, struct moat **out, struct moat_error *error);
+/* Running calls get a moment to end; then everything of it is gone. NULL is fine. */
+MOAT_API void moat_close(struct moat *m);
+
+/* Text arguments `what` are NAME or NAME@VERSION. json outputs are the same documents as the REST routes' `result`. */
+struct moat_install_options {
+    size_t size;
+    const char *const *grants; /* "file_read=/data", … */
+    size_t ngrants;
+    bool load, use, allow_older;
+};
+MOAT_API int moat_install(struct moat *m, const char *path, const struct moat_install_options *options, char **json,
+                          struct moat_error *error);
+MOAT_API int moat_validate(struct moat *m, const char *path, char **json, struct moat_error *error);
+MOAT_API int moat_uninstall(struct moat *m, const char *what, bool purge, struct moat_error *error);
+MOAT_API int moat_load(struct moat *m, const char *what, struct moat_error *error);
+MOAT_API int moat_unload(struct moat *m, const char *name, struct moat_error *error);
+MOAT_API int moat_grant(struct moat *m, const char *name, const char *grant, struct moat_error *error);
+MOAT_API int moat_revoke(struct moat *m, const char *name, const char *grant, struct moat_error *error);
+MOAT_API int moat_trust_add(struct moat *m, const char *publisher, const char *public_key_pem, const char *names,
+                            struct moat_error *error);
+MOAT_API int moat_list(struct moat *m, char **json, struct moat_error *error);
+MOAT_API int moat_info(struct moat *m, const char *what, char **json, struct moat_error *error);
+MOAT_API int moat_stats(struct moat *m, char **json, struct moat_error *error);
+
+struct moat_receipt {
+    uint64_t queued_ns, ran_ns, cpu_ns, bytes_in, bytes_out;
+};
+
+/* One call. Zero it, set size and the inputs; parameters must stay until it is done. */
+struct moat_call_data {
+    size_t size;
+    /* in */
+    const char *plugin, *action;
+    const char *parameters; /* JSON; NULL: {} */
+    size_t parameters_len;  /* 0: strlen */
+    uint64_t deadline_ns;   /* 0: the plugin's or the operator's; the smallest wins */
+    void *context;          /* yours */
+    /* out */
+    int code;
+    char *result; /* JSON, 0-terminated; freed with moat_free */
+    size_t result_len;
+    struct moat_receipt receipt;
+    struct moat_error error; /* valid when code is not MOAT_E_OK */
+};
+
+MOAT_API int moat_call(struct moat *m, struct moat_call_data *call);
+/* Many at once from one thread, pipelined; returns the number that did not end with MOAT_E_OK. */
+MOAT_API size_t moat_call_many(struct moat *m, struct moat_call_data *calls, size_t n);
+/* done is called once, on one of Moat's threads, and must not block. */
+MOAT_API void moat_call_begin(struct moat *m, struct moat_call_data *call, void (*done)(struct moat_call_data *call));
+
+MOAT_API void moat_free(void *memory);
+MOAT_API const char *moat_code_name(int code);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,103 @@
+/* service: what one Moat can do, independent of who asks: install, validate, load, decide, call, tell.  Joins registry,
+ * package, policy and loader; knows no HTTP.  Owns the jobs threads and the loops.
+ *
+ * Every operation begins and completes: `done` is called exactly once, on any thread but never before the function
+ * has returned to a loop (jobs and supervise threads call it; it must not block). result is the JSON text that routes
+ * and commands show (see docs/api.md); done may steal it. error NULL: it worked. String arguments are copied. */
+#ifndef SERVICE_SERVICE_H
+#define SERVICE_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/loop.h"
+#include "loader/loader.h"
+#include "service/home.h"
+
+struct service;
+
+struct service_options {
+    struct home home;
+    bool server;             /* `moat serve`: start what is wanted, write the socket's owner into the lock */
+    bool auto_load;          /* load what is installed (moat.h's option) */
+    const char *worker_path; /* NULL: beside this executable or library, then $MOAT_LIBEXEC, then PREFIX/libexec */
+    const char *helper_path;
+    unsigned loops; /* 0: one per core, at most 4 */
+};
+
+/* Takes the lock, opens the registry, starts threads, defines every installed active plugin (lazily). MOAT_E_HOME_BUSY
+ * at once when someone else holds it. Blocks. */
+int service_open(const struct service_options *options, struct service **out, struct error *err);
+/* Drains for at most grace_ns. Blocks. */
+void service_close(struct service *s, uint64_t grace_ns);
+
+struct loader *service_loader(struct service *s); /* calls go straight there: call_begin, call_run */
+struct loop *service_loop(struct service *s, unsigned i);
+unsigned service_loops(const struct service *s);
+const struct home *service_home(const struct service *s);
+
+typedef void (*service_done)(void *context, const struct error *error, struct buf *result);
+
+/* ---- packages ---- */
+struct service_install {
+    const char *path; /* the package: a file that stays until done; removed after when `temporary` */
+    bool temporary;
+    const char *metadata;      /* JSON object of the request, or NULL: each field must equal the manifest's */
+    const char *const *grants; /* texts of grants to decide with the installation */
+    size_t ngrants;
+    bool load, use, allow_older;
+};
+void service_install(struct service *s, const struct service_install *in, service_done done, void *context);
+void service_validate(struct service *s, const char *path, bool temporary, service_done done, void *context);
+/* what: NAME or NAME@VERSION, wherever it is called that. */
+void service_uninstall(struct service *s, const char *what, bool purge, service_done done, void *context);
+void service_use(struct service *s, const char *what, service_done done, void *context);
+
+/* ---- running ---- */
+void service_load(struct service *s, const char *what, service_done done, void *context);
+void service_unload(struct service *s, const char *name, service_done done, void *context);
+void service_reload(struct service *s, const char *name, service_done done, void *context);
+void service_stop_all(struct service *s, service_done done, void *context);
+
+/* ---- deciding ---- */
+void service_grant(struct service *s, const char *name, const char *grant, service_done done, void *context);
+void service_refuse(struct service *s, const char *name, const char *permission, service_done done, void *context);
+void service_revoke(struct service *s, const char *name, const char *grant, service_done done, void *context);
+void service_grants(struct service *s, const char *name_or_null, service_done done, void *context);
+
+void service_trust_add(struct service *s, const char *publisher, const char *pem, const char *names_or_null,
+                       service_done done, void *context);
+void service_trust_list(struct service *s, service_done done, void *context);
+void service_trust_revoke(struct service *s, const char *publisher, const char *key_id_or_null, service_done done,
+                          void *context);
+
+/* ---- telling ---- */
+struct service_filter {
+    const char *capability, *permission, *status, *publisher, *q, *after; /* NULL: any */
+    unsigned limit;                                                       /* 0: 100 */
+};
+void service_available(struct service *s, const struct service_filter *filter, service_done done, void *context);
+void service_loaded(struct service *s, service_done done, void *context);
+void service_info(struct service *s, const char *what, service_done done, void *context);
+void service_capabilities(struct service *s, service_done done, void *context);
+void service_permissions(struct service *s, service_done done, void *context);
+void service_stats(struct service *s, service_done done, void *context);
+void service_health(struct service *s, service_done done, void *context);
+void service_denials(struct service *s, const char *name_or_null, service_done done, void *context);
+
+/* ---- settings ---- */
+void service_settings_get(struct service *s, const char *key_or_null, service_done done, void *context);
+void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context);
+/* Settings that hot code reads: any thread, no lock. */
+uint64_t service_setting_payload_max(const struct service *s);
+uint64_t service_setting_package_max(const struct service *s);
+
+/* The admin token of TCP listeners: made at the first start of a server, kept hashed. Constant-time look-up in memory,
+ * any thread, no SQL. fresh (may be NULL) gets the token's text once, when it was made just now, else "". */
+int service_admin_token(struct service *s, char fresh[65], struct error *err);
+bool service_token_is_admin(struct service *s, const char *token);
+
+#endif
