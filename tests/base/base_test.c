@@ -1,0 +1,379 @@
+/* What everything else leans on: buffers that fail instead of overflowing, text that cannot steer a terminal,
+ * times that round-trip, a loop that loses no work. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/text.h"
+#include "base/words.h"
+
+static void buf_keeps_its_maximum(void **state)
+{
+    buf_auto b = BUF_INIT(10);
+    assert_true(buf_puts(&b, "12345"));
+    assert_true(buf_puts(&b, "67890"));
+    assert_false(buf_putc(&b, 'x'));
+    assert_true(b.failed);
+    assert_string_equal(buf_text(&b), "1234567890");
+    assert_false(buf_puts(&b, ""));
+    buf_clear(&b);
+    assert_true(buf_printf(&b, "%s-%d", "abc", 42));
+    assert_string_equal(buf_text(&b), "abc-42");
+    assert_false(buf_printf(&b, "%s", "too long"));
+    assert_string_equal(buf_text(&b), "abc-42");
+}
+
+static void buf_hands_over_its_memory(void **state)
+{
+    buf_auto b = BUF_INIT(1 << 20);
+    char big[5000];
+    memset(big, 'a', sizeof big);
+    assert_true(buf_put(&b, big, sizeof big));
+    size_t len;
+    uint8_t *data = buf_steal(&b, &len);
+    assert_int_equal(len, sizeof big);
+    memset(data + len, 0xff, BUF_PAD); /* the padding is there: ASan would say otherwise */
+    free(data);
+    assert_null(b.data);
+    assert_true(buf_puts(&b, "again"));
+}
+
+static void text_escapes_everything_that_could_steer(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"plain", "plain"},
+        {"a\"b\\c", "a\\\"b\\\\c"},
+        {"\x1b[31m\x7f\n", "\\u001b[31m\\u007f\\n"},
+        {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
+        {"\xff\xc3", "\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* a surrogate */
+        {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},                 /* an overlong slash */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf_auto b = BUF_INIT(1000);
+        assert_true(text_json_escape(&b, cases[i].in, strlen(cases[i].in)));
+        assert_string_equal(buf_text(&b), cases[i].out);
+    }
+}
+
+static void text_reads_names_sizes_and_hex(void **state)
+{
+    assert_true(text_is_name("data_processor", 30));
+    assert_true(text_is_name("a1", 2));
+    static const char *const bad[] = {"", "1a", "_a", "A", "a-b", "a__b", "abc", "a b"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(text_is_name(bad[i], 2));
+    uint64_t n;
+    assert_true(text_parse_size("64MiB", &n));
+    assert_true(n == 64u << 20);
+    assert_true(text_parse_size("17", &n) && n == 17);
+    assert_false(text_parse_size("-1", &n));
+    assert_false(text_parse_size("1MB", &n));
+    assert_false(text_parse_size("99999999999999999999", &n));
+    assert_false(text_parse_size("17179869184GiB", &n));
+    uint8_t bytes[4];
+    char hex[9];
+    assert_true(text_unhex(bytes, 4, "00fFa19c"));
+    text_hex(hex, bytes, 4);
+    assert_string_equal(hex, "00ffa19c");
+    assert_false(text_unhex(bytes, 4, "00ffa19"));
+    assert_false(text_unhex(bytes, 4, "00ffa19g"));
+}
+
+static void clock_spans_round_trip(void **state)
+{
+    static const char *const spans[] = {"250ms", "90s", "10m", "2h", "7d", "1ms"};
+    for (size_t i = 0; i < sizeof spans / sizeof *spans; i++) {
+        uint64_t ns, again;
+        char text[32];
+        assert_true(clock_parse_span(spans[i], &ns));
+        clock_format_span(ns, text);
+        assert_true(clock_parse_span(text, &again));
+        assert_true(ns == again);
+    }
+    static const char *const bad[] = {"", "s", "1", "1 s", "-1s", "1.5s", "99999999999999999999s", "400000000d"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        uint64_t ns;
+        assert_false(clock_parse_span(bad[i], &ns));
+    }
+    char stamp[CLOCK_RFC3339_MAX];
+    clock_rfc3339(1700000000123456789ull, stamp);
+    assert_string_equal(stamp, "2023-11-14T22:13:20.123Z");
+}
+
+static void errors_are_one_clean_line(void **state)
+{
+    struct error err = {0};
+    assert_int_equal(error_set(&err, MOAT_E_BAD_JSON, "line\none %s", "\x1b[2J"), -MOAT_E_BAD_JSON);
+    assert_string_equal(err.message, "line?one ?[2J");
+    error_prefix(&err, "%s", "parameters");
+    assert_string_equal(err.message, "parameters: line?one ?[2J");
+    assert_int_equal(error_info(-MOAT_E_BAD_JSON)->http, 400);
+    assert_string_equal(error_info(99999)->name, "internal");
+    for (int c = 1; c < MOAT_E_COUNT; c++) {
+        const struct error_info *i = error_info(c);
+        assert_true(i->http >= 400 && i->http < 600 && i->http != 500);
+        assert_true(i->exit >= 1 && i->exit <= 8);
+        for (int d = 1; d < c; d++)
+            assert_string_not_equal(i->name, error_info(d)->name);
+    }
+}
+
+static void words_are_read_without_regard_to_case(void **state)
+{
+    assert_int_equal(CAPABILITY_COUNT, 8);
+    assert_int_equal(PERMISSION_COUNT, 8);
+    assert_int_equal(permission_parse("FILE_Read"), PERMISSION_FILE_READ);
+    assert_int_equal(permission_parse("file"), -1);
+    for (int i = 0; i < CAPABILITY_COUNT; i++)
+        assert_int_equal(capability_parse(capability_name((enum capability)i)), i);
+}
+
+static void files_are_replaced_whole_and_read_with_a_cap(void **state)
+{
+    char dir[] = "/tmp/moat-base-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    char path[200];
+    snprintf(path, sizeof path, "%s/a/b/file", dir);
+    struct error err;
+    assert_int_equal(io_replace_file(path, "x", 1, 0600, &err), -MOAT_E_STORAGE_FAILED);
+    char parent[200];
+    snprintf(parent, sizeof parent, "%s/a/b", dir);
+    assert_int_equal(io_mkdirs(parent, 0700, &err), 0);
+    assert_int_equal(io_replace_file(path, "first", 5, 0600, &err), 0);
+    assert_int_equal(io_replace_file(path, "second", 6, 0640, &err), 0);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    buf_auto b = BUF_INIT(100), small = BUF_INIT(5);
+    assert_int_equal(io_read_file(path, &b, &err), 0);
+    assert_string_equal(buf_text(&b), "second");
+    assert_int_equal(io_read_file(path, &small, &err), -MOAT_E_TOO_LARGE);
+    assert_int_equal(small.len, 0);
+    assert_int_equal(io_read_file("/nonexistent/x", &b, &err), -MOAT_E_NO_SUCH_FILE);
+    unlink(path);
+    rmdir(parent);
+    snprintf(parent, sizeof parent, "%s/a", dir);
+    rmdir(parent);
+    assert_int_equal(rmdir(dir), 0); /* nothing stayed beside */
+}
+
+static void sealed_files_cannot_change(void **state)
+{
+    fd_auto fd = io_sealed("test", "bytes", 5);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+    assert_int_equal(ftruncate(fd, 0), -1);
+    char path[64], back[6] = "";
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    fd_auto again = open(path, O_RDWR | O_CLOEXEC);
+    if (again >= 0)
+        assert_int_equal(pwrite(again, "x", 1, 0), -1);
+    assert_int_equal(pread(fd, back, 5, 0), 5);
+    assert_string_equal(back, "bytes");
+}
+
+static void messages_carry_just_the_descriptors_asked_for(void **state)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    int one = dup(0), got[2] = {-1, -1};
+    size_t n = 2;
+    char text[8];
+    assert_true(io_send(pair[0], "ab", 2, (int[]){one, one}, 2));
+    assert_int_equal(io_recv(pair[1], text, sizeof text, got, &n), 2);
+    assert_int_equal(n, 2);
+    assert_true(fcntl(got[0], F_GETFD) & FD_CLOEXEC);
+    close(got[0]);
+    close(got[1]);
+    /* more than asked for: refused, and none stays open */
+    assert_true(io_send(pair[0], "ab", 2, (int[]){one, one, one}, 3));
+    int before = dup(0);
+    close(before);
+    n = 1;
+    assert_int_equal(io_recv(pair[1], text, sizeof text, got, &n), -1);
+    assert_int_equal(errno, EPROTO);
+    int after = dup(0);
+    assert_int_equal(before, after);
+    close(after);
+    /* a message that does not fit is refused, not cut */
+    assert_true(io_send(pair[0], "0123456789", 10, NULL, 0));
+    assert_int_equal(io_recv(pair[1], text, sizeof text, NULL, NULL), -1);
+    assert_int_equal(errno, EMSGSIZE);
+    close(pair[0]);
+    assert_int_equal(io_recv(pair[1], text, sizeof text, NULL, NULL), 0);
+    close(pair[1]);
+    close(one);
+}
+
+#define POSTS 20000
+struct counted {
+    struct loop_task task;
+    struct loop *loop;
+    int *total, wanted;
+};
+
+static void count_one(struct loop_task *task)
+{
+    struct counted *c = (struct counted *)task;
+    if (++*c->total == c->wanted)
+        loop_stop(c->loop);
+}
+
+static void *post_all(void *argument)
+{
+    struct counted *c = argument;
+    for (int i = 0; i < POSTS; i++)
+        loop_post(c[i].loop, &c[i].task);
+    return NULL;
+}
+
+static void loop_runs_every_post_once(void **state)
+{
+    struct loop *l;
+    assert_int_equal(loop_new(&l, NULL), 0);
+    int total = 0;
+    struct counted *all = calloc(2 * POSTS, sizeof *all);
+    for (int i = 0; i < 2 * POSTS; i++)
+        all[i] = (struct counted){{.run = count_one}, l, &total, 2 * POSTS};
+    pthread_t a, b;
+    assert_int_equal(pthread_create(&a, NULL, post_all, all), 0);
+    assert_int_equal(pthread_create(&b, NULL, post_all, all + POSTS), 0);
+    loop_run(l);
+    pthread_join(a, NULL);
+    pthread_join(b, NULL);
+    assert_int_equal(total, 2 * POSTS);
+    loop_free(l);
+    free(all);
+}
+
+struct ticking {
+    struct loop_timer timer;
+    int number, *order, *count;
+    struct loop *loop;
+    bool last;
+};
+
+static void tick(struct loop_timer *timer)
+{
+    struct ticking *t = (struct ticking *)timer;
+    t->order[(*t->count)++] = t->number;
+    if (t->last)
+        loop_stop(t->loop);
+}
+
+static void loop_fires_timers_in_order(void **state)
+{
+    struct loop *l;
+    assert_int_equal(loop_new(&l, NULL), 0);
+    enum { N = 200 };
+    static struct ticking t[N];
+    int order[N], count = 0;
+    uint64_t base = clock_mono_ns();
+    for (int i = 0; i < N; i++) {
+        int at = (i * 73) % N; /* a permutation */
+        t[i] = (struct ticking){{.fire = tick}, at, order, &count, l, at == N - 1};
+        assert_true(loop_timer_set(l, &t[i].timer, base + (uint64_t)at * 10000));
+    }
+    for (int i = 0; i < N; i += 2)
+        if (!t[i].last)
+            loop_timer_clear(&t[i].timer);
+    loop_run(l);
+    assert_true(count >= N / 2);
+    for (int i = 1; i < count; i++)
+        assert_true(order[i - 1] < order[i]);
+    loop_free(l);
+}
+
+struct pair_watch {
+    struct loop_watch watch;
+    struct pair_watch *other;
+    int *calls;
+    struct loop *loop;
+};
+
+/* Both are ready in one round; the first to run forgets the other, whose event must then not come. */
+static void forget_the_other(struct loop_watch *watch, uint32_t events)
+{
+    struct pair_watch *p = (struct pair_watch *)watch;
+    ++*p->calls;
+    loop_unwatch(&p->other->watch);
+    loop_stop(p->loop);
+}
+
+static void loop_sends_nothing_after_unwatch(void **state)
+{
+    struct loop *l;
+    assert_int_equal(loop_new(&l, NULL), 0);
+    int a = eventfd(1, 0), b = eventfd(1, 0), calls = 0;
+    struct pair_watch pa = {{.fd = a, .ready = forget_the_other}, NULL, &calls, l};
+    struct pair_watch pb = {{.fd = b, .ready = forget_the_other}, &pa, &calls, l};
+    pa.other = &pb;
+    assert_int_equal(loop_watch(l, &pa.watch, EPOLLIN, NULL), 0);
+    assert_int_equal(loop_watch(l, &pb.watch, EPOLLIN, NULL), 0);
+    loop_run(l);
+    assert_int_equal(calls, 1);
+    loop_free(l);
+    close(a);
+    close(b);
+}
+
+static void log_lines_are_json_whatever_is_in_them(void **state)
+{
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    log_setup(pipe_fds[1], LOG_AUTO, LOG_INFO);
+    log_event(LOG_DEBUG, "unseen", NULL);
+    log_event(LOG_WARN, "denial", "object", "/a\n\"\x1b", "#count", log_num(7), "absent", NULL, NULL);
+    char line[500];
+    ssize_t n = read(pipe_fds[0], line, sizeof line - 1);
+    assert_true(n > 0);
+    line[n] = '\0';
+    assert_non_null(strstr(line, "\"event\":\"denial\",\"object\":\"/a\\n\\\"\\u001b\",\"count\":7}\n"));
+    assert_null(strstr(line, "absent"));
+    log_setup(STDERR_FILENO, LOG_AUTO, LOG_WARN);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(buf_keeps_its_maximum),
+        cmocka_unit_test(buf_hands_over_its_memory),
+        cmocka_unit_test(text_escapes_everything_that_could_steer),
+        cmocka_unit_test(text_reads_names_sizes_and_hex),
+        cmocka_unit_test(clock_spans_round_trip),
+        cmocka_unit_test(errors_are_one_clean_line),
+        cmocka_unit_test(words_are_read_without_regard_to_case),
+        cmocka_unit_test(files_are_replaced_whole_and_read_with_a_cap),
+        cmocka_unit_test(sealed_files_cannot_change),
+        cmocka_unit_test(messages_carry_just_the_descriptors_asked_for),
+        cmocka_unit_test(loop_runs_every_post_once),
+        cmocka_unit_test(loop_fires_timers_in_order),
+        cmocka_unit_test(loop_sends_nothing_after_unwatch),
+        cmocka_unit_test(log_lines_are_json_whatever_is_in_them),
+    };
+    return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
