@@ -1,0 +1,139 @@
+#include "bench.h"
+
+#include <ftw.h>
+#include <glob.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <moat/moat.h>
+
+#include "base/buf.h"
+#include "base/io.h"
+
+void bench_die(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("bench: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(1);
+}
+
+const char *bench_build(void)
+{
+    const char *build = getenv("MOAT_BUILD");
+    return build ? build : "build";
+}
+
+void bench_home(char path[256])
+{
+    snprintf(path, 256, "/tmp/moat-bench-XXXXXX");
+    if (!mkdtemp(path))
+        bench_die("cannot make a directory in /tmp");
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    return remove(path);
+}
+
+void bench_cleanup(const char *path)
+{
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+struct moat *bench_open(const char *home)
+{
+    struct moat_options options = {.size = sizeof options, .home = home, .libexec = bench_build()};
+    struct moat *m;
+    struct moat_error error;
+    if (moat_open(&options, &m, &error))
+        bench_die("%s", error.message);
+    return m;
+}
+
+static char *find_package(const char *name)
+{
+    static const char *const folders[] = {"packages-test", "packages"};
+    for (size_t i = 0; i < 2; i++) {
+        char pattern[600];
+        snprintf(pattern, sizeof pattern, "%s/%s/%s-*.moat", bench_build(), folders[i], name);
+        glob_t found;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            char *path = strdup(found.gl_pathv[0]);
+            globfree(&found);
+            return path;
+        }
+    }
+    bench_die("there is no package %s in %s: run scripts/build", name, bench_build());
+}
+
+void bench_install(struct moat *m, const char *name)
+{
+    char pub[600];
+    snprintf(pub, sizeof pub, "%s/packages/demo.pub", bench_build());
+    buf_auto pem = BUF_INIT(4096);
+    struct error why;
+    if (io_read_file(pub, &pem, &why))
+        bench_die("%s", why.message);
+    struct moat_error error;
+    if (moat_trust_add(m, "demo", buf_text(&pem), NULL, &error) && error.code != MOAT_E_ALREADY_EXISTS)
+        bench_die("%s", error.message);
+    char *path = find_package(name), *json = NULL;
+    struct moat_install_options options = {.size = sizeof options};
+    if (moat_install(m, path, &options, &json, &error))
+        bench_die("%s: %s", path, error.message);
+    moat_free(json);
+    free(path);
+}
+
+void samples_add(struct samples *s, double ns)
+{
+    if (s->count == s->cap) {
+        s->cap = s->cap ? 2 * s->cap : 1024;
+        s->ns = realloc(s->ns, s->cap * sizeof *s->ns);
+        if (!s->ns)
+            bench_die("out of memory");
+    }
+    s->ns[s->count++] = ns;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double samples_percentile(struct samples *s, double p)
+{
+    if (!s->count)
+        bench_die("no samples");
+    qsort(s->ns, s->count, sizeof *s->ns, by_value);
+    size_t i = (size_t)(p / 100 * (double)s->count);
+    return s->ns[i < s->count ? i : s->count - 1];
+}
+
+void samples_clear(struct samples *s)
+{
+    free(s->ns);
+    *s = (struct samples){0};
+}
+
+void figure_print(const struct figure *f)
+{
+    printf("{\"name\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"", f->name, f->value, f->unit);
+    if (f->p50 >= 0)
+        printf(",\"p50_us\":%.6g", f->p50);
+    if (f->p99 >= 0)
+        printf(",\"p99_us\":%.6g", f->p99);
+    if (f->reference)
+        printf(",\"reference\":\"%s\",\"reference_value\":%.6g,\"ratio\":%.4g", f->reference, f->reference_value,
+               f->ratio);
+    puts("}");
+    fflush(stdout);
+}
