@@ -1,11 +1,14 @@
 #include "bench.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <glob.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <moat/moat.h>
@@ -45,6 +48,22 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void bench_cleanup(const char *path)
 {
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void bench_setting(const char *home, const char *key, const char *value)
+{
+    char moat[600];
+    snprintf(moat, sizeof moat, "%s/moat", bench_build());
+    const char *const argv[] = {moat, "settings", "set", key, value, "--home", home, NULL};
+    posix_spawn_file_actions_t quiet;
+    posix_spawn_file_actions_init(&quiet);
+    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t pid;
+    int status;
+    if (posix_spawn(&pid, moat, &quiet, NULL, (char *const *)(uintptr_t)argv, environ) ||
+        waitpid(pid, &status, 0) != pid || status)
+        bench_die("`moat settings set %s %s` failed", key, value);
+    posix_spawn_file_actions_destroy(&quiet);
 }
 
 struct moat *bench_open(const char *home)

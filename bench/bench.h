@@ -13,6 +13,9 @@ const char *bench_build(void);
 void bench_home(char path[256]);
 void bench_cleanup(const char *path);
 
+/* `moat settings set KEY VALUE`, before the home is opened. */
+void bench_setting(const char *home, const char *key, const char *value);
+
 /* Trusts the build's throw-away key and installs packages-test/NAME-*.moat or packages/NAME-*.moat. */
 struct moat;
 struct moat *bench_open(const char *home);

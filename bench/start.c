@@ -78,7 +78,7 @@ int main(void)
     struct samples took[2] = {{0}}, bwrap = {0};
     for (int i = 0; i < 2; i++) {
         bench_home(homes[i]);
-        setenv("MOAT_POOL", i ? "1" : "0", 1);
+        bench_setting(homes[i], "pool", i ? "1" : "0");
         m[i] = bench_open(homes[i]);
         bench_install(m[i], "echo");
         load_and_call(m[i]);
