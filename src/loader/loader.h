@@ -41,6 +41,11 @@ struct loader_config {
     /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
     void (*on_denial)(void *context, const struct denial *denial);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
+    /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
+     * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
+     * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
+     * plugin is loading and its calls wait. */
+    void (*need_spec)(void *context, const char *name);
     void *context;
 };
 
