@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 
@@ -27,7 +28,7 @@ int channel_new(size_t payload_max, struct channel **out, int *h2w, int *w2h, in
 void channel_free(struct channel *ch);
 
 enum channel_kind {
-    /* host to worker; each is answered by exactly one CHANNEL_RESULT or CHANNEL_FAILURE */
+    /* host to worker; each is answered by exactly one CHANNEL_RESULT or CHANNEL_FAILURE, in the order of submission */
     CHANNEL_CALL = 1,
     CHANNEL_HEALTH,
     CHANNEL_CONFIGURE,
@@ -35,8 +36,8 @@ enum channel_kind {
     CHANNEL_SAVE,
     CHANNEL_RESTORE,
     /* worker to host */
-    CHANNEL_RESULT = 32, /* payload: the action's JSON, or empty for the others */
-    CHANNEL_FAILURE,     /* payload: code NUL message, both the plugin's own words */
+    CHANNEL_RESULT = 32, /* payload: the action's JSON, the saved state, or empty for the others */
+    CHANNEL_FAILURE,     /* payload: code NUL message, both the plugin's own words; HEALTH: it is not healthy */
     CHANNEL_LOG,         /* payload: text; status is the level; belongs to the running call, answers nothing */
     CHANNEL_PROGRESS,    /* payload: text; status is thousandths */
 };
@@ -46,16 +47,20 @@ enum channel_kind {
 uint8_t *channel_reserve(struct channel *ch, size_t len);
 void channel_unreserve(struct channel *ch);
 
-/* Publishes what was reserved. deadline is CLOCK_MONOTONIC ns, 0 for none; cookie comes back with each answer.
- * The slot number (below CHANNEL_WINDOW) is for channel_cancel. */
+/* Publishes what was reserved (len may be less than that). deadline is CLOCK_MONOTONIC ns, 0 for none; cookie comes
+ * back with each answer. The slot number (below CHANNEL_WINDOW) is for channel_cancel. */
 unsigned channel_submit(struct channel *ch, enum channel_kind kind, uint32_t action, uint64_t deadline, size_t len,
                         void *cookie);
 
 /* Once after a batch: wakes the worker when it sleeps. */
 void channel_ring(struct channel *ch);
 
-/* Sets the flag that the running call can see; a call that was not taken yet is then answered "cancelled" unrun. */
+/* Sets the flag that the running call can see; a call that was not taken yet is then answered by a CHANNEL_FAILURE with
+ * code "cancelled" unrun.  Nothing happens when the slot's call was answered already. */
 void channel_cancel(struct channel *ch, unsigned slot);
+
+/* Has the worker begun this call?  Its own word for it: good for a receipt, never for a right. */
+bool channel_taken(struct channel *ch, unsigned slot);
 
 enum channel_got { CHANNEL_EMPTY, CHANNEL_GOT, CHANNEL_BROKEN };
 
@@ -67,26 +72,40 @@ struct channel_answer {
     const uint8_t *shared; /* still the worker's to change: copy once, check the copy */
 };
 
-/* The next record. The header was copied once and checked. Until channel_release the payload's memory stays put. */
+/* The next record. The header was copied once and checked. Until channel_release the payload's memory stays put; the
+ * next channel_next releases by itself. A worker that floods the channel with logs and progress is broken too, but a
+ * loop should still read a bounded number at a time. */
 enum channel_got channel_next(struct channel *ch, struct channel_answer *out);
 void channel_release(struct channel *ch);
 const char *channel_broken_why(const struct channel *ch);
 
 size_t channel_in_flight(const struct channel *ch);
 
-/* Waiting.  A blocking owner: spins when allowed to, then sleeps on a futex until an answer, until_ns or `wake`.
- * false on timeout.  A loop: channel_arm, sleep in epoll on channel_fd (edge-triggered), channel_disarm, drain. */
+/* Waiting.  A blocking owner: spins for a short while when it may, then yields or sleeps on a futex until an answer,
+ * until_ns (CLOCK_MONOTONIC, 0: without end) or channel_wake.  false on timeout only.
+ * A loop: channel_arm, sleep in epoll on channel_fd (edge-triggered, never read), channel_disarm, drain; when
+ * channel_fd was what fired it says so with channel_rang, which counts rings that bring nothing and breaks the channel
+ * of a worker that does nothing else. */
 bool channel_wait(struct channel *ch, uint64_t until_ns, bool spin);
-void channel_wake(struct channel *ch); /* any thread: ends a channel_wait early */
+void channel_wake(struct channel *ch); /* any thread: ends a channel_wait early, or the next one */
 int channel_fd(const struct channel *ch);
 bool channel_arm(struct channel *ch); /* false: an answer is there already, do not sleep */
 void channel_disarm(struct channel *ch);
+void channel_rang(struct channel *ch);
 
-/* The host's grant that the worker may spin for work instead of sleeping. */
+/* The host's grant that the worker may spin for work, up to 100 us at a time, instead of sleeping.  Without a second
+ * CPU it changes nothing. */
 void channel_allow_spin(struct channel *ch, bool allowed);
 bool channel_worker_sleeps(const struct channel *ch);
 
-/* After the worker's death: hands back every unanswered cookie in order; taken says that the worker had begun it. */
+/* Tells the channel which process (as the host sees it) is behind it; 0: none.  From then on a sleeping worker is put
+ * on the caller's CPU before it is woken, which saves an interrupt between CPUs, a spinning one elsewhere, and one that
+ * computes for over 2 ms while a blocking owner waits is let go.  channel_unpin lets it go at once (any thread). */
+void channel_place(struct channel *ch, pid_t worker);
+void channel_unpin(struct channel *ch);
+
+/* After the worker's death, and after the last answers were read: hands back every unanswered cookie in order; taken
+ * says that the worker had begun it (a worker that wrote nonsense there has begun them all). */
 void channel_abandon(struct channel *ch, void (*each)(void *cookie, bool taken, void *context), void *context);
 
 #endif
