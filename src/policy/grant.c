@@ -1,0 +1,67 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "policy/scope.h"
+
+int grant_parse(const char *text, struct grant *out, struct error *err)
+{
+    const char *equals = strchr(text, '=');
+    size_t n = equals ? (size_t)(equals - text) : strlen(text);
+    char name[32];
+    int permission = -1;
+    if (n < sizeof name) {
+        memcpy(name, text, n);
+        name[n] = '\0';
+        permission = permission_parse(name);
+    }
+    if (permission < 0)
+        return error_set(err, MOAT_E_BAD_USAGE, "\"%.*s\" is no permission: `moat permissions` lists them",
+                         n > 64 ? 64 : (int)n, text);
+    const struct scope_rule *rule = scope_rule((enum permission)permission);
+    struct grant g = {.permission = (enum permission)permission};
+    if (!equals && rule->needed)
+        return error_set(err, MOAT_E_BAD_USAGE, "%s needs a scope: %s=%s", name, name, rule->placeholder);
+    if (equals && !rule->normalise)
+        return error_set(err, MOAT_E_BAD_USAGE, "%s takes no scope: leave \"%s\" out", name, equals);
+    if (equals && !equals[1])
+        return error_set(err, MOAT_E_BAD_USAGE, "%s= has an empty scope: %s=%s", name, name, rule->placeholder);
+    const char *why = "";
+    if (equals && !rule->normalise(equals + 1, g.scope, &why))
+        return error_set(err, MOAT_E_BAD_USAGE, "\"%.200s\": %s", text, why);
+    *out = g;
+    return 0;
+}
+
+void grant_format(const struct grant *g, char *out, size_t size)
+{
+    snprintf(out, size, "%s%s%s", permission_name(g->permission), *g->scope ? "=" : "", g->scope);
+}
+
+bool grant_equal(const struct grant *a, const struct grant *b)
+{
+    return a->permission == b->permission && strcmp(a->scope, b->scope) == 0;
+}
+
+/* Scopes that were not normalised by grant_parse (a row written by another version) are made so first, and cover
+ * nothing when that fails. */
+static bool normal_scope(const struct grant *g, char out[POLICY_SCOPE_MAX])
+{
+    const struct scope_rule *rule = scope_rule(g->permission);
+    const char *why;
+    if (!*g->scope) {
+        *out = '\0';
+        return !rule->needed;
+    }
+    return rule->normalise && rule->normalise(g->scope, out, &why);
+}
+
+bool grant_covers(const struct grant *a, const struct grant *b)
+{
+    char outer[POLICY_SCOPE_MAX], inner[POLICY_SCOPE_MAX];
+    if (a->permission != b->permission || !normal_scope(a, outer) || !normal_scope(b, inner))
+        return false;
+    if (!*outer)
+        return true;
+    return *inner && scope_rule(a->permission)->contains(outer, inner);
+}
