@@ -34,23 +34,10 @@ SCAN_INLINE const uint8_t *scan_name(const uint8_t *p)
     return *p == ':' ? scan_space(p + 1) : NULL;
 }
 
-/* A value that holds no other one. */
-SCAN_INLINE const uint8_t *scan_leaf(const uint8_t *p)
-{
-    bool unused;
-    switch (scan_kind_of[*p]) {
-    case KIND_STRING:
-        return scan_string(p + 1, &unused);
-    case KIND_NUMBER:
-        return scan_number(p, &unused);
-    default:
-        return scan_literal(p);
-    }
-}
-
 const uint8_t *scan_value(const uint8_t *p, unsigned depth, bool *members)
 {
     struct levels levels;
+    bool unused;
     levels.base = depth;
     levels.depth = 0;
     for (;;) {
@@ -67,7 +54,7 @@ const uint8_t *scan_value(const uint8_t *p, unsigned depth, bool *members)
             }
             levels.depth--;
             p++;
-        } else if (!(p = scan_leaf(p))) {
+        } else if (!(p = scan_leaf(p, &unused, &unused))) {
             return NULL;
         }
         /* p stands behind a value: close what ends here, then on to the next one. */

@@ -181,6 +181,19 @@ SCAN_INLINE const uint8_t *scan_literal(const uint8_t *p)
     return !memcmp(p, "false", 5) ? p + 5 : NULL;
 }
 
+/* A value that holds no other one.  The two flags as above; *plain means nothing unless it is a number. */
+SCAN_INLINE const uint8_t *scan_leaf(const uint8_t *p, bool *escaped, bool *plain)
+{
+    switch (scan_kind_of[*p]) {
+    case KIND_STRING:
+        return scan_string(p + 1, escaped);
+    case KIND_NUMBER:
+        return scan_number(p, plain);
+    default:
+        return scan_literal(p);
+    }
+}
+
 /* One whole value of any kind (scalar.c), p on its first byte, `depth` containers around it already.
  * *members is set when some object in it has two members or more: only then can a name be repeated. */
 const uint8_t *scan_value(const uint8_t *p, unsigned depth, bool *members);
