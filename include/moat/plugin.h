@@ -37,10 +37,11 @@ struct moat_host {
     const char *plugin, *version; /* from the manifest */
 
     /* The result.  A call has one result: the last of answer or commit before execute returns true.
-     * answer copies len bytes of JSON. false: larger than this host takes, or out of memory. */
+     * answer copies len bytes of JSON and gives an open room up. false: larger than this host takes, or the host has
+     * gone. */
     bool (*answer)(struct moat_call *call, const char *json, size_t len);
     /* Room for a result written in place, up to capacity bytes; NULL when that is more than this host takes.
-     * The room is the plugin's until commit; a second result_room gives the first one up. */
+     * The room is the plugin's until commit; result_room gives up an earlier room and what was answered before. */
     char *(*result_room)(struct moat_call *call, size_t capacity);
     bool (*commit)(struct moat_call *call, size_t len);
     /* Says why the action failed: code is a short word ([a-z0-9_], at most 32), message one line. Returns false, so

@@ -1,0 +1,129 @@
+#include "worker/engine.h"
+
+#include <stdio.h>
+
+#include "worker/engine/private.h"
+
+struct engine engine;
+
+/* What is asked of the plugin, one handler a kind.  A handler answers exactly once. */
+
+static void plain(bool ok, const char *code, const char *message)
+{
+    if (!ok)
+        port_failure(&engine.port, code, message);
+    else if (port_room(&engine.port, 0))
+        port_result(&engine.port, 0);
+}
+
+static void not_supported(const char *what)
+{
+    char message[96];
+    snprintf(message, sizeof message, "the plugin has no %s", what);
+    port_failure(&engine.port, "not_supported", message);
+}
+
+static void run_call(const struct port_request *request)
+{
+    if (request->action >= engine.start.nactions) {
+        port_failure(&engine.port, "no_such_action", "the worker knows no action of that number");
+        return;
+    }
+    services_begin(request);
+    services_finish(engine.plugin.execute(&engine.call, engine.start.actions[request->action],
+                                          (const char *)request->payload, request->len));
+}
+
+static void run_health(const struct port_request *request)
+{
+    (void)request;
+    plain(!engine.plugin.health || engine.plugin.health(), "unhealthy", "the plugin says that it is not healthy");
+}
+
+static void run_configure(const struct port_request *request)
+{
+    if (!engine.plugin.configure) {
+        not_supported("configure");
+        return;
+    }
+    engine.refused[0] = 0;
+    bool ok = engine.plugin.configure((const char *)request->payload, request->len);
+    plain(ok, "refused",
+          engine.refused[0] ? engine.refused : "the plugin refused its configuration and gave no reason");
+}
+
+static void run_shutdown(const struct port_request *request)
+{
+    (void)request;
+    plain(!engine.plugin.shutdown || engine.plugin.shutdown(), "failed", "the plugin's shutdown reported a failure");
+}
+
+static void run_save(const struct port_request *request)
+{
+    if (!engine.plugin.save_state) {
+        not_supported("save_state");
+        return;
+    }
+    services_begin(request);
+    services_finish(engine.plugin.save_state(&engine.call));
+}
+
+static void run_restore(const struct port_request *request)
+{
+    if (!engine.plugin.restore_state) {
+        not_supported("restore_state");
+        return;
+    }
+    engine.refused[0] = 0;
+    bool ok = engine.plugin.restore_state(request->payload, request->len);
+    plain(ok, "refused", engine.refused[0] ? engine.refused : "the plugin refused its saved state and gave no reason");
+}
+
+static void (*const handlers[])(const struct port_request *request) = {
+    [CHANNEL_CALL] = run_call,         [CHANNEL_HEALTH] = run_health, [CHANNEL_CONFIGURE] = run_configure,
+    [CHANNEL_SHUTDOWN] = run_shutdown, [CHANNEL_SAVE] = run_save,     [CHANNEL_RESTORE] = run_restore,
+};
+
+/* Until the host says shutdown or closes; both are a good end. */
+static void answer_requests(void)
+{
+    struct port_request request;
+    while (port_next(&engine.port, &request)) {
+        if (port_cancelled(&engine.port)) { /* before it was begun */
+            port_failure(&engine.port, "cancelled", "");
+            continue;
+        }
+        port_take(&engine.port);
+        if ((size_t)request.kind < sizeof handlers / sizeof *handlers && handlers[request.kind])
+            handlers[request.kind](&request);
+        else
+            port_failure(&engine.port, "not_supported", "the worker does not know this request");
+        if (request.kind == CHANNEL_SHUTDOWN)
+            return;
+    }
+}
+
+int engine_serve(struct inside *in)
+{
+    char message[512] = "";
+    /* The channel's files are closed before any of the plugin's code, constructors included, can run. */
+    bool open = port_open(&engine.port, in->h2w, in->w2h, in->bell);
+    in->h2w = in->w2h = -1;
+    if (!open || !start_read(in->start, &engine.start)) {
+        inside_failed(in, "load", open ? "the start file is damaged" : "the channel cannot be mapped");
+        return 1;
+    }
+    services_init();
+    if (!engine_load(in, message, sizeof message)) {
+        inside_failed(in, "load", message);
+        return 1;
+    }
+    inside_loaded(in);
+    if (!engine.plugin.initialize(&engine.host, engine.start.config, engine.start.config_len)) {
+        inside_failed(in, "initialize", engine.refused[0] ? engine.refused : "the plugin refused and gave no reason");
+        return 1;
+    }
+    inside_ready(in);
+    answer_requests();
+    return 0;
+}
