@@ -1,0 +1,163 @@
+#include "registry/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/text.h"
+
+#define HEX 64
+#define SUFFIX ".moat"
+
+void files_path(const char *plugin_dir, const uint8_t sha256[32], char out[PATH_MAX])
+{
+    char hex[HEX + 1];
+    text_hex(hex, sha256, 32);
+    snprintf(out, PATH_MAX, "%s/sha256/%s" SUFFIX, plugin_dir, hex);
+}
+
+int files_stage(const char *plugin_dir, const void *bytes, size_t len, struct registry_stage *out, struct error *err)
+{
+    char path[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof path, "%s/sha256/" FILES_STAGE "XXXXXX", plugin_dir) >= sizeof path)
+        return error_set(err, MOAT_E_BAD_USAGE, "the path %s is too long", plugin_dir);
+    fd_auto fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot create %s", path);
+    if (fchmod(fd, 0600) < 0 || !io_write_all(fd, bytes, len) || fsync(fd) < 0) {
+        int saved = errno;
+        unlink(path);
+        return error_errno(err, MOAT_E_STORAGE_FAILED, saved, "cannot write %s", path);
+    }
+    snprintf(out->path, sizeof out->path, "%s", path);
+    return 0;
+}
+
+void registry_unstage(struct registry_stage *stage)
+{
+    if (stage->path[0])
+        unlink(stage->path);
+    stage->path[0] = '\0';
+}
+
+static int sync_directory(const char *path, struct error *err)
+{
+    fd_auto fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot sync %s", path);
+    return 0;
+}
+
+static int sub_path(char out[PATH_MAX], const char *dir, const char *name, struct error *err)
+{
+    if ((size_t)snprintf(out, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
+        return error_set(err, MOAT_E_BAD_USAGE, "the path %s is too long", dir);
+    return 0;
+}
+
+int files_publish(const char *plugin_dir, struct registry_stage *stage, const uint8_t sha256[32], struct error *err)
+{
+    char path[PATH_MAX], dir[PATH_MAX];
+    int rc = sub_path(dir, plugin_dir, "sha256", err);
+    if (rc < 0)
+        return rc;
+    files_path(plugin_dir, sha256, path);
+    if (rename(stage->path, path) < 0)
+        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot rename %s to %s", stage->path, path);
+    stage->path[0] = '\0';
+    return sync_directory(dir, err);
+}
+
+void files_remove(const char *plugin_dir, const uint8_t sha256[32])
+{
+    char path[PATH_MAX];
+    files_path(plugin_dir, sha256, path);
+    unlink(path);
+}
+
+static int write_claim(const char *plugin_dir, const char *path, const char *id, const char *dir, struct error *err)
+{
+    buf_auto text = BUF_INIT(PATH_MAX + 256);
+    struct registry_stage stage;
+    buf_printf(&text, "%s\nThis directory belongs to the registry in %s.\n", id, dir);
+    int rc = files_stage(plugin_dir, text.data, text.len, &stage, err);
+    if (rc < 0)
+        return rc;
+    if (rename(stage.path, path) == 0)
+        return sync_directory(plugin_dir, err);
+    rc = error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot create %s", path);
+    registry_unstage(&stage);
+    return rc;
+}
+
+int files_claim(const char *plugin_dir, const char *id, const char *dir, struct error *err)
+{
+    char path[PATH_MAX], packages[PATH_MAX];
+    buf_auto there = BUF_INIT(PATH_MAX + 256);
+    struct error why;
+    int rc = sub_path(path, plugin_dir, "owner", err);
+    if (rc == 0)
+        rc = sub_path(packages, plugin_dir, "sha256", err);
+    if (rc == 0)
+        rc = io_mkdirs(packages, 0700, err);
+    if (rc < 0)
+        return rc;
+    rc = io_read_file(path, &there, &why);
+    if (rc == -MOAT_E_NO_SUCH_FILE)
+        return write_claim(plugin_dir, path, id, dir, err);
+    if (rc < 0) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    if (strncmp(buf_text(&there), id, strlen(id)) == 0)
+        return 0;
+    return error_set(err, MOAT_E_WRONG_STATE,
+                     "%s holds the packages of another registry (%s says which): use another PLUGIN_DIR, or remove "
+                     "that file when its registry is gone for good",
+                     plugin_dir, path);
+}
+
+/* true when the entry is one of ours that may have to go; a published one has its hash in sha256. */
+static bool ours(const char *name, bool *staged, uint8_t sha256[32])
+{
+    *staged = strncmp(name, FILES_STAGE, strlen(FILES_STAGE)) == 0;
+    if (*staged)
+        return true;
+    char hex[HEX + 1];
+    if (strlen(name) != HEX + strlen(SUFFIX) || strcmp(name + HEX, SUFFIX) != 0)
+        return false;
+    memcpy(hex, name, HEX);
+    hex[HEX] = '\0';
+    return text_unhex(sha256, 32, hex);
+}
+
+int files_collect(const char *plugin_dir, int (*wanted)(void *context, const uint8_t sha256[32], struct error *err),
+                  void *context, struct error *err)
+{
+    char path[PATH_MAX];
+    int rc = sub_path(path, plugin_dir, "sha256", err);
+    if (rc < 0)
+        return rc;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot list %s", path);
+    struct dirent *entry;
+    while (rc >= 0 && (entry = readdir(dir))) {
+        bool staged;
+        uint8_t sha256[32];
+        if (!ours(entry->d_name, &staged, sha256))
+            continue;
+        rc = staged ? 0 : wanted(context, sha256, err);
+        if (rc == 0 && unlinkat(dirfd(dir), entry->d_name, 0) < 0 && errno != ENOENT)
+            rc = error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot remove the stray %s/%s", path, entry->d_name);
+    }
+    closedir(dir);
+    return rc < 0 ? rc : 0;
+}

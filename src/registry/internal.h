@@ -1,0 +1,38 @@
+/* registry/internal: the registry as its own files see it.  Private to src/registry. */
+#ifndef REGISTRY_INTERNAL_H
+#define REGISTRY_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "registry/db.h"
+#include "registry/registry.h"
+
+struct registry {
+    char plugin_dir[PATH_MAX], file[PATH_MAX];
+    struct db writer; /* the store thread's, once it runs */
+
+    pthread_t store;
+    bool running;
+    pthread_mutex_t lock;
+    pthread_cond_t waiting;
+    struct registry_command *first, **last;
+    bool stopping;
+    _Atomic uint64_t commits, commands;
+
+    /* The store thread's: hashes that the open transaction may have left unreferenced, 32 bytes each. */
+    struct buf dropped;
+};
+
+struct registry_reader {
+    struct registry *registry;
+    struct db db;
+};
+
+/* What a command does inside its savepoint; 0 or an error, which rolls the savepoint back. now: seconds. */
+int write_run(struct registry *r, struct registry_command *command, uint64_t now, struct error *err);
+
+int store_start(struct registry *r, struct error *err);
+void store_stop(struct registry *r);
+
+#endif

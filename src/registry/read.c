@@ -1,0 +1,384 @@
+/* Reading: one connection per reader, records out. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "registry/files.h"
+#include "registry/internal.h"
+
+int registry_reader_new(struct registry *r, struct registry_reader **out, struct error *err)
+{
+    struct registry_reader *reader = calloc(1, sizeof *reader);
+    if (!reader)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for a reader of the registry");
+    reader->registry = r;
+    int rc = db_open(&reader->db, r->file, false, err);
+    if (rc < 0)
+        free(reader);
+    else
+        *out = reader;
+    return rc;
+}
+
+void registry_reader_free(struct registry_reader *reader)
+{
+    if (!reader)
+        return;
+    db_close(&reader->db);
+    free(reader);
+}
+
+int registry_snapshot_begin(struct registry_reader *reader, struct error *err)
+{
+    return db_run(&reader->db, err, "BEGIN", "");
+}
+
+void registry_snapshot_end(struct registry_reader *reader)
+{
+    sqlite3_exec(reader->db.handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static int damaged(struct registry_reader *reader, sqlite3_stmt *row, struct error *err)
+{
+    db_end(row);
+    return error_set(err, MOAT_E_STORAGE_FAILED, "%s: a record has a form that Moat never writes", reader->db.file);
+}
+
+/* ---- rows to records; false: not a record of ours ---- */
+
+static bool get_publisher(sqlite3_stmt *row, struct registry_publisher *p)
+{
+    *p = (struct registry_publisher){.added_at = (uint64_t)sqlite3_column_int64(row, 2)};
+    return db_text(row, 0, p->name, sizeof p->name) && db_text(row, 1, p->names, sizeof p->names);
+}
+
+#define KEY_COLUMNS "k.id, k.bytes, k.algorithm, k.added_at, k.revoked_at, p.name, p.names"
+
+static bool get_key(sqlite3_stmt *row, struct registry_key *k)
+{
+    *k = (struct registry_key){.algorithm = sqlite3_column_int(row, 2),
+                               .added_at = (uint64_t)sqlite3_column_int64(row, 3),
+                               .revoked_at = (uint64_t)sqlite3_column_int64(row, 4)};
+    return db_blob(row, 0, k->id, 32) && db_blob(row, 1, k->bytes, 32) &&
+           db_text(row, 5, k->publisher, sizeof k->publisher) && db_text(row, 6, k->names, sizeof k->names);
+}
+
+#define PLUGIN_COLUMNS \
+    "p.name, o.name, p.active, p.wanted, c.version, p.newest, p.first_at," \
+    " (SELECT count(*) FROM version n WHERE n.plugin = p.id)"
+#define PLUGIN_COUNT 8
+
+static bool get_plugin(sqlite3_stmt *row, struct registry_plugin *p)
+{
+    *p = (struct registry_plugin){.active = sqlite3_column_int(row, 2) != 0,
+                                  .wanted = (enum registry_wanted)sqlite3_column_int(row, 3),
+                                  .first_at = (uint64_t)sqlite3_column_int64(row, 6),
+                                  .versions = (unsigned)sqlite3_column_int(row, 7)};
+    return db_text(row, 0, p->name, sizeof p->name) && db_text(row, 1, p->owner, sizeof p->owner) &&
+           db_text(row, 4, p->current, sizeof p->current) && db_text(row, 5, p->newest, sizeof p->newest);
+}
+
+#define VERSION_COLUMNS \
+    "p.name, v.version, o.name, v.sha256, v.key, v.size, v.signed_at, v.expires_at, v.installed_at, v.state," \
+    " v.id IS p.current, k.revoked_at <> 0, v.manifest"
+#define VERSION_MANIFEST 12
+
+/* A damaged version stays damaged, whatever points at it. */
+static bool get_state(sqlite3_stmt *row, int first, enum registry_state *out)
+{
+    char name[16];
+    if (!db_text(row, first + 9, name, sizeof name))
+        return false;
+    for (int s = REGISTRY_AVAILABLE; s <= REGISTRY_DAMAGED; s++) {
+        if (strcmp(name, registry_state_name((enum registry_state)s)) != 0)
+            continue;
+        bool current = s != REGISTRY_DAMAGED && sqlite3_column_int(row, first + 10);
+        *out = current ? REGISTRY_CURRENT : (enum registry_state)s;
+        return true;
+    }
+    return false;
+}
+
+static bool get_version(sqlite3_stmt *row, int first, struct registry_version *v)
+{
+    *v = (struct registry_version){.size = (uint64_t)sqlite3_column_int64(row, first + 5),
+                                   .signed_at = (uint64_t)sqlite3_column_int64(row, first + 6),
+                                   .expires_at = (uint64_t)sqlite3_column_int64(row, first + 7),
+                                   .installed_at = (uint64_t)sqlite3_column_int64(row, first + 8),
+                                   .key_revoked = sqlite3_column_int(row, first + 11) != 0};
+    return db_text(row, first, v->name, sizeof v->name) && db_text(row, first + 1, v->version, sizeof v->version) &&
+           db_text(row, first + 2, v->publisher, sizeof v->publisher) && db_blob(row, first + 3, v->sha256, 32) &&
+           db_blob(row, first + 4, v->key_id, 32) && get_state(row, first, &v->state);
+}
+
+static bool get_decision(sqlite3_stmt *row, struct registry_decision *d)
+{
+    *d = (struct registry_decision){.permission = sqlite3_column_int(row, 1),
+                                    .refused = sqlite3_column_int(row, 3) != 0,
+                                    .until = (uint64_t)sqlite3_column_int64(row, 4),
+                                    .decided_at = (uint64_t)sqlite3_column_int64(row, 5)};
+    return db_text(row, 0, d->name, sizeof d->name) && db_text(row, 2, d->scope, sizeof d->scope);
+}
+
+static bool get_token(sqlite3_stmt *row, struct registry_token *t)
+{
+    *t = (struct registry_token){.id = sqlite3_column_int64(row, 0),
+                                 .created_at = (uint64_t)sqlite3_column_int64(row, 3),
+                                 .expires_at = (uint64_t)sqlite3_column_int64(row, 4)};
+    return db_blob(row, 1, t->hash, 32) && db_text(row, 2, t->scopes, sizeof t->scopes);
+}
+
+/* ---- look-ups ---- */
+
+int registry_find_key(struct registry_reader *reader, const uint8_t id[32], struct registry_key *out, struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_key k;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT " KEY_COLUMNS " FROM key k JOIN publisher p ON p.id = k.publisher WHERE k.id = ?", "b",
+                      id, (size_t)32);
+    if (rc <= 0)
+        return rc;
+    if (!get_key(row, &k))
+        return damaged(reader, row, err);
+    db_end(row);
+    *out = k;
+    return 1;
+}
+
+int registry_find_plugin(struct registry_reader *reader, const char *name, struct registry_plugin *out,
+                         struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_plugin p;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT " PLUGIN_COLUMNS " FROM plugin p JOIN publisher o ON o.id = p.owner"
+                      " LEFT JOIN version c ON c.id = p.current WHERE p.name = ?",
+                      "t", name);
+    if (rc <= 0)
+        return rc;
+    if (!get_plugin(row, &p))
+        return damaged(reader, row, err);
+    db_end(row);
+    *out = p;
+    return 1;
+}
+
+#define VERSION_FROM \
+    " FROM version v JOIN plugin p ON p.id = v.plugin JOIN key k ON k.id = v.key JOIN publisher o ON o.id = " \
+    "k.publisher"
+
+int registry_find_version(struct registry_reader *reader, const char *name, const char *version,
+                          struct registry_version *out, struct buf *manifest, struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_version v;
+    int rc =
+        db_start(&reader->db, err, &row, "SELECT " VERSION_COLUMNS VERSION_FROM " WHERE p.name = ? AND v.version = ?",
+                 "tt", name, version);
+    if (rc <= 0)
+        return rc;
+    if (!get_version(row, 0, &v))
+        return damaged(reader, row, err);
+    if (manifest && !buf_put(manifest, sqlite3_column_text(row, VERSION_MANIFEST),
+                             (size_t)sqlite3_column_bytes(row, VERSION_MANIFEST)))
+        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the manifest of %s", name);
+    db_end(row);
+    if (rc > 0)
+        *out = v;
+    return rc;
+}
+
+int registry_find_setting(struct registry_reader *reader, const char *key, struct buf *value, struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row, "SELECT value FROM setting WHERE key = ?", "t", key);
+    if (rc <= 0)
+        return rc;
+    if (!buf_put(value, sqlite3_column_text(row, 0), (size_t)sqlite3_column_bytes(row, 0)))
+        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the setting %s", key);
+    db_end(row);
+    return rc;
+}
+
+/* ---- lists ---- */
+
+int registry_each_publisher(struct registry_reader *reader,
+                            bool (*each)(void *context, const struct registry_publisher *p), void *context,
+                            struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_publisher p;
+    int rc = db_start(&reader->db, err, &row, "SELECT name, names, added_at FROM publisher ORDER BY name", "");
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_publisher(row, &p))
+            return damaged(reader, row, err);
+        if (!each(context, &p)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+int registry_each_key(struct registry_reader *reader, const char *publisher,
+                      bool (*each)(void *context, const struct registry_key *k), void *context, struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_key k;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT " KEY_COLUMNS " FROM key k JOIN publisher p ON p.id = k.publisher"
+                      " WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name, k.added_at, k.id",
+                      "t", publisher);
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_key(row, &k))
+            return damaged(reader, row, err);
+        if (!each(context, &k)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+int registry_each_version(struct registry_reader *reader, const char *name,
+                          bool (*each)(void *context, const struct registry_version *v), void *context,
+                          struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_version v;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT " VERSION_COLUMNS VERSION_FROM " WHERE p.name = ? ORDER BY v.id DESC", "t", name);
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_version(row, 0, &v))
+            return damaged(reader, row, err);
+        if (!each(context, &v)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+int registry_each_decision(struct registry_reader *reader, const char *name,
+                           bool (*each)(void *context, const struct registry_decision *d), void *context,
+                           struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_decision d;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT p.name, d.permission, d.scope, d.refused, d.until, d.decided_at"
+                      " FROM decision d JOIN plugin p ON p.id = d.plugin WHERE ?1 IS NULL OR p.name = ?1"
+                      " ORDER BY p.name, d.permission, d.scope",
+                      "t", name);
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_decision(row, &d))
+            return damaged(reader, row, err);
+        if (!each(context, &d)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+int registry_each_setting(struct registry_reader *reader,
+                          bool (*each)(void *context, const char *key, const char *value), void *context,
+                          struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row, "SELECT key, value FROM setting ORDER BY key", "");
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!each(context, (const char *)sqlite3_column_text(row, 0), (const char *)sqlite3_column_text(row, 1))) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+int registry_each_token(struct registry_reader *reader, bool (*each)(void *context, const struct registry_token *t),
+                        void *context, struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_token t;
+    int rc =
+        db_start(&reader->db, err, &row, "SELECT id, hash, scopes, created_at, expires_at FROM token ORDER BY id", "");
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_token(row, &t))
+            return damaged(reader, row, err);
+        if (!each(context, &t)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+int registry_each_plugin(struct registry_reader *reader, const struct registry_filter *filter,
+                         bool (*each)(void *context, const struct registry_plugin *p, const struct registry_version *v,
+                                      const char *manifest, size_t manifest_len),
+                         void *context, struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_plugin p;
+    struct registry_version v;
+    /* The order of names is the order of the index: a page is read, never the whole. */
+    int rc =
+        db_start(&reader->db, err, &row,
+                 "SELECT " PLUGIN_COLUMNS ", " VERSION_COLUMNS
+                 " FROM plugin p JOIN publisher o ON o.id = p.owner LEFT JOIN version c ON c.id = p.current"
+                 " JOIN version v ON v.id = ifnull(p.current, (SELECT max(id) FROM version n WHERE n.plugin = p.id))"
+                 " JOIN key k ON k.id = v.key"
+                 " WHERE p.name > ?1 AND (?2 = 0 OR v.capabilities & ?2) AND (?3 = 0 OR v.permissions & ?3)"
+                 " AND (?4 < 0 OR p.active = ?4) AND (?5 IS NULL OR o.name = ?5)"
+                 " AND (?6 IS NULL OR instr(v.words, ?6)) ORDER BY p.name",
+                 "tiiitt", filter->after ? filter->after : "", (int64_t)filter->capabilities,
+                 (int64_t)filter->permissions, (int64_t)filter->active, filter->publisher, filter->text);
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_plugin(row, &p) || !get_version(row, PLUGIN_COUNT, &v))
+            return damaged(reader, row, err);
+        if (!each(context, &p, &v, (const char *)sqlite3_column_text(row, PLUGIN_COUNT + VERSION_MANIFEST),
+                  (size_t)sqlite3_column_bytes(row, PLUGIN_COUNT + VERSION_MANIFEST))) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+static const struct {
+    const char *sql;
+    size_t offset;
+} totals[] = {
+    {"SELECT count(*) FROM plugin p WHERE EXISTS (SELECT 1 FROM version WHERE plugin = p.id)",
+     offsetof(struct registry_totals, plugins)},
+    {"SELECT count(*) FROM plugin p WHERE active AND EXISTS (SELECT 1 FROM version WHERE plugin = p.id)",
+     offsetof(struct registry_totals, active)},
+    {"SELECT count(*) FROM version", offsetof(struct registry_totals, versions)},
+    {"SELECT count(*) FROM version WHERE state = 'damaged'", offsetof(struct registry_totals, damaged)},
+    {"SELECT count(*) FROM publisher", offsetof(struct registry_totals, publishers)},
+    {"SELECT count(*) FROM key WHERE revoked_at = 0", offsetof(struct registry_totals, keys)},
+    {"SELECT count(*) FROM decision", offsetof(struct registry_totals, decisions)},
+    {"SELECT ifnull(sum(size), 0) FROM (SELECT max(size) AS size FROM version GROUP BY sha256)",
+     offsetof(struct registry_totals, package_bytes)},
+};
+
+int registry_totals(struct registry_reader *reader, struct registry_totals *out, struct error *err)
+{
+    struct registry_totals t = {0};
+    for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
+        int64_t n;
+        int rc = db_number(&reader->db, err, 0, &n, totals[i].sql, "");
+        if (rc < 0)
+            return rc;
+        memcpy((char *)&t + totals[i].offset, &n, sizeof n);
+    }
+    struct stat st;
+    if (stat(reader->db.file, &st) == 0)
+        t.database_bytes = (uint64_t)st.st_size;
+    t.commits = atomic_load_explicit(&reader->registry->commits, memory_order_relaxed);
+    t.commands = atomic_load_explicit(&reader->registry->commands, memory_order_relaxed);
+    *out = t;
+    return 0;
+}

@@ -1,0 +1,257 @@
+/* registry: what nobody can reconstruct: whom the operator trusts, what is installed, what was decided.  All SQL of the
+ * host stands behind this header of records; nothing here knows what a manifest, a grant or a plugin means.
+ *
+ * Writing: a command is handed to the store thread, the only writer.  Commands that wait together share one
+ * transaction, each in its own savepoint: a refused one leaves the others alone.  A command is answered once its
+ * transaction is on the disk.  Reading: one struct registry_reader per thread, with a connection of its own.
+ *
+ * Packages are files plugin_dir/sha256/HEX.moat: staged beside, synced, renamed by the store thread before the
+ * transaction that refers to them, removed by it after the one that no longer does.  A kill at any instruction leaves
+ * the old state or the new; files that nothing refers to are collected at open.
+ *
+ * Errors of the disk and of SQLite are MOAT_E_STORAGE_FAILED with SQLite's message and the file.  Times are seconds
+ * since 1970. */
+#ifndef REGISTRY_REGISTRY_H
+#define REGISTRY_REGISTRY_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#define REGISTRY_NAME_MAX 30    /* of a plugin */
+#define REGISTRY_VERSION_MAX 64 /* of a version's text */
+#define REGISTRY_PUBLISHER_MAX 64
+#define REGISTRY_NAMES_MAX 128 /* of a publisher's name pattern */
+#define REGISTRY_SCOPE_MAX 512 /* of a grant, with its 0 */
+#define REGISTRY_SCOPES_MAX 256
+#define REGISTRY_SETTING_MAX 64
+
+struct registry;
+
+/* Creates what is missing, migrates an older schema forward in one transaction, refuses a newer one, collects stray
+ * files.  The caller holds the home's lock. Blocks. */
+int registry_open(const char *dir, const char *plugin_dir, struct registry **out, struct error *err);
+/* Every command has completed when it returns. Readers must be gone. NULL is fine. */
+void registry_close(struct registry *r);
+
+/* ---- records ---- */
+
+struct registry_publisher {
+    char name[REGISTRY_PUBLISHER_MAX + 1], names[REGISTRY_NAMES_MAX + 1];
+    uint64_t added_at;
+};
+
+struct registry_key {
+    uint8_t id[32], bytes[32];
+    int algorithm; /* numbers of the package format */
+    char publisher[REGISTRY_PUBLISHER_MAX + 1], names[REGISTRY_NAMES_MAX + 1];
+    uint64_t added_at, revoked_at; /* 0: not revoked */
+};
+
+enum registry_wanted {
+    REGISTRY_LAZY,    /* its first call starts it */
+    REGISTRY_LOADED,  /* a server starts it */
+    REGISTRY_STOPPED, /* calls are refused until `load` */
+};
+
+struct registry_plugin {
+    char name[REGISTRY_NAME_MAX + 1], owner[REGISTRY_PUBLISHER_MAX + 1];
+    bool active;
+    enum registry_wanted wanted;
+    char current[REGISTRY_VERSION_MAX + 1]; /* or empty */
+    char newest[REGISTRY_VERSION_MAX + 1];  /* ever installed, also when it is gone */
+    unsigned versions;                      /* 0: not installed; owner and decisions are remembered */
+    uint64_t first_at;
+};
+
+enum registry_state { REGISTRY_AVAILABLE, REGISTRY_CURRENT, REGISTRY_DEPRECATED, REGISTRY_ARCHIVED, REGISTRY_DAMAGED };
+const char *registry_state_name(enum registry_state s);
+
+struct registry_version {
+    char name[REGISTRY_NAME_MAX + 1], version[REGISTRY_VERSION_MAX + 1], publisher[REGISTRY_PUBLISHER_MAX + 1];
+    uint8_t sha256[32], key_id[32];
+    uint64_t size, signed_at, expires_at, installed_at; /* expires_at 0: never */
+    enum registry_state state;
+    bool key_revoked;
+};
+
+struct registry_decision {
+    char name[REGISTRY_NAME_MAX + 1];
+    int permission;
+    char scope[REGISTRY_SCOPE_MAX];
+    bool refused;
+    uint64_t until, decided_at; /* until 0: no end */
+};
+
+struct registry_token {
+    int64_t id;
+    uint8_t hash[32];
+    char scopes[REGISTRY_SCOPES_MAX];
+    uint64_t created_at, expires_at;
+};
+
+/* ---- writing ---- */
+
+/* A package on its way into the store: written and synced, not referenced. */
+struct registry_stage {
+    char path[PATH_MAX];
+};
+/* Any thread; blocks on the disk. */
+int registry_stage(struct registry *r, const void *bytes, size_t len, struct registry_stage *out, struct error *err);
+void registry_unstage(struct registry_stage *stage); /* removes it, unless an install took it */
+
+enum registry_verb {
+    REGISTRY_TRUST_ADD,
+    REGISTRY_TRUST_REVOKE,
+    REGISTRY_INSTALL,
+    REGISTRY_UNINSTALL,
+    REGISTRY_USE,
+    REGISTRY_WANT,
+    REGISTRY_DAMAGE,
+    REGISTRY_DECIDE,
+    REGISTRY_UNDECIDE,
+    REGISTRY_SET,
+    REGISTRY_TOKEN_ADD,
+    REGISTRY_VERB_COUNT,
+};
+
+/* Everything that a command's pointers show stays until it is done. */
+struct registry_command {
+    enum registry_verb verb;
+    union {
+        /* A known publisher gets one more key; names NULL: as before, or "*". The same key again changes nothing;
+         * another publisher's, or a revoked one, is MOAT_E_ALREADY_EXISTS or MOAT_E_KEY_REVOKED. */
+        struct {
+            const char *publisher, *names;
+            const uint8_t *id, *bytes;
+            int algorithm;
+        } trust_add;
+        /* key NULL: every key of the publisher. MOAT_E_NOT_FOUND. */
+        struct {
+            const char *publisher;
+            const uint8_t *key;
+        } trust_revoke;
+        /* The name's owner, the key and the version's immutability are checked in the transaction:
+         * MOAT_E_UNKNOWN_KEY, MOAT_E_KEY_REVOKED, MOAT_E_NAME_NOT_ALLOWED, MOAT_E_ALREADY_EXISTS. A first version
+         * becomes current in any case. Decisions are made with it. */
+        struct {
+            const char *name, *version, *newest; /* newest: of what was seen and this one */
+            const uint8_t *sha256, *key;
+            uint64_t size, signed_at, expires_at;
+            const char *manifest;               /* JSON */
+            const char *words;                  /* lower case: what a search looks at */
+            uint32_t capabilities, permissions; /* masks, for filters */
+            struct registry_stage *stage;       /* taken when the command succeeds */
+            const struct registry_decision *decisions;
+            size_t ndecisions;
+            bool use;
+            bool already, current; /* out */
+        } install;
+        /* version NULL: all. What was decided and who owns the name stay, unless purge. MOAT_E_NO_SUCH_PLUGIN,
+         * MOAT_E_NO_SUCH_VERSION; MOAT_E_WRONG_STATE for the current one of several. */
+        struct {
+            const char *name, *version;
+            bool purge;
+            unsigned removed; /* out: versions */
+        } uninstall;
+        /* MOAT_E_WRONG_STATE for a damaged or archived version. */
+        struct {
+            const char *name, *version;
+        } use, damage;
+        /* name NULL: every installed plugin. */
+        struct {
+            const char *name;
+            enum registry_wanted wanted;
+        } want;
+        /* A refusal takes the place of every grant of its permission and the other way round. */
+        struct {
+            const char *name;
+            const struct registry_decision *list; /* permission, scope, refused, until */
+            size_t count;
+        } decide, undecide;
+        struct {
+            const char *key, *value; /* value NULL: the default again */
+        } set;
+        struct {
+            const uint8_t *hash;
+            const char *scopes;
+            uint64_t expires_at;
+        } token_add;
+    };
+    /* Called once on the store thread, must not block. */
+    void (*done)(struct registry_command *command);
+    void *context;
+    int code; /* 0 or -enum moat_code */
+    struct error error;
+    struct registry_command *next; /* the registry's own */
+};
+
+void registry_begin(struct registry *r, struct registry_command *command);                 /* any thread */
+int registry_run(struct registry *r, struct registry_command *command, struct error *err); /* waits; sets done itself */
+
+/* ---- reading ---- */
+
+struct registry_reader;
+int registry_reader_new(struct registry *r, struct registry_reader **out, struct error *err);
+void registry_reader_free(struct registry_reader *reader);
+
+/* Between the two, everything read is of one moment. */
+int registry_snapshot_begin(struct registry_reader *reader, struct error *err);
+void registry_snapshot_end(struct registry_reader *reader);
+
+/* Look-ups: 1 found, 0 not there, or an error. manifest (may be NULL) gets the JSON text appended. */
+int registry_find_key(struct registry_reader *reader, const uint8_t id[32], struct registry_key *out,
+                      struct error *err);
+int registry_find_plugin(struct registry_reader *reader, const char *name, struct registry_plugin *out,
+                         struct error *err);
+int registry_find_version(struct registry_reader *reader, const char *name, const char *version,
+                          struct registry_version *out, struct buf *manifest, struct error *err);
+int registry_find_setting(struct registry_reader *reader, const char *key, struct buf *value, struct error *err);
+
+/* Lists: each returns false to end early; what it is shown is valid during the call only. 0 or an error. */
+int registry_each_publisher(struct registry_reader *reader,
+                            bool (*each)(void *context, const struct registry_publisher *p), void *context,
+                            struct error *err);
+/* publisher NULL: all. */
+int registry_each_key(struct registry_reader *reader, const char *publisher,
+                      bool (*each)(void *context, const struct registry_key *k), void *context, struct error *err);
+int registry_each_version(struct registry_reader *reader, const char *name,
+                          bool (*each)(void *context, const struct registry_version *v), void *context,
+                          struct error *err);
+/* name NULL: all; in the order of names. */
+int registry_each_decision(struct registry_reader *reader, const char *name,
+                           bool (*each)(void *context, const struct registry_decision *d), void *context,
+                           struct error *err);
+int registry_each_setting(struct registry_reader *reader,
+                          bool (*each)(void *context, const char *key, const char *value), void *context,
+                          struct error *err);
+int registry_each_token(struct registry_reader *reader, bool (*each)(void *context, const struct registry_token *t),
+                        void *context, struct error *err);
+
+/* Installed plugins in the order of names, each with the version that stands for it (the current one, else the one
+ * installed last) and that version's manifest. */
+struct registry_filter {
+    uint32_t capabilities, permissions;   /* any bit of the mask; 0: any */
+    int active;                           /* -1: any */
+    const char *publisher, *text, *after; /* NULL: any; text: lower case, anywhere in the words; after: a name */
+};
+int registry_each_plugin(struct registry_reader *reader, const struct registry_filter *filter,
+                         bool (*each)(void *context, const struct registry_plugin *p, const struct registry_version *v,
+                                      const char *manifest, size_t manifest_len),
+                         void *context, struct error *err);
+
+struct registry_totals {
+    uint64_t plugins, active, versions, damaged, publishers, keys, decisions;
+    uint64_t package_bytes, database_bytes;
+    uint64_t commits, commands; /* of this process: group commit is their difference */
+};
+int registry_totals(struct registry_reader *reader, struct registry_totals *out, struct error *err);
+
+/* plugin_dir/sha256/HEX.moat */
+void registry_package_path(const struct registry *r, const uint8_t sha256[32], char out[PATH_MAX]);
+
+#endif

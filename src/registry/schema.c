@@ -1,0 +1,109 @@
+#include "registry/schema.h"
+
+#include <stdio.h>
+
+#define APPLICATION_ID 0x4d6f6174 /* "Moat" */
+
+/* identity: what the packages' directory remembers, so that no other registry takes them for strays.
+ * plugin: the name, which outlives its versions: who owns it and the newest version ever seen stay after an uninstall,
+ * so that neither another publisher nor an old version can slip into decisions that were made before.
+ * current is kept there alone; version.state knows only what is not derived from it. */
+static const char step_1[] =
+    "CREATE TABLE identity (id TEXT NOT NULL) STRICT;"
+    "INSERT INTO identity VALUES (lower(hex(randomblob(16))));"
+    "CREATE TABLE publisher (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, names TEXT NOT NULL,"
+    " added_at INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE key (id BLOB PRIMARY KEY CHECK (length(id) = 32),"
+    " publisher INTEGER NOT NULL REFERENCES publisher (id), algorithm INTEGER NOT NULL,"
+    " bytes BLOB NOT NULL CHECK (length(bytes) = 32), added_at INTEGER NOT NULL,"
+    " revoked_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX key_publisher ON key (publisher);"
+    "CREATE TABLE plugin (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
+    " owner INTEGER NOT NULL REFERENCES publisher (id), active INTEGER NOT NULL DEFAULT 1 CHECK (active IN (0, 1)),"
+    " wanted INTEGER NOT NULL DEFAULT 0 CHECK (wanted IN (0, 1, 2)),"
+    " current INTEGER REFERENCES version (id) DEFERRABLE INITIALLY DEFERRED,"
+    " newest TEXT NOT NULL, first_at INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX plugin_current ON plugin (current);"
+    "CREATE TABLE version (id INTEGER PRIMARY KEY, plugin INTEGER NOT NULL REFERENCES plugin (id),"
+    " version TEXT NOT NULL, sha256 BLOB NOT NULL CHECK (length(sha256) = 32), size INTEGER NOT NULL,"
+    " key BLOB NOT NULL REFERENCES key (id), signed_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,"
+    " installed_at INTEGER NOT NULL,"
+    " state TEXT NOT NULL DEFAULT 'available' CHECK (state IN ('available', 'deprecated', 'archived', 'damaged')),"
+    " capabilities INTEGER NOT NULL, permissions INTEGER NOT NULL, words TEXT NOT NULL, manifest TEXT NOT NULL,"
+    " UNIQUE (plugin, version)) STRICT;"
+    "CREATE INDEX version_sha256 ON version (sha256);"
+    "CREATE INDEX version_key ON version (key);"
+    "CREATE TABLE decision (plugin INTEGER NOT NULL REFERENCES plugin (id), permission INTEGER NOT NULL,"
+    " scope TEXT NOT NULL, refused INTEGER NOT NULL CHECK (refused IN (0, 1)), until INTEGER NOT NULL,"
+    " decided_at INTEGER NOT NULL, PRIMARY KEY (plugin, permission, scope)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE token (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
+    " scopes TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL) STRICT;";
+
+const char *const schema_steps[] = {step_1};
+const int schema_version = sizeof schema_steps / sizeof *schema_steps;
+
+static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)
+{
+    sqlite3_stmt *s;
+    if (sqlite3_prepare_v2(db->handle, sql, -1, &s, NULL) != SQLITE_OK)
+        return db_error(db, err);
+    bool row = sqlite3_step(s) == SQLITE_ROW;
+    if (row)
+        *out = sqlite3_column_int64(s, 0);
+    return sqlite3_finalize(s) == SQLITE_OK && row ? 0 : db_error(db, err);
+}
+
+static int run(struct db *db, const char *sql, struct error *err)
+{
+    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(db, err);
+}
+
+/* An empty file is ours to fill; any other must carry our mark. */
+static int recognise(struct db *db, int newest, int64_t *version, struct error *err)
+{
+    int64_t application, tables;
+    int rc = pragma(db, "PRAGMA application_id", &application, err);
+    if (rc == 0)
+        rc = pragma(db, "PRAGMA user_version", version, err);
+    if (rc == 0)
+        rc = pragma(db, "SELECT count(*) FROM sqlite_schema", &tables, err);
+    if (rc < 0)
+        return rc;
+    bool empty = application == 0 && *version == 0 && tables == 0;
+    if (!empty && application != APPLICATION_ID)
+        return error_set(err, MOAT_E_STORAGE_FAILED, "%s is a database, but not a registry of Moat's", db->file);
+    if (*version < 0 || *version > newest)
+        return error_set(err, MOAT_E_STORAGE_FAILED,
+                         "%s was written by a newer Moat (schema %lld, this one knows %d): use that one", db->file,
+                         (long long)*version, newest);
+    return 0;
+}
+
+static int steps_from(struct db *db, const char *const *steps, int64_t from, int version, struct error *err)
+{
+    char mark[96];
+    int rc = 0;
+    for (int64_t i = from; i < version && rc == 0; i++)
+        rc = run(db, steps[i], err);
+    snprintf(mark, sizeof mark, "PRAGMA application_id=%d; PRAGMA user_version=%d", APPLICATION_ID, version);
+    if (rc == 0)
+        rc = run(db, mark, err);
+    if (rc == 0)
+        rc = run(db, "COMMIT", err);
+    return rc;
+}
+
+int schema_migrate(struct db *db, const char *const *steps, int version, struct error *err)
+{
+    int rc = run(db, "BEGIN IMMEDIATE", err);
+    if (rc < 0)
+        return rc;
+    int64_t from;
+    rc = recognise(db, version, &from, err);
+    if (rc == 0 && from < version)
+        rc = steps_from(db, steps, from, version, err);
+    /* After the commit this fails, and may; after anything else it leaves the file as it was. */
+    sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}

@@ -1,0 +1,188 @@
+/* The store thread: takes all that waits, makes one transaction of it, answers when it is on the disk. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "registry/files.h"
+#include "registry/internal.h"
+
+#define GROUP_MAX 128
+
+static int sql(struct registry *r, const char *text, struct error *err)
+{
+    return db_run(&r->writer, err, text, "");
+}
+
+/* Disk full, I/O errors and the like roll the whole transaction back behind our back. */
+static bool lost(const struct registry *r)
+{
+    return sqlite3_get_autocommit(r->writer.handle) != 0;
+}
+
+static void run_one(struct registry *r, struct registry_command *c, uint64_t now)
+{
+    size_t dropped = r->dropped.len;
+    c->code = sql(r, "SAVEPOINT command", &c->error);
+    if (c->code < 0)
+        return;
+    c->code = write_run(r, c, now, &c->error);
+    if (c->code == 0)
+        c->code = sql(r, "RELEASE command", &c->error);
+    if (c->code < 0) {
+        r->dropped.len = dropped;
+        if (!lost(r) && (sql(r, "ROLLBACK TO command", NULL) < 0 || sql(r, "RELEASE command", NULL) < 0))
+            sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
+    }
+}
+
+/* After a commit that left hashes behind: nothing may refer to one when its file goes.  Only this thread publishes, so
+ * nothing can come to refer to it in between. */
+static void remove_dropped(struct registry *r)
+{
+    for (size_t i = 0; i + 32 <= r->dropped.len; i += 32) {
+        const uint8_t *sha256 = r->dropped.data + i;
+        int64_t used;
+        if (db_number(&r->writer, NULL, 1, &used, "SELECT count(*) FROM version WHERE sha256 = ?", "b", sha256,
+                      (size_t)32) == 0 &&
+            used == 0)
+            files_remove(r->plugin_dir, sha256);
+    }
+    buf_clear(&r->dropped);
+}
+
+/* Every command of the group that had succeeded shares the transaction's fate. */
+static void fail_all(struct registry_command *group, const struct error *err)
+{
+    for (struct registry_command *c = group; c; c = c->next) {
+        if (c->code == 0) {
+            c->error = *err;
+            c->code = -(int)err->code;
+        }
+    }
+}
+
+static void run_group(struct registry *r, struct registry_command *group)
+{
+    struct error err = {.code = MOAT_E_STORAGE_FAILED};
+    uint64_t now = clock_wall_ns() / NS_PER_S;
+    int rc = sql(r, "BEGIN IMMEDIATE", &err);
+    for (struct registry_command *c = group; c && rc == 0; c = c->next) {
+        run_one(r, c, now);
+        if (lost(r)) {
+            err = c->error;
+            rc = c->code;
+        }
+    }
+    if (rc == 0)
+        rc = sql(r, "COMMIT", &err);
+    if (rc < 0) {
+        sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
+        fail_all(group, &err);
+        buf_clear(&r->dropped);
+        return;
+    }
+    atomic_fetch_add_explicit(&r->commits, 1, memory_order_relaxed);
+    remove_dropped(r);
+}
+
+/* Waits for work; NULL when there is none and none will come. */
+static struct registry_command *take_group(struct registry *r)
+{
+    pthread_mutex_lock(&r->lock);
+    while (!r->first && !r->stopping)
+        pthread_cond_wait(&r->waiting, &r->lock);
+    struct registry_command *group = r->first, **end = &r->first;
+    for (int i = 0; i < GROUP_MAX && *end; i++)
+        end = &(*end)->next;
+    r->first = group ? *end : NULL;
+    *end = NULL;
+    if (!r->first)
+        r->last = &r->first;
+    pthread_mutex_unlock(&r->lock);
+    return group;
+}
+
+static void *store_main(void *argument)
+{
+    struct registry *r = argument;
+    struct registry_command *group;
+    while ((group = take_group(r))) {
+        run_group(r, group);
+        while (group) {
+            struct registry_command *c = group;
+            group = c->next; /* done may free it, or begin it again */
+            atomic_fetch_add_explicit(&r->commands, 1, memory_order_relaxed);
+            c->done(c);
+        }
+    }
+    return NULL;
+}
+
+int store_start(struct registry *r, struct error *err)
+{
+    r->last = &r->first;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->waiting, NULL);
+    r->dropped = BUF_INIT(1 << 20);
+    int rc = pthread_create(&r->store, NULL, store_main, r);
+    if (rc)
+        return error_errno(err, MOAT_E_OUT_OF_MEMORY, rc, "cannot start the store thread");
+    pthread_setname_np(r->store, "store");
+    r->running = true;
+    return 0;
+}
+
+void store_stop(struct registry *r)
+{
+    if (r->running) {
+        pthread_mutex_lock(&r->lock);
+        r->stopping = true;
+        pthread_cond_signal(&r->waiting);
+        pthread_mutex_unlock(&r->lock);
+        pthread_join(r->store, NULL);
+        r->running = false;
+        pthread_mutex_destroy(&r->lock);
+        pthread_cond_destroy(&r->waiting);
+    }
+    buf_free(&r->dropped);
+}
+
+void registry_begin(struct registry *r, struct registry_command *command)
+{
+    command->code = 0;
+    command->next = NULL;
+    pthread_mutex_lock(&r->lock);
+    *r->last = command;
+    r->last = &command->next;
+    pthread_cond_signal(&r->waiting);
+    pthread_mutex_unlock(&r->lock);
+}
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool is_done;
+};
+
+static void wake(struct registry_command *command)
+{
+    struct waiter *w = command->context;
+    pthread_mutex_lock(&w->lock);
+    w->is_done = true;
+    pthread_cond_signal(&w->done);
+    pthread_mutex_unlock(&w->lock);
+}
+
+int registry_run(struct registry *r, struct registry_command *command, struct error *err)
+{
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+    command->done = wake;
+    command->context = &w;
+    registry_begin(r, command);
+    pthread_mutex_lock(&w.lock);
+    while (!w.is_done)
+        pthread_cond_wait(&w.done, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    if (command->code < 0 && err)
+        *err = command->error;
+    return command->code;
+}
