@@ -1,0 +1,148 @@
+/* Routes that take a package, and those that change what is installed and what runs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "rest/request.h"
+
+const char *request_query(const struct rest_request *q, const char *key)
+{
+    for (size_t i = 0; i < q->target.npairs; i++)
+        if (strcmp(q->target.pairs[i].key, key) == 0)
+            return q->target.pairs[i].value;
+    return NULL;
+}
+
+const char *request_text(const struct rest_request *q, const char *key)
+{
+    return q->json ? json_string_value(json_object_get(q->json, key)) : request_query(q, key);
+}
+
+bool request_flag(const struct rest_request *q, const char *key)
+{
+    if (q->json)
+        return json_is_true(json_object_get(q->json, key));
+    const char *value = request_query(q, key);
+    return value && (strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
+}
+
+/* Opens a file in the home's incoming: the kernel refuses any way out of it, links included, and the descriptor then
+ * names the very file that was looked at. */
+static int open_beneath(struct rest_request *q, const char *name, struct error *err)
+{
+    char dir[PATH_MAX + 16];
+    snprintf(dir, sizeof dir, "%s/incoming", service_home(request_service(q))->plugin_dir);
+    fd_auto incoming = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    fd_auto fd = incoming < 0 ? -1 : (int)syscall(SYS_openat2, incoming, name, &how, sizeof how);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return error_set(err, MOAT_E_NO_SUCH_FILE, "plugin_path %.200s is not in PLUGIN_DIR's incoming", name);
+    if (fd < 0)
+        return error_set(err, MOAT_E_BAD_REQUEST,
+                         "plugin_path %.200s is not a path inside PLUGIN_DIR's incoming without links", name);
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return error_set(err, MOAT_E_BAD_REQUEST, "plugin_path %.200s is not a file", name);
+    q->file = io_steal(&fd);
+    q->named = name;
+    return 0;
+}
+
+const char *request_package(struct rest_request *q)
+{
+    struct error err;
+    const char *named = q->json ? request_text(q, "plugin_path") : NULL;
+    if (named && open_beneath(q, named, &err) < 0) {
+        request_fail_with(q, &err);
+        return NULL;
+    }
+    snprintf(q->path, sizeof q->path, "/proc/self/fd/%d", q->file);
+    return q->path;
+}
+
+/* Grants of the JSON body or of the query; the array is the caller's, the texts are the request's. */
+static const char **collect_grants(const struct rest_request *q, size_t *n)
+{
+    const json_t *list = json_object_get(q->json, "grants");
+    size_t most = q->json ? json_array_size(list) : q->target.npairs;
+    const char **grants = calloc(most + 1, sizeof *grants);
+    *n = 0;
+    for (size_t i = 0; grants && i < most; i++) {
+        if (q->json)
+            grants[(*n)++] = json_string_value(json_array_get(list, i));
+        else if (strcmp(q->target.pairs[i].key, "grant") == 0)
+            grants[(*n)++] = q->target.pairs[i].value;
+    }
+    return grants;
+}
+
+void handle_install(struct rest_request *q)
+{
+    const char *path = request_package(q);
+    if (!path)
+        return;
+    size_t ngrants;
+    const char **grants = collect_grants(q, &ngrants);
+    json_t *metadata = json_object_get(q->json, "metadata");
+    if (metadata)
+        q->metadata = json_dumps(metadata, JSON_COMPACT);
+    if (!grants || (metadata && !q->metadata)) {
+        free(grants);
+        request_fail(q, MOAT_E_OUT_OF_MEMORY, "no memory for the installation");
+        return;
+    }
+    struct service_install in = {.path = path,
+                                 .metadata = q->metadata,
+                                 .grants = grants,
+                                 .ngrants = ngrants,
+                                 .load = request_flag(q, "auto_load"),
+                                 .use = request_flag(q, "use"),
+                                 .allow_older = request_flag(q, "allow_older")};
+    service_install(request_service(q), &in, request_complete, q);
+    free(grants);
+}
+
+void handle_validate(struct rest_request *q)
+{
+    const char *path = request_package(q);
+    if (path)
+        service_validate(request_service(q), path, false, request_complete, q);
+}
+
+void handle_uninstall(struct rest_request *q)
+{
+    service_uninstall(request_service(q), q->params[0], request_flag(q, "purge"), request_complete, q);
+}
+
+void handle_use(struct rest_request *q)
+{
+    service_use(request_service(q), q->params[0], request_complete, q);
+}
+
+void handle_load(struct rest_request *q)
+{
+    service_load(request_service(q), q->params[0], request_complete, q);
+}
+
+void handle_unload(struct rest_request *q)
+{
+    service_unload(request_service(q), q->params[0], request_complete, q);
+}
+
+void handle_reload(struct rest_request *q)
+{
+    service_reload(request_service(q), q->params[0], request_complete, q);
+}
+
+void handle_stop_all(struct rest_request *q)
+{
+    service_stop_all(request_service(q), request_complete, q);
+}

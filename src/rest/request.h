@@ -1,0 +1,114 @@
+/* rest/request: the inside of a request, for src/rest only. */
+#ifndef REST_REQUEST_H
+#define REST_REQUEST_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+#include "rest/rest.h"
+#include "rest/route.h"
+
+struct rest {
+    struct service *service;
+    _Atomic bool draining;
+};
+
+struct rest_request {
+    struct rest *rest;
+    const struct route *route;
+    const char *params[ROUTE_PARAMS]; /* "{name}" and what follows, decoded */
+    uint64_t deadline_ns;             /* Moat-Deadline; 0: none */
+    char traceparent[56];
+
+    struct buf body; /* in memory */
+    int file;        /* or here: a file without a name in the home's incoming; -1: none */
+    uint64_t received, limit;
+    json_t *json;      /* BODY_OBJECT and BODY_PACKAGE as JSON: the fields */
+    char path[32];     /* of `file`, for the service */
+    char *metadata;    /* of an installation, as JSON; from jansson's allocator */
+    const char *named; /* what the client called `file` */
+
+    struct loop *loop;
+    rest_done done;
+    void *context;
+    struct loop_task task;
+    bool answered, calling;
+
+    struct rest_answer answer;
+    struct buf text; /* the answer's bytes, when they are ours */
+    uint8_t *result; /* or the service's and the plugin's */
+    char allow[64];
+
+    /* Not zeroed at the start of every request. */
+    struct target target;
+    char receipt[400]; /* Moat-Receipt */
+    struct call call;  /* set up by execute */
+    char target_text[];
+};
+
+static inline struct service *request_service(const struct rest_request *q)
+{
+    return q->rest->service;
+}
+
+/* ---- what came ---- */
+const char *request_query(const struct rest_request *q, const char *key); /* NULL: not there */
+/* Of the JSON body when there is one, else of the query. */
+const char *request_text(const struct rest_request *q, const char *key);
+bool request_flag(const struct rest_request *q, const char *key);
+
+/* ---- the answer: exactly one of these, once; then the request is done ---- */
+
+/* Any thread: the service's completions. */
+void request_complete(void *context, const struct error *error, struct buf *result);
+/* On the thread of rest_run or of the loop. */
+__attribute__((format(printf, 3, 4))) void request_fail(struct rest_request *q, enum moat_code code, const char *format,
+                                                        ...);
+void request_fail_with(struct rest_request *q, const struct error *err);
+
+/* Fills the answer without telling anybody; id NULL: a fresh one. */
+void request_answer_error(struct rest_request *q, const struct error *err, const char *id);
+void request_answer_header(struct rest_request *q, const char *name, const char *value);
+void request_answer_part(struct rest_request *q, const void *bytes, size_t len);
+void request_result(struct rest_request *q, uint8_t *result, size_t len); /* success; takes result, from malloc */
+void request_finish(struct rest_request *q);                              /* calls done */
+
+/* The package of the request, from its upload or from `plugin_path`; NULL: it has failed. */
+const char *request_package(struct rest_request *q);
+
+/* ---- handlers ---- */
+void handle_execute(struct rest_request *q);
+void execute_cancel(struct rest_request *q);
+
+void handle_install(struct rest_request *q);
+void handle_validate(struct rest_request *q);
+void handle_uninstall(struct rest_request *q);
+void handle_use(struct rest_request *q);
+void handle_load(struct rest_request *q);
+void handle_unload(struct rest_request *q);
+void handle_reload(struct rest_request *q);
+void handle_stop_all(struct rest_request *q);
+
+void handle_grant(struct rest_request *q);
+void handle_revoke(struct rest_request *q);
+void handle_refuse(struct rest_request *q);
+void handle_grants(struct rest_request *q);
+void handle_plugin_grants(struct rest_request *q);
+void handle_denials(struct rest_request *q);
+void handle_plugin_denials(struct rest_request *q);
+void handle_trust_add(struct rest_request *q);
+void handle_trust_list(struct rest_request *q);
+void handle_trust_revoke(struct rest_request *q);
+
+void handle_available(struct rest_request *q);
+void handle_loaded(struct rest_request *q);
+void handle_info(struct rest_request *q);
+void handle_capabilities(struct rest_request *q);
+void handle_permissions(struct rest_request *q);
+void handle_stats(struct rest_request *q);
+void handle_health(struct rest_request *q);
+void handle_settings_list(struct rest_request *q);
+void handle_settings_get(struct rest_request *q);
+void handle_settings_set(struct rest_request *q);
+
+#endif

@@ -1,0 +1,332 @@
+#include "rest/rest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "rest/request.h"
+
+#define BODY_OBJECT_MAX (256 * 1024) /* fields, a setting */
+#define BODY_NONE_MAX 64             /* room for the empty object that some clients send */
+
+int rest_new(struct service *service, struct rest **out, struct error *err)
+{
+    struct rest *r = calloc(1, sizeof *r);
+    if (!r)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the routes");
+    r->service = service;
+    *out = r;
+    return 0;
+}
+
+void rest_free(struct rest *r)
+{
+    free(r);
+}
+
+struct service *rest_service(const struct rest *r)
+{
+    return r->service;
+}
+
+void rest_drain(struct rest *r)
+{
+    atomic_store(&r->draining, true);
+}
+
+struct rest_principal rest_bearer(struct rest *r, const char *authorization)
+{
+    static const char scheme[] = "Bearer ";
+    struct rest_principal nobody = {0};
+    if (!authorization || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0)
+        return nobody;
+    const char *token = authorization + sizeof scheme - 1;
+    token += strspn(token, " ");
+    return service_token_is_admin(r->service, token) ? (struct rest_principal){REST_ADMIN} : nobody;
+}
+
+/* ---- from the head to an admitted request ---- */
+
+static const char *scope_name(enum rest_scope scope)
+{
+    return scope == REST_EXECUTE ? "execute" : scope == REST_READ ? "read" : scope == REST_MANAGE ? "manage" : "admin";
+}
+
+/* Nothing of the request but its route is looked at before it is known who asks. */
+static int authorise(const struct rest_request *q, const struct rest_head *head, bool path_exists, struct error *err)
+{
+    uint32_t has = head->principal.scopes;
+    if (q->route && q->route->scope == REST_OPEN)
+        return 0;
+    if (!has)
+        return error_set(err, MOAT_E_UNAUTHORIZED, "a valid token is needed");
+    if (!q->route && path_exists)
+        return error_set(err, MOAT_E_METHOD_NOT_ALLOWED, "%.16s is not a method of this path", head->method);
+    if (!q->route)
+        return error_set(err, MOAT_E_NOT_FOUND, "no route has this path");
+    if (!(has & (q->route->scope | REST_ADMIN)))
+        return error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `%s`", scope_name(q->route->scope));
+    if (atomic_load_explicit(&q->rest->draining, memory_order_relaxed))
+        return error_set(err, MOAT_E_DRAINING, "the server is ending");
+    return 0;
+}
+
+static bool is_hex(const char *text, size_t len)
+{
+    return strspn(text, "0123456789abcdef") >= len;
+}
+
+/* A broken traceparent starts a new trace, as W3C Trace Context asks for, and is no reason to refuse. */
+static void take_traceparent(struct rest_request *q, const char *text)
+{
+    bool good = text && strlen(text) == 55 && is_hex(text, 2) && text[2] == '-' && is_hex(text + 3, 32) &&
+                text[35] == '-' && is_hex(text + 36, 16) && text[52] == '-' && is_hex(text + 53, 2) &&
+                strncmp(text, "ff", 2) != 0;
+    if (good)
+        memcpy(q->traceparent, text, 56);
+}
+
+static int take_deadline(struct rest_request *q, const char *text, struct error *err)
+{
+    if (!text || q->route->body != BODY_CALL)
+        return 0;
+    if (!clock_parse_span(text, &q->deadline_ns) || !q->deadline_ns)
+        return error_set(err, MOAT_E_BAD_REQUEST, "Moat-Deadline is not a TIME such as 250ms, 90s or 10m");
+    return 0;
+}
+
+/* Has the header this media type, in UTF-8? */
+static bool is_media(const char *header, const char *type)
+{
+    size_t len = strlen(type);
+    if (strncasecmp(header, type, len) != 0)
+        return false;
+    header += len;
+    header += strspn(header, " \t");
+    if (*header && *header != ';')
+        return false;
+    const char *charset = strcasestr(header, "charset=");
+    if (!charset)
+        return true;
+    charset += strlen("charset=");
+    charset += *charset == '"';
+    return strncasecmp(charset, "utf-8", 5) == 0 && (!charset[5] || strchr("\"; \t", charset[5]));
+}
+
+/* A file that the kernel forgets with its last descriptor: whatever ends an upload, nothing is left of it. */
+static int open_incoming(struct rest_request *q, struct error *err)
+{
+    const struct home *home = service_home(request_service(q));
+    char dir[PATH_MAX + 16], name[PATH_MAX + 40];
+    snprintf(dir, sizeof dir, "%s/incoming", home->plugin_dir);
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == ENOENT && io_mkdirs(dir, 0700, NULL) == 0)
+        fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) { /* not every file system has files without names */
+        snprintf(name, sizeof name, "%s/.upload-XXXXXX", dir);
+        fd = mkostemp(name, O_CLOEXEC);
+        if (fd >= 0)
+            unlink(name);
+    }
+    if (fd < 0)
+        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot take the upload into %s", dir);
+    q->file = fd;
+    return 0;
+}
+
+static int admit_package(struct rest_request *q, const struct rest_head *head, struct error *err)
+{
+    if (head->content_type && is_media(head->content_type, "application/octet-stream")) {
+        q->limit = service_setting_package_max(request_service(q));
+        return 0;
+    }
+    q->limit = BODY_OBJECT_MAX;
+    if (head->content_type && is_media(head->content_type, "application/json"))
+        return 0;
+    return error_set(err, MOAT_E_UNSUPPORTED_MEDIA_TYPE,
+                     "the body must be application/octet-stream (a package) or application/json");
+}
+
+static bool takes_file(const struct rest_request *q, const struct rest_head *head)
+{
+    return q->route->body == BODY_PACKAGE && is_media(head->content_type, "application/octet-stream");
+}
+
+static int admit_body(struct rest_request *q, const struct rest_head *head, struct error *err)
+{
+    enum route_body kind = q->route->body;
+    if (kind == BODY_PACKAGE) {
+        int rc = admit_package(q, head, err);
+        if (rc)
+            return rc;
+    } else if (kind == BODY_NONE) {
+        q->limit = BODY_NONE_MAX;
+    } else {
+        if (head->content_type && !is_media(head->content_type, "application/json"))
+            return error_set(err, MOAT_E_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
+        q->limit = kind == BODY_CALL ? service_setting_payload_max(request_service(q)) : BODY_OBJECT_MAX;
+    }
+    uint64_t length = head->content_length;
+    if (length != REST_LENGTH_UNKNOWN && length > q->limit)
+        return kind == BODY_NONE ? error_set(err, MOAT_E_BAD_REQUEST, "this route takes no body")
+                                 : error_set(err, MOAT_E_TOO_LARGE, "the body has %llu bytes, %llu are taken",
+                                             (unsigned long long)length, (unsigned long long)q->limit);
+    q->body = BUF_INIT(q->limit);
+    return takes_file(q, head) ? open_incoming(q, err) : 0;
+}
+
+static int admit(struct rest_request *q, const struct rest_head *head, struct error *err)
+{
+    bool path_exists = false;
+    int rc = target_parse(q->target_text, &q->target, err);
+    if (rc && rc != -MOAT_E_NOT_FOUND)
+        return rc;
+    if (!rc)
+        q->route = route_find(head->method, &q->target, q->params, &path_exists);
+    rc = authorise(q, head, path_exists, err);
+    if (!rc)
+        rc = route_check_query(q->route, &q->target, err);
+    if (!rc)
+        rc = take_deadline(q, head->deadline, err);
+    if (!rc)
+        rc = admit_body(q, head, err);
+    take_traceparent(q, head->traceparent);
+    return rc;
+}
+
+static struct rest_request *request_new(struct rest *r, const char *target)
+{
+    size_t len = strlen(target) + 1;
+    struct rest_request *q = malloc(sizeof *q + len);
+    if (!q)
+        return NULL;
+    memset(q, 0, offsetof(struct rest_request, target));
+    q->target.nsegments = q->target.npairs = 0;
+    memcpy(q->target_text, target, len);
+    q->rest = r;
+    q->file = -1;
+    return q;
+}
+
+struct rest_request *rest_begin(struct rest *r, const struct rest_head *head)
+{
+    struct rest_request *q = request_new(r, head->target);
+    struct error err;
+    if (q && admit(q, head, &err) < 0) {
+        if (err.code == MOAT_E_METHOD_NOT_ALLOWED) {
+            buf_auto allow = BUF_INIT(sizeof q->allow);
+            route_allow(&q->target, &allow);
+            snprintf(q->allow, sizeof q->allow, "%s", buf_text(&allow));
+            request_answer_header(q, "Allow", q->allow);
+        }
+        request_answer_error(q, &err, NULL);
+    }
+    return q;
+}
+
+struct rest_request *rest_refuse(struct rest *r, const struct error *why)
+{
+    struct rest_request *q = request_new(r, "");
+    if (q)
+        request_answer_error(q, why, NULL);
+    return q;
+}
+
+bool rest_answered(const struct rest_request *q)
+{
+    return q->answered;
+}
+
+/* ---- the body ---- */
+
+static int take_body(struct rest_request *q, const void *bytes, size_t len, struct error *err)
+{
+    if (len > q->limit - q->received)
+        return q->route->body == BODY_NONE
+                   ? error_set(err, MOAT_E_BAD_REQUEST, "this route takes no body")
+                   : error_set(err, MOAT_E_TOO_LARGE, "the body has more than the %llu bytes that are taken",
+                               (unsigned long long)q->limit);
+    q->received += len;
+    if (q->file >= 0)
+        return io_write_all(q->file, bytes, len)
+                   ? 0
+                   : error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot write the upload");
+    return buf_put(&q->body, bytes, len) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the body");
+}
+
+bool rest_body(struct rest_request *q, const void *bytes, size_t len)
+{
+    struct error err;
+    if (q->answered)
+        return false;
+    if (take_body(q, bytes, len, &err) == 0)
+        return true;
+    request_answer_error(q, &err, NULL);
+    return false;
+}
+
+static int read_body(struct rest_request *q, struct error *err)
+{
+    static const struct field none[] = {{0}};
+    enum route_body kind = q->route->body;
+    bool fields = kind == BODY_OBJECT || (kind == BODY_PACKAGE && q->file < 0);
+    bool empty = kind == BODY_NONE && q->body.len;
+    if (!fields && !empty)
+        return 0;
+    if (!q->body.data && !buf_reserve(&q->body, 1))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the body");
+    const struct field *wanted = fields && q->route->fields ? q->route->fields : none;
+    return route_read_fields(wanted, q->body.data, q->body.len, &q->json, err);
+}
+
+/* ---- running ---- */
+
+void rest_run(struct rest_request *q, struct loop *loop, rest_done done, void *context)
+{
+    struct error err;
+    q->loop = loop;
+    q->done = done;
+    q->context = context;
+    if (q->answered)
+        request_finish(q);
+    else if (read_body(q, &err) < 0)
+        request_fail_with(q, &err);
+    else
+        q->route->handle(q);
+}
+
+void rest_cancel(struct rest_request *q)
+{
+    if (q->calling)
+        execute_cancel(q);
+}
+
+bool rest_is_call(const struct rest_request *q)
+{
+    return q->route && q->route->body == BODY_CALL;
+}
+
+void rest_end(struct rest_request *q)
+{
+    if (!q)
+        return;
+    io_close(&q->file);
+    buf_free(&q->body);
+    buf_free(&q->text);
+    json_decref(q->json);
+    free(q->metadata);
+    free(q->result);
+    free(q);
+}
+
+const struct rest_answer *rest_answer(const struct rest_request *q)
+{
+    return &q->answer;
+}

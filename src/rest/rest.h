@@ -1,0 +1,117 @@
+/* rest: the one front door.  Owns the table of routes and every request from its head to its answer; knows no socket
+ * and no terminal.  The HTTP server, the Unix socket, the command line without a server and an embedding program all
+ * come through here, so that who may do what is decided once.
+ *
+ *     q = rest_begin(rest, &head);                       refused already, or wants a body, or not
+ *     while (more) rest_body(q, bytes, len);             in memory or to a file, as the route says
+ *     rest_run(q, loop, done, context);                  done: rest_answer(q) is complete
+ *     rest_end(q);
+ *
+ * Threads: a request belongs to one thread until rest_run, and to its loop's thread from then on. */
+#ifndef REST_REST_H
+#define REST_REST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/loop.h"
+#include "service/service.h"
+
+struct rest; /* the table, bound to one service; immutable but for draining */
+
+int rest_new(struct service *service, struct rest **out, struct error *err);
+void rest_free(struct rest *r); /* every request has ended; NULL is fine */
+struct service *rest_service(const struct rest *r);
+
+/* From now on new requests but health are answered `draining`. Any thread. */
+void rest_drain(struct rest *r);
+
+/* ---- who asks ---- */
+
+enum rest_scope {
+    REST_OPEN = 0, /* nothing is needed */
+    REST_EXECUTE = 1 << 0,
+    REST_READ = 1 << 1,
+    REST_MANAGE = 1 << 2,
+    REST_ADMIN = 1 << 3, /* everything */
+};
+
+/* What the transport found out. No scope at all: nobody, who is asked for a token. */
+struct rest_principal {
+    uint32_t scopes;
+};
+
+/* From the value of an Authorization header, or NULL. Any thread, no SQL. */
+struct rest_principal rest_bearer(struct rest *r, const char *authorization);
+
+/* ---- a request ---- */
+
+struct rest_request;
+
+#define REST_LENGTH_UNKNOWN UINT64_MAX
+
+/* Texts are looked at during rest_begin only. */
+struct rest_head {
+    const char *method; /* "GET" */
+    const char *target; /* "/api/plugins/info/x?limit=3", as it was sent */
+    struct rest_principal principal;
+    uint64_t content_length; /* 0: no body; REST_LENGTH_UNKNOWN: one of unknown length */
+    /* Headers; NULL: not there. */
+    const char *content_type, *deadline, *traceparent;
+};
+
+/* NULL only without memory. */
+struct rest_request *rest_begin(struct rest *r, const struct rest_head *head);
+/* A request that the transport itself refuses, answered in the one shape. */
+struct rest_request *rest_refuse(struct rest *r, const struct error *why);
+
+/* true: answered already (refused); a body that still comes is to be thrown away. */
+bool rest_answered(const struct rest_request *q);
+/* The next bytes of the body. false: refused and answered now. May write to a file. */
+bool rest_body(struct rest_request *q, const void *bytes, size_t len);
+
+/* The whole body was given, or the request is answered already. done is called once, on the loop's thread; when that is
+ * the caller's, perhaps before this returns. */
+typedef void (*rest_done)(struct rest_request *q, void *context);
+void rest_run(struct rest_request *q, struct loop *loop, rest_done done, void *context);
+/* Nobody waits for it any more: a call is cancelled; anything else runs to its end. done still comes. On the loop's
+ * thread, between rest_run and done. */
+void rest_cancel(struct rest_request *q);
+/* Is it a plugin's action, which mostly ends within microseconds? */
+bool rest_is_call(const struct rest_request *q);
+
+/* Not between rest_run and done. Gives back all that the request holds: a body half received leaves nothing. */
+void rest_end(struct rest_request *q);
+
+/* ---- its answer ---- */
+
+#define REST_HEADERS_MAX 6
+
+struct rest_answer {
+    int status;
+    struct {
+        const char *name, *value;
+    } headers[REST_HEADERS_MAX]; /* Content-Type among them */
+    size_t nheaders;
+    struct {
+        const void *bytes;
+        size_t len;
+    } parts[3]; /* of the body, in order */
+    size_t nparts, len;
+};
+
+/* Valid from done (or rest_answered) to rest_end. */
+const struct rest_answer *rest_answer(const struct rest_request *q);
+
+/* The result inside a successful document: false when it is not one of ours. */
+bool rest_unwrap(const char *document, size_t len, const char **result, size_t *result_len);
+
+/* ---- its documentation ---- */
+
+/* docs/api.md, from the table that routes. */
+bool rest_document(struct buf *out);
+
+#endif

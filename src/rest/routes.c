@@ -1,0 +1,123 @@
+#include "rest/request.h"
+
+/* ---- what queries and bodies may hold ---- */
+
+static const struct field install_query[] = {
+    {"auto_load", FIELD_FLAG, false, "start it, and start it again with the server"},
+    {"use", FIELD_FLAG, false, "make this version the current one"},
+    {"allow_older", FIELD_FLAG, false,
+     "take a version older than the newest seen; it does not become current by itself"},
+    {"grant", FIELD_TEXTS, false, "a grant to decide with the installation, such as `file_read=/data`; repeatable"},
+    {0},
+};
+static const struct field install_fields[] = {
+    {"plugin_path", FIELD_TEXT, true, "a file in PLUGIN_DIR's `incoming`, relative to it"},
+    {"metadata", FIELD_OBJECT, false, "each member must equal the signed manifest's"},
+    {"auto_load", FIELD_FLAG, false, "as in the query"},
+    {"use", FIELD_FLAG, false, "as in the query"},
+    {"allow_older", FIELD_FLAG, false, "as in the query"},
+    {"grants", FIELD_TEXTS, false, "grants to decide with the installation"},
+    {0},
+};
+static const struct field validate_fields[] = {
+    {"plugin_path", FIELD_TEXT, true, "a file in PLUGIN_DIR's `incoming`, relative to it"},
+    {0},
+};
+static const struct field uninstall_query[] = {
+    {"purge", FIELD_FLAG, false, "forget decisions and statistics as well"},
+    {0},
+};
+static const struct field list_query[] = {
+    {"capability", FIELD_TEXT, false, "only plugins with this capability"},
+    {"permission", FIELD_TEXT, false, "only plugins that ask for this permission"},
+    {"status", FIELD_TEXT, false, "`active` or `inactive`"},
+    {"publisher", FIELD_TEXT, false, "only plugins of this publisher"},
+    {"q", FIELD_TEXT, false, "only plugins whose name or description has this text"},
+    {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told"},
+    {"after", FIELD_TEXT, false, "go on after this name"},
+    {0},
+};
+static const struct field grant_fields[] = {
+    {"grant", FIELD_TEXT, true, "a permission and its scope, such as `file_read=/data`"},
+    {0},
+};
+static const struct field revoke_query[] = {
+    {"grant", FIELD_TEXT, true, "the grant to take back, as `grants` shows it"},
+    {0},
+};
+static const struct field refuse_fields[] = {
+    {"permission", FIELD_TEXT, true, "the permission that the plugin asks for and shall not have"},
+    {0},
+};
+static const struct field trust_fields[] = {
+    {"publisher", FIELD_TEXT, true, "a name of your choice for who owns the key"},
+    {"public_key", FIELD_TEXT, true, "the public key as PEM"},
+    {"names", FIELD_TEXT, false, "which plugin names it may publish, such as `acme_*`; any that nobody else owns"},
+    {0},
+};
+
+/* ---- the table.  The most called route stands first: routing looks from the top. ---- */
+
+const struct route routes[] = {
+    {"POST", "/api/plugins/execute/{name}/{action}", REST_EXECUTE, BODY_CALL, handle_execute, NULL, NULL, "call",
+     "Runs one action. The body is its parameters; the result is the action's."},
+    {"POST", "/api/plugins/install", REST_ADMIN, BODY_PACKAGE, handle_install, install_query, install_fields, "install",
+     "Verifies a package and installs it. The first version of a plugin becomes current."},
+    {"POST", "/api/plugins/validate", REST_MANAGE, BODY_PACKAGE, handle_validate, NULL, validate_fields, "validate",
+     "Tells whether a package would be accepted, and if not why, finding by finding. Installs nothing."},
+    {"DELETE", "/api/plugins/uninstall/{name}", REST_ADMIN, BODY_NONE, handle_uninstall, uninstall_query, NULL,
+     "uninstall", "Removes a version, or with a bare name the plugin."},
+    {"POST", "/api/plugins/use/{name}", REST_MANAGE, BODY_NONE, handle_use, NULL, NULL, "use",
+     "Makes NAME@VERSION the current one, live, without losing a call."},
+    {"POST", "/api/plugins/load/{name}", REST_MANAGE, BODY_NONE, handle_load, NULL, NULL, "load",
+     "Starts a plugin; a server starts it again with itself."},
+    {"POST", "/api/plugins/unload/{name}", REST_MANAGE, BODY_NONE, handle_unload, NULL, NULL, "unload",
+     "Lets running calls end and stops a plugin; calls answer `wrong_state` until it is loaded again."},
+    {"POST", "/api/plugins/reload/{name}", REST_MANAGE, BODY_NONE, handle_reload, NULL, NULL, "reload",
+     "The same version with fresh workers, without losing a call."},
+    {"POST", "/api/stop-all", REST_MANAGE, BODY_NONE, handle_stop_all, NULL, NULL, "stop-all",
+     "Every worker is dead and calls are refused when this returns."},
+    {"GET", "/api/plugins/available", REST_READ, BODY_NONE, handle_available, list_query, NULL, "list",
+     "The installed plugins, by name."},
+    {"GET", "/api/plugins/loaded", REST_READ, BODY_NONE, handle_loaded, NULL, NULL, "list --loaded",
+     "The plugins that run, with their state and their workers."},
+    {"GET", "/api/plugins/info/{name}", REST_READ, BODY_NONE, handle_info, NULL, NULL, "info",
+     "All about one plugin, or one version of it."},
+    {"GET", "/api/plugins/info/{name}/grants", REST_READ, BODY_NONE, handle_plugin_grants, NULL, NULL, "grants NAME",
+     "What the plugin asks for and what was decided."},
+    {"POST", "/api/plugins/info/{name}/grants", REST_ADMIN, BODY_OBJECT, handle_grant, NULL, grant_fields, "grant",
+     "Grants a permission."},
+    {"DELETE", "/api/plugins/info/{name}/grants", REST_ADMIN, BODY_NONE, handle_revoke, revoke_query, NULL, "revoke",
+     "Takes a grant back. When it returns nothing of the right is left, or the answer is `revoke_incomplete`."},
+    {"POST", "/api/plugins/info/{name}/refusals", REST_ADMIN, BODY_OBJECT, handle_refuse, NULL, refuse_fields, "refuse",
+     "Refuses a permission that the plugin asks for."},
+    {"GET", "/api/plugins/info/{name}/denials", REST_READ, BODY_NONE, handle_plugin_denials, NULL, NULL, "denials NAME",
+     "What the plugin tried and did not get, with the command that would allow it."},
+    {"GET", "/api/plugins/capabilities", REST_READ, BODY_NONE, handle_capabilities, NULL, NULL, "capabilities",
+     "The eight capabilities, and which plugins have them."},
+    {"GET", "/api/plugins/permissions", REST_READ, BODY_NONE, handle_permissions, NULL, NULL, "permissions",
+     "The eight permissions, and which plugins ask for them."},
+    {"GET", "/api/plugins/stats", REST_READ, BODY_NONE, handle_stats, NULL, NULL, "stats",
+     "What is installed, loaded, enforced and executed, in figures."},
+    {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, NULL, NULL, "health",
+     "Whether the host answers, and how its plugins are."},
+    {"GET", "/api/grants", REST_READ, BODY_NONE, handle_grants, NULL, NULL, "grants",
+     "The decisions over every plugin."},
+    {"GET", "/api/denials", REST_READ, BODY_NONE, handle_denials, NULL, NULL, "denials",
+     "What any plugin tried and did not get."},
+    {"GET", "/api/trust", REST_READ, BODY_NONE, handle_trust_list, NULL, NULL, "trust list",
+     "The publishers, their keys, and which names they may publish."},
+    {"POST", "/api/trust", REST_ADMIN, BODY_OBJECT, handle_trust_add, NULL, trust_fields, "trust add",
+     "Trusts a publisher's key."},
+    {"DELETE", "/api/trust/{publisher}", REST_ADMIN, BODY_NONE, handle_trust_revoke, NULL, NULL, "trust revoke NAME",
+     "Revokes every key of a publisher."},
+    {"DELETE", "/api/trust/{publisher}/{key_id}", REST_ADMIN, BODY_NONE, handle_trust_revoke, NULL, NULL,
+     "trust revoke NAME KEYID", "Revokes one key."},
+    {"GET", "/api/settings", REST_READ, BODY_NONE, handle_settings_list, NULL, NULL, "settings get",
+     "Every setting of the host."},
+    {"GET", "/api/settings/{key}", REST_READ, BODY_NONE, handle_settings_get, NULL, NULL, "settings get KEY",
+     "One setting."},
+    {"PUT", "/api/settings/{key}", REST_ADMIN, BODY_VALUE, handle_settings_set, NULL, NULL, "settings set",
+     "Changes a setting. The body is its value, as JSON."},
+};
+const size_t nroutes = sizeof routes / sizeof *routes;
