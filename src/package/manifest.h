@@ -26,14 +26,15 @@ struct manifest_action {
 struct manifest_ask {
     enum permission permission;
     bool required;
-    const char *const *scopes; /* what the author suggests: paths, hosts, …; may be empty */
+    const char *const *scopes; /* what the author suggests: paths, hosts, …, as a grant's scope; may be empty */
     size_t nscopes;
 };
 
+/* A request, defaults filled in; the operator's caps are not applied here. */
 struct manifest_limits {
     uint64_t memory, tmp; /* bytes */
     uint32_t processes, workers;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns; /* 0: left out, the host's default */
 };
 
 struct manifest {
