@@ -72,10 +72,12 @@ static bool there_or_closed(struct port *p, const struct want *want)
 
 static void sleep_once(struct port *p, const struct want *want)
 {
+    /* The bell is read before the epoch is shown: each sleep is rung once, so a ring for this one, even a ring for
+     * nothing, must end it. */
+    uint32_t seen = atomic_load_explicit(&p->h2w->bell, memory_order_acquire);
     p->epoch += LAYOUT_EPOCH;
     atomic_store_explicit(&p->w2h->worker_sleep, p->epoch | LAYOUT_ASLEEP, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
-    uint32_t seen = atomic_load_explicit(&p->h2w->bell, memory_order_acquire);
     if (!there_or_closed(p, want))
         layout_futex_wait(&p->h2w->bell, seen, 0);
     atomic_store_explicit(&p->w2h->worker_sleep, p->epoch, memory_order_relaxed);

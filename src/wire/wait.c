@@ -131,8 +131,8 @@ static bool spin_for(struct channel *ch, uint64_t until_ns)
 static void sleep_once(struct channel *ch, uint64_t until_ns)
 {
     atomic_store(&ch->sleeping, true);
+    uint32_t seen = atomic_load_explicit(&ch->w2h->bell, memory_order_acquire); /* before the epoch is shown */
     fall_asleep(ch, 0);
-    uint32_t seen = atomic_load_explicit(&ch->w2h->bell, memory_order_acquire);
     bool rang = false;
     if (!channel_ready(ch) && !atomic_load(&ch->wake)) {
         long rc = layout_futex_wait(&ch->w2h->bell, seen, until_ns);

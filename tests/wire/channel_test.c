@@ -362,6 +362,28 @@ static void spinning(void **state)
     rig_stop(&r);
 }
 
+/* Each sleep of the worker is rung once; a ring that brings no call must not use that up. */
+static void rings_for_nothing(void **state)
+{
+    struct rig r;
+    uint64_t random = rig_seed();
+    rig_start(&r, MIB, rig_echo);
+    rig_apart(&r);
+    for (unsigned i = 0; i < 30000; i++) {
+        struct channel_answer a;
+        rig_submit(&r, CHANNEL_CALL, 20, i, NULL);
+        channel_ring(r.ch);
+        uint64_t end = clock_mono_ns() + 10 * NS_PER_S;
+        while (channel_next(r.ch, &a) == CHANNEL_EMPTY)
+            assert_true(clock_mono_ns() < end);
+        for (uint64_t until = clock_mono_ns() + rig_random(&random) % 4000; clock_mono_ns() < until;)
+            ;
+        channel_ring(r.ch);
+    }
+    rig_together();
+    rig_stop(&r);
+}
+
 /* As an event loop does it: arm, epoll with the bell edge-triggered and never read, disarm, drain. */
 static void loop_waits(void **state)
 {
@@ -505,6 +527,7 @@ int main(void)
         cmocka_unit_test(abandoned),
         cmocka_unit_test(waiting_ends_in_time),
         cmocka_unit_test(spinning),
+        cmocka_unit_test(rings_for_nothing),
         cmocka_unit_test(loop_waits),
         cmocka_unit_test(pages_are_protected),
         cmocka_unit_test(port_closes_its_descriptors),

@@ -1,5 +1,6 @@
 #include "rig.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,25 @@ void rig_kill(struct rig *r)
     kill(r->pid, SIGKILL);
     assert_int_equal(waitpid(r->pid, NULL, 0), r->pid);
     r->pid = 0;
+}
+
+static cpu_set_t all_cpus;
+
+void rig_apart(struct rig *r)
+{
+    assert_int_equal(sched_getaffinity(0, sizeof all_cpus, &all_cpus), 0);
+    for (unsigned cpu = 0, used = 0; cpu < CPU_SETSIZE && used < 2; cpu++) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (CPU_ISSET(cpu, &all_cpus) && sched_setaffinity(used++ ? r->pid : 0, sizeof one, &one) < 0)
+            fail_msg("sched_setaffinity");
+    }
+}
+
+void rig_together(void)
+{
+    assert_int_equal(sched_setaffinity(0, sizeof all_cpus, &all_cpus), 0);
 }
 
 void rig_echo_one(struct port *port, const struct port_request *request)

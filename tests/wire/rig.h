@@ -29,6 +29,10 @@ void rig_alone(struct rig *r, size_t payload_max);
 void rig_stop(struct rig *r);
 void rig_kill(struct rig *r);
 
+/* Host and child on two CPUs, where there are two; and this process on all of them again. */
+void rig_apart(struct rig *r);
+void rig_together(void);
+
 /* A worker that echoes calls: inline ones through the ring, others through a large slot. */
 void rig_echo(struct port *port);
 void rig_echo_one(struct port *port, const struct port_request *request);
