@@ -233,7 +233,7 @@ static int insert_version(struct registry *r, struct registry_command *c, int64_
 
 static int install(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 {
-    int64_t publisher, plugin;
+    int64_t publisher = 0, plugin = 0;
     c->install.already = c->install.current = false;
     int rc = signer(r, c, &publisher, err);
     if (rc == 0)

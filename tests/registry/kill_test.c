@@ -1,0 +1,208 @@
+/* The process dies by SIGKILL at each call that changes storage (create, write, truncate, sync, rename, unlink, mkdir)
+ * of a run through every kind of change.  Reopened, the registry is in the state of what was answered last, or one
+ * command further; never between, and without a stray file.
+ *
+ * The child is traced, so that the points are counted, not timed: every run meets the same ones. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <linux/ptrace.h>
+
+#include "sample.h"
+
+/* ---- what is done ---- */
+
+static int run_step(struct registry *r, int step, struct error *err)
+{
+    struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10, .grant = "/data"};
+    struct sample_install two = {.name = "alpha", .version = "1.1.0", .key = 1, .bytes = 11, .use = true};
+    struct sample_install beta = {.name = "beta", .version = "0.1.0", .key = 1, .bytes = 12};
+    uint8_t seed = 1;
+    switch (step) {
+    case 0:
+        return sample_trust(r, "acme", 1, err);
+    case 1:
+        return sample_install(r, &one, err);
+    case 2:
+        return sample_install(r, &beta, err);
+    case 3:
+        return sample_install(r, &two, err);
+    case 4:
+        return sample_decide(r, "alpha", 0, "", true, err);
+    case 5:
+        return sample_set(r, "pool", "3", err);
+    case 6:
+        return sample_uninstall(r, "alpha", "1.0.0", false, err);
+    case 7:
+        return sample_use(r, "beta", "0.1.0", err);
+    case 8:
+        return sample_uninstall(r, "beta", NULL, true, err);
+    default:
+        return sample_revoke(r, "acme", &seed, err);
+    }
+}
+
+enum { STEPS = 10 };
+
+/* Opens, takes every step, says after each that it was answered, closes. */
+static int run_all(const struct place *p, int report)
+{
+    struct registry *r;
+    if (place_open(p, &r, NULL) < 0)
+        return 1;
+    for (int i = 0; i < STEPS; i++)
+        if (run_step(r, i, NULL) < 0 || write(report, "+", 1) != 1)
+            return 1;
+    registry_close(r);
+    return 0;
+}
+
+/* ---- where it dies ---- */
+
+static bool changes_storage(const struct ptrace_syscall_info *info)
+{
+    static const long calls[] = {
+        SYS_write,     SYS_pwrite64, SYS_pwritev,   SYS_writev,   SYS_ftruncate, SYS_fallocate, SYS_fsync,
+        SYS_fdatasync, SYS_renameat, SYS_renameat2, SYS_unlinkat, SYS_mkdirat,   SYS_fchmod,
+#ifdef SYS_unlink
+        SYS_unlink,    SYS_rename,   SYS_mkdir,
+#endif
+    };
+    if (info->op != PTRACE_SYSCALL_INFO_ENTRY)
+        return false;
+    if ((long)info->entry.nr == SYS_openat)
+        return info->entry.args[2] & (O_CREAT | O_TRUNC);
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if ((long)info->entry.nr == calls[i])
+            return true;
+    return false;
+}
+
+/* Runs the child to its end, or kills it as its kill_at-th change of storage begins. The number of changes seen. */
+static long trace(pid_t leader, long kill_at, int *end_status)
+{
+    long seen = 0;
+    int status;
+    pid_t tid;
+    while ((tid = waitpid(-1, &status, __WALL)) > 0) {
+        if (!WIFSTOPPED(status)) {
+            if (tid == leader)
+                *end_status = status;
+            continue;
+        }
+        int stop = WSTOPSIG(status), pass = 0;
+        struct ptrace_syscall_info info;
+        if (stop == (SIGTRAP | 0x80) && ptrace(PTRACE_GET_SYSCALL_INFO, tid, (void *)sizeof info, &info) > 0 &&
+            changes_storage(&info) && ++seen == kill_at)
+            kill(leader, SIGKILL);
+        else if (stop != (SIGTRAP | 0x80) && stop != SIGTRAP && stop != SIGSTOP)
+            pass = stop;
+        ptrace(PTRACE_SYSCALL, tid, NULL, (void *)(long)pass);
+    }
+    return errno == ECHILD ? seen : -1;
+}
+
+static long run_traced(const struct place *p, long kill_at, int *answered, int *end_status)
+{
+    int report[2];
+    char ticks[STEPS];
+    assert_int_equal(pipe2(report, O_CLOEXEC), 0);
+    pid_t leader = fork();
+    if (leader == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+            _exit(99);
+        raise(SIGSTOP);
+        _exit(run_all(p, report[1]));
+    }
+    int status;
+    assert_int_equal(waitpid(leader, &status, 0), leader);
+    assert_true(WIFSTOPPED(status));
+    ptrace(PTRACE_SETOPTIONS, leader, NULL,
+           (void *)(long)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL));
+    ptrace(PTRACE_SYSCALL, leader, NULL, NULL);
+    long seen = trace(leader, kill_at, end_status);
+    close(report[1]);
+    ssize_t n = read(report[0], ticks, sizeof ticks);
+    close(report[0]);
+    *answered = n > 0 ? (int)n : 0;
+    return seen;
+}
+
+/* ---- what is left ---- */
+
+static void describe(const struct place *p, struct buf *out)
+{
+    struct registry *r;
+    struct error err;
+    if (place_open(p, &r, &err) < 0)
+        fail_msg("cannot reopen: %s", err.message);
+    sample_describe(r, p, out);
+    registry_close(r);
+}
+
+static void expected_states(struct buf states[STEPS + 1])
+{
+    struct place p;
+    struct registry *r;
+    struct error err;
+    place_make(&p);
+    assert_int_equal(place_open(&p, &r, &err), 0);
+    for (int i = 0; i <= STEPS; i++) {
+        states[i] = BUF_INIT(1 << 16);
+        sample_describe(r, &p, &states[i]);
+        if (i < STEPS && run_step(r, i, &err) < 0)
+            fail_msg("step %d: %s", i, err.message);
+        /* Each step must be seen in the description, or the comparison below would prove nothing. */
+        assert_true(i == 0 || i == 8 || strcmp(buf_text(&states[i]), buf_text(&states[i - 1])) != 0);
+    }
+    registry_close(r);
+    place_remove(&p);
+}
+
+static void killed_anywhere_it_is_the_old_state_or_the_new(void **state)
+{
+    struct buf states[STEPS + 1];
+    struct place p;
+    int answered, end_status = 0;
+    expected_states(states);
+    place_make(&p);
+    long total = run_traced(&p, 0, &answered, &end_status);
+    place_remove(&p);
+    assert_true(WIFEXITED(end_status) && WEXITSTATUS(end_status) == 0);
+    assert_int_equal(answered, STEPS);
+    assert_true(total >= 100);
+    print_message("# %ld points\n", total);
+    for (long k = 1; k <= total; k++) {
+        place_make(&p);
+        end_status = 0;
+        run_traced(&p, k, &answered, &end_status);
+        if (!WIFSIGNALED(end_status))
+            fail_msg("point %ld of %ld was never met", k, total);
+        buf_auto left = BUF_INIT(1 << 16);
+        describe(&p, &left);
+        bool old = strcmp(buf_text(&left), buf_text(&states[answered])) == 0;
+        bool new = answered < STEPS &&strcmp(buf_text(&left), buf_text(&states[answered + 1])) == 0;
+        if (!old && !new)
+            fail_msg("point %ld of %ld, after step %d:\n%s", k, total, answered, buf_text(&left));
+        place_remove(&p);
+    }
+    for (int i = 0; i <= STEPS; i++)
+        buf_free(&states[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(killed_anywhere_it_is_the_old_state_or_the_new)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,207 @@
+#include "sample.h"
+
+#include <dirent.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+void place_make(struct place *p)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(p->dir, sizeof p->dir, "%s/moat-registry-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(p->dir))
+        abort();
+    snprintf(p->registry, sizeof p->registry, "%s/registry", p->dir);
+    snprintf(p->packages, sizeof p->packages, "%s/packages", p->dir);
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *walk)
+{
+    return remove(path);
+}
+
+void place_remove(const struct place *p)
+{
+    nftw(p->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+int place_open(const struct place *p, struct registry **out, struct error *err)
+{
+    return registry_open(p->registry, p->packages, out, err);
+}
+
+static void fill(uint8_t out[32], uint8_t seed)
+{
+    for (int i = 0; i < 32; i++)
+        out[i] = (uint8_t)(seed * 7 + i);
+}
+
+int sample_trust(struct registry *r, const char *publisher, uint8_t seed, struct error *err)
+{
+    uint8_t id[32], bytes[32];
+    fill(id, seed);
+    fill(bytes, (uint8_t)(seed + 100));
+    struct registry_command c = {.verb = REGISTRY_TRUST_ADD,
+                                 .trust_add = {.publisher = publisher, .id = id, .bytes = bytes, .algorithm = 1}};
+    return registry_run(r, &c, err);
+}
+
+int sample_revoke(struct registry *r, const char *publisher, const uint8_t *seed_or_null, struct error *err)
+{
+    uint8_t id[32];
+    if (seed_or_null)
+        fill(id, *seed_or_null);
+    struct registry_command c = {.verb = REGISTRY_TRUST_REVOKE,
+                                 .trust_revoke = {.publisher = publisher, .key = seed_or_null ? id : NULL}};
+    return registry_run(r, &c, err);
+}
+
+int sample_install(struct registry *r, struct sample_install *in, struct error *err)
+{
+    struct registry_stage stage;
+    struct registry_decision decision = {.permission = 0};
+    uint8_t sha256[32], key[32], content[3000];
+    fill(sha256, in->bytes);
+    fill(key, in->key);
+    memset(content, in->bytes, sizeof content);
+    int rc = registry_stage(r, content, sizeof content, &stage, err);
+    if (rc < 0)
+        return rc;
+    if (in->grant)
+        snprintf(decision.scope, sizeof decision.scope, "%s", in->grant);
+    struct registry_command c = {.verb = REGISTRY_INSTALL,
+                                 .install = {.name = in->name,
+                                             .version = in->version,
+                                             .newest = in->version,
+                                             .sha256 = sha256,
+                                             .key = key,
+                                             .size = sizeof content,
+                                             .signed_at = 1000,
+                                             .manifest = "{}",
+                                             .words = in->name,
+                                             .capabilities = in->bytes,
+                                             .stage = &stage,
+                                             .decisions = &decision,
+                                             .ndecisions = in->grant != NULL,
+                                             .use = in->use}};
+    rc = registry_run(r, &c, err);
+    registry_unstage(&stage);
+    in->already = c.install.already;
+    in->current = c.install.current;
+    return rc;
+}
+
+int sample_uninstall(struct registry *r, const char *name, const char *version, bool purge, struct error *err)
+{
+    struct registry_command c = {.verb = REGISTRY_UNINSTALL,
+                                 .uninstall = {.name = name, .version = version, .purge = purge}};
+    return registry_run(r, &c, err);
+}
+
+int sample_use(struct registry *r, const char *name, const char *version, struct error *err)
+{
+    struct registry_command c = {.verb = REGISTRY_USE, .use = {.name = name, .version = version}};
+    return registry_run(r, &c, err);
+}
+
+int sample_decide(struct registry *r, const char *name, int permission, const char *scope, bool refused,
+                  struct error *err)
+{
+    struct registry_decision d = {.permission = permission, .refused = refused};
+    snprintf(d.scope, sizeof d.scope, "%s", scope);
+    struct registry_command c = {.verb = REGISTRY_DECIDE, .decide = {.name = name, .list = &d, .count = 1}};
+    return registry_run(r, &c, err);
+}
+
+int sample_set(struct registry *r, const char *key, const char *value, struct error *err)
+{
+    struct registry_command c = {.verb = REGISTRY_SET, .set = {.key = key, .value = value}};
+    return registry_run(r, &c, err);
+}
+
+/* ---- the whole as one text ---- */
+
+static bool put_key(void *context, const struct registry_key *k)
+{
+    buf_printf(context, "key %s %d%s\n", k->publisher, k->id[0], k->revoked_at ? " revoked" : "");
+    return true;
+}
+
+static bool put_version(void *context, const struct registry_version *v)
+{
+    buf_printf(context, " %s %d %s\n", v->version, v->sha256[0], registry_state_name(v->state));
+    return true;
+}
+
+static bool put_decision(void *context, const struct registry_decision *d)
+{
+    buf_printf(context, "decision %s %d %s%s\n", d->name, d->permission, d->scope, d->refused ? " refused" : "");
+    return true;
+}
+
+static bool put_setting(void *context, const char *key, const char *value)
+{
+    buf_printf(context, "setting %s %s\n", key, value);
+    return true;
+}
+
+struct names {
+    char list[16][REGISTRY_NAME_MAX + 1];
+    size_t count;
+    struct buf *out;
+};
+
+static bool put_plugin(void *context, const struct registry_plugin *p, const struct registry_version *v,
+                       const char *manifest, size_t manifest_len)
+{
+    struct names *n = context;
+    snprintf(n->list[n->count++], sizeof n->list[0], "%s", p->name);
+    return n->count < 16;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void put_files(const struct place *p, struct buf *out)
+{
+    char path[400], names[64][80];
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/sha256", p->packages);
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && (e = readdir(dir)) && count < 64;)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            snprintf(names[count++], sizeof names[0], "%.79s", e->d_name);
+    if (dir)
+        closedir(dir);
+    qsort(names, count, sizeof names[0], by_text);
+    for (size_t i = 0; i < count; i++)
+        buf_printf(out, "file %.2s\n", names[i]);
+}
+
+void sample_describe(struct registry *r, const struct place *p, struct buf *out)
+{
+    struct registry_reader *reader;
+    struct registry_filter all = {.active = -1};
+    struct names names = {.out = out};
+    struct registry_plugin plugin;
+    if (registry_reader_new(r, &reader, NULL) < 0)
+        abort();
+    registry_each_key(reader, NULL, put_key, out, NULL);
+    registry_each_plugin(reader, &all, put_plugin, &names, NULL);
+    for (size_t i = 0; i < names.count; i++) {
+        registry_find_plugin(reader, names.list[i], &plugin, NULL);
+        buf_printf(out, "plugin %s of %s, %u versions, current %s\n", plugin.name, plugin.owner, plugin.versions,
+                   plugin.current);
+        registry_each_version(reader, names.list[i], put_version, out, NULL);
+    }
+    registry_each_decision(reader, NULL, put_decision, out, NULL);
+    registry_each_setting(reader, put_setting, out, NULL);
+    put_files(p, out);
+    registry_reader_free(reader);
+}
