@@ -20,7 +20,8 @@ struct inside {
  * On failure it has told the host and the process must exit. */
 bool inside_build(int control, struct inside *out);
 
-/* dlopens code[i] from its sealed bytes; NULL with a message. Closes nothing. */
+/* dlopens code[i] from its sealed bytes; NULL with a message. Closes nothing.  Refuses while h2w or w2h is not -1: map
+ * the channel and close its files first, or a constructor could map them as code. */
 void *inside_load(const struct inside *in, size_t i, char *message, size_t size);
 
 /* No more code will be loaded: closes the code, the start file and the tree. */

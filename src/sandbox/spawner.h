@@ -26,14 +26,20 @@ bool spawner_alive(struct spawner *s);
 
 /* One child, as its asker sees it.  Descriptors are -1 when absent; all are close-on-exec and non-blocking. */
 struct child {
-    pid_t pid;   /* in the host's pid namespace; 0 until CHILD_SPAWNED */
+    pid_t pid; /* in the host's pid namespace; 0 until CHILD_SPAWNED */
+    uid_t uid; /* its user and group as the host counts them; known from CHILD_SPAWNED on */
+    gid_t gid;
     int pidfd;   /* -1 until CHILD_SPAWNED */
     int status;  /* SEQPACKET from the spawner: poll for input, then child_next */
     int control; /* SEQPACKET to the child itself (workers only) */
     int output;  /* what it writes to standard output and error (workers only), a pipe's reading end */
+    bool ended;  /* CHILD_FAILED or CHILD_EXITED was reported: child_next says nothing any more */
+    /* private to sandbox/wall: which message of the worker is due next, and a listener that came before WALL_BUILT */
+    unsigned phase;
+    int listener;
 };
 
-#define CHILD_NONE ((struct child){.pidfd = -1, .status = -1, .control = -1, .output = -1})
+#define CHILD_NONE ((struct child){.pidfd = -1, .status = -1, .control = -1, .output = -1, .listener = -1})
 
 enum child_kind { CHILD_NOTHING, CHILD_SPAWNED, CHILD_FAILED, CHILD_EXITED };
 

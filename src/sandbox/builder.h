@@ -1,0 +1,49 @@
+/* sandbox/builder: what the steps of the wall hand to each other inside the worker.  Private to the inside_*.c files.
+ * One per process, on the stack of inside_build; single thread. */
+#ifndef SANDBOX_BUILDER_H
+#define SANDBOX_BUILDER_H
+
+#include "sandbox/inside.h"
+#include "sandbox/messages.h"
+
+struct builder {
+    int control;
+    uint32_t self; /* WALL_BITs that only we can see */
+    int root;      /* the private root, not yet "/" */
+    struct order_assign order;
+    struct order_grant grants[WALL_GRANTS_MAX];
+    int mounts[WALL_GRANTS_MAX]; /* made by the host, or -1 */
+    int listener;
+    struct inside *out;
+    char message[256]; /* more than errno says, or empty */
+};
+
+/* One step: 0, or the errno that stopped it. */
+struct step {
+    const char *name;
+    int (*run)(struct builder *);
+};
+
+/* Both tables end with a NULL name and run top-down; the order is the wall (docs/walls.md). */
+extern const struct step inside_half_steps[];
+extern const struct step inside_full_steps[];
+
+int inside_step_limits(struct builder *b);
+int inside_step_grants(struct builder *b);
+int inside_step_capabilities(struct builder *b);
+int inside_step_landlock(struct builder *b);
+int inside_step_mdwe(struct builder *b);
+int inside_step_filter(struct builder *b);
+int inside_step_listener(struct builder *b);
+int inside_step_last_filter(struct builder *b);
+int inside_step_built(struct builder *b);
+
+/* Shared with the helper's lock. */
+int inside_drop_capabilities(void);
+int inside_landlock_nothing(void);
+
+/* A report to the host, with the listener or -1. */
+bool inside_report(int control, uint32_t kind, uint32_t self, int errnum, const char *step, const char *message,
+                   int fd);
+
+#endif

@@ -1,0 +1,109 @@
+#include "sandbox/idmap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "sandbox/kernel.h"
+
+#define STACK_SIZE (64 * 1024)
+
+/* Lives in the host's memory (nothing is copied, however fat the host is) only to keep its user namespace alive until
+ * the host has opened it.  It shares the calling thread's errno and locks: bare system calls only.  It must not outlive
+ * a host that is killed in this moment: the death signal, and a look at whether it came too late. */
+static int hold(void *parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == *(const pid_t *)parent)
+        for (;;)
+            syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+    return 0;
+}
+
+/* Every signal blocked: a handler of the host's, run by this child, would run in the host's memory. */
+static pid_t clone_holder(char *stack)
+{
+    sigset_t all, before;
+    pid_t self = getpid();
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    /* No exit signal: an embedding program's SIGCHLD handler and its wait(-1) never meet this child. */
+    pid_t pid = clone(hold, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, &self);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
+static bool write_map(pid_t pid, const char *name, id_t disk, id_t shown)
+{
+    char path[64], map[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    snprintf(map, sizeof map, "%u %u 1", (unsigned)disk, (unsigned)shown);
+    fd_auto fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && write(fd, map, strlen(map)) == (ssize_t)strlen(map);
+}
+
+static int open_namespace(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* A user namespace whose maps say: on disk `owner`, shown as the worker.  Its descriptor, or -1. */
+static int mapping(const struct stat *owner, uid_t uid, gid_t gid)
+{
+    int ns = -1;
+    char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED)
+        return -1;
+    pid_t pid = clone_holder(stack);
+    if (pid > 0) {
+        if (write_map(pid, "gid_map", owner->st_gid, gid) && write_map(pid, "uid_map", owner->st_uid, uid))
+            ns = open_namespace(pid);
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, __WCLONE) < 0 && errno == EINTR)
+            ;
+    }
+    munmap(stack, STACK_SIZE);
+    return ns;
+}
+
+static void id_map(int tree, const struct stat *st, uid_t uid, gid_t gid)
+{
+    fd_auto ns = mapping(st, uid, gid);
+    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)ns};
+    /* A file system that cannot be id-mapped stays as it is: then the worker has the rights of "others" in it. */
+    if (ns >= 0)
+        kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr);
+}
+
+int idmap_mount(const struct wall_grant *g, uid_t uid, gid_t gid)
+{
+    /* An ordinary user, or a worker with the host's own id: the plain way gives the same rights. */
+    if (geteuid() != 0 || uid == geteuid())
+        return -1;
+    fd_auto fd = kernel_openat2(AT_FDCWD, g->path, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != g->dev || st.st_ino != g->ino)
+        return -1;
+    fd_auto tree = kernel_open_tree(fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
+    if (tree < 0)
+        return -1;
+    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
+                                                 (g->writable ? 0 : MOUNT_ATTR_RDONLY),
+                                     .propagation = MS_PRIVATE};
+    if (kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0)
+        return -1;
+    id_map(tree, &st, uid, gid);
+    return io_steal(&tree);
+}

@@ -1,0 +1,106 @@
+#include "sandbox/builder.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+
+bool inside_report(int control, uint32_t kind, uint32_t self, int errnum, const char *step, const char *message, int fd)
+{
+    struct report r;
+    memset(&r, 0, sizeof r);
+    r.version = MESSAGE_VERSION;
+    r.kind = kind;
+    r.self = self;
+    r.errnum = errnum;
+    snprintf(r.step, sizeof r.step, "%s", step);
+    snprintf(r.message, sizeof r.message, "%s", message);
+    /* Without a descriptor write is enough, and it is all that the second filter leaves. */
+    if (fd < 0)
+        return write(control, &r, sizeof r) == (ssize_t)sizeof r;
+    return io_send(control, &r, sizeof r, &fd, 1);
+}
+
+static bool run_steps(struct builder *b, const struct step *steps)
+{
+    for (const struct step *s = steps; s->name; s++) {
+        int e = s->run(b);
+        if (e) {
+            inside_report(b->control, WALL_FAILED, 0, e, s->name, b->message, -1);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The half-built wall waits here, in the pool. End of file: the host is gone. */
+static bool receive_assignment(struct builder *b)
+{
+    int fds[IO_FDS];
+    size_t n = IO_FDS;
+    ssize_t got = io_recv(b->control, &b->order, sizeof b->order, fds, &n);
+    if (got != (ssize_t)sizeof b->order || b->order.version != MESSAGE_VERSION || b->order.kind != ORDER_ASSIGN ||
+        b->order.ngrants > WALL_GRANTS_MAX || b->order.ncode > WALL_CODE_MAX || n != 4 + b->order.ncode)
+        return false;
+    b->out->h2w = fds[0];
+    b->out->w2h = fds[1];
+    b->out->bell = fds[2];
+    b->out->start = fds[3];
+    b->out->ncode = b->order.ncode;
+    memcpy(b->out->code, fds + 4, b->order.ncode * sizeof *fds);
+    return true;
+}
+
+static bool receive_grants(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->order.ngrants; i++) {
+        struct order_grant *g = &b->grants[i];
+        size_t n = 1;
+        b->mounts[i] = -1;
+        if (io_recv(b->control, g, sizeof *g, &b->mounts[i], &n) != (ssize_t)sizeof *g ||
+            g->version != MESSAGE_VERSION || g->kind != ORDER_GRANT || g->path[0] != '/' ||
+            !memchr(g->path, 0, sizeof g->path))
+            return false;
+    }
+    return true;
+}
+
+/* read, not recvmsg: the filter is in force. */
+static bool wait_for_go(struct builder *b)
+{
+    struct order_go go;
+    ssize_t got;
+    do
+        got = read(b->control, &go, sizeof go);
+    while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof go && go.version == MESSAGE_VERSION && go.kind == ORDER_GO;
+}
+
+bool inside_build(int control, struct inside *out)
+{
+    struct builder b;
+    memset(&b, 0, sizeof b);
+    memset(out, 0, sizeof *out);
+    b.control = out->control = control;
+    b.root = b.listener = out->tree = -1;
+    b.out = out;
+    if (!run_steps(&b, inside_half_steps) || !inside_report(control, WALL_HALF, 0, 0, "", "", -1))
+        return false;
+    if (!receive_assignment(&b) || !receive_grants(&b)) {
+        inside_report(control, WALL_FAILED, 0, EPROTO, "assignment", "", -1);
+        return false;
+    }
+    return run_steps(&b, inside_full_steps) && wait_for_go(&b);
+}
+
+void inside_ready(const struct inside *in)
+{
+    inside_report(in->control, WALL_READY, 0, 0, "", "", -1);
+}
+
+void inside_failed(const struct inside *in, const char *step, const char *message)
+{
+    inside_report(in->control, WALL_FAILED, 0, 0, step, message, -1);
+}

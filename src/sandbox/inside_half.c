@@ -1,0 +1,150 @@
+/* The half-built wall: everything that does not depend on which plugin comes.  A pooled worker has run all of it and
+ * waits; only our own code runs until the full wall stands. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "sandbox/builder.h"
+#include "sandbox/kernel.h"
+
+/* exec made us dumpable again.  Before anything else: nobody of the same host user reads our memory, and /proc/PID
+ * belongs to root. */
+static int not_dumpable(struct builder *b)
+{
+    if (prctl(PR_SET_DUMPABLE, 0) < 0)
+        return errno;
+    if (prctl(PR_GET_DUMPABLE) == 0)
+        b->self |= WALL_BIT(NOT_DUMPABLE);
+    return 0;
+}
+
+/* The spawner's death is ours.  The signal only comes for a death after this call, so the lifeline (only the spawner
+ * holds its writing end) is looked at afterwards; getppid is 0 in here and tells nothing. */
+static int die_with_parent(struct builder *b)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return errno;
+    struct pollfd ends[2] = {{.fd = WORKER_LIFELINE}, {.fd = b->control}};
+    if (poll(ends, 2, 0) < 0)
+        return errno;
+    return (ends[0].revents | ends[1].revents) & (POLLHUP | POLLERR | POLLNVAL) ? EPIPE : 0;
+}
+
+static int no_new_privs(struct builder *b)
+{
+    (void)b;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? errno : 0;
+}
+
+/* Whatever leaked into the spawner ends here: 0 to 2 and the control socket stay. */
+static int descriptors(struct builder *b)
+{
+    (void)b;
+    return kernel_close_range(WORKER_LIFELINE, ~0u) < 0 ? errno : 0;
+}
+
+/* No terminal to push characters into, no process group to signal. */
+static int session(struct builder *b)
+{
+    (void)b;
+    prctl(PR_SET_NAME, "moat-worker");
+    umask(022);
+    return setsid() < 0 ? errno : 0;
+}
+
+/* A session keyring of its own.  An ordinary user's quota of keys may be used up (EDQUOT): then it stays in the empty
+ * one that the spawner joined, which is not the host's either.  No keys in the kernel (ENOSYS): nothing to share. */
+static int keyring(struct builder *b)
+{
+    if (kernel_new_keyring() >= 0 || errno == EDQUOT || errno == ENOSYS)
+        b->self |= WALL_BIT(KEYRING);
+    return 0;
+}
+
+static int host_name(struct builder *b)
+{
+    (void)b;
+    return sethostname("moat", 4) < 0 ? errno : 0;
+}
+
+/* Slave, not private: a pooled worker still sees what the host mounts before a grant of it is assigned. */
+static int propagation(struct builder *b)
+{
+    (void)b;
+    return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ? errno : 0;
+}
+
+#define TMPFS_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+/* The private root, built where nothing can be granted: covering /tmp would hide grants below it. */
+static int private_root(struct builder *b)
+{
+    static const char *const places[] = {"/dev", "/sys", "/tmp"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (mount("moat", places[i], "tmpfs", TMPFS_FLAGS, "size=256k,nr_inodes=2048,mode=755") < 0) {
+            if (errno == ENOENT || errno == ENOTDIR)
+                continue;
+            return errno;
+        }
+        b->root = open(places[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return b->root < 0 ? errno : 0;
+    }
+    return ENOENT;
+}
+
+/* A mount of its own, because the root becomes read-only.  Its size comes with the assignment. */
+static int private_tmp(struct builder *b)
+{
+    if (fchdir(b->root) < 0 || mkdir("tmp", 0700) < 0)
+        return errno;
+    return mount("moat-tmp", "tmp", "tmpfs", TMPFS_FLAGS, "size=16m,nr_inodes=1024,mode=700") < 0 ? errno : 0;
+}
+
+/* The kernel's surface behind new user namespaces is closed for good, not by seccomp alone.  Where /proc/sys cannot be
+ * written (most containers) the layer is missing and the host decides. */
+static int no_nested_namespaces(struct builder *b)
+{
+    char text[8] = "";
+    fd_auto fd = open("/proc/sys/user/max_user_namespaces", O_RDWR | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "0", 1) == 1 && pread(fd, text, sizeof text - 1, 0) > 0 && strcmp(text, "0\n") == 0)
+        b->self |= WALL_BIT(NO_NESTED_NS);
+    return 0;
+}
+
+/* What plugins commonly need and what cannot be found later in the empty root: thread exit and cancellation and C++
+ * exceptions want libgcc_s.  Names of old C libraries' parts cost little and save a puzzling refusal. */
+static int preload(struct builder *b)
+{
+    static const char *const names[] = {"libgcc_s.so.1",   "libm.so.6",  "libstdc++.so.6",
+                                        "libpthread.so.0", "libdl.so.2", "librt.so.1"};
+    (void)b;
+    /* One heap: a worker runs one call at a time, and a thousand workers should be small. */
+    mallopt(M_ARENA_MAX, 1);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    return 0;
+}
+
+const struct step inside_half_steps[] = {
+    {"not_dumpable", not_dumpable},
+    {"die_with_parent", die_with_parent},
+    {"no_new_privs", no_new_privs},
+    {"descriptors", descriptors},
+    {"session", session},
+    {"keyring", keyring},
+    {"host_name", host_name},
+    {"propagation", propagation},
+    {"preload", preload}, /* while the host's libraries can be seen, and before /dev is covered */
+    {"private_root", private_root},
+    {"private_tmp", private_tmp},
+    {"no_nested_namespaces", no_nested_namespaces},
+    {0},
+};

@@ -1,0 +1,13 @@
+/* sandbox/inside_helper: the last step of a moat-helper's wall, taken by the helper itself once its libraries are
+ * loaded and before it reads a byte.  Namespaces and limits stand already: the spawner made them before the exec. */
+#ifndef SANDBOX_INSIDE_HELPER_H
+#define SANDBOX_INSIDE_HELPER_H
+
+/* What is left afterwards: descriptors 0 (input) and 1 (output), private memory up to its limit, two seconds of CPU.
+ * Anything else kills it (src/sandbox/policy/helper.policy).  No stdio on other descriptors, no files, no threads, no
+ * clock but the vdso's.  Call it in main, before anything reads descriptor 0; allocate nothing executable.
+ *
+ * NULL when locked; else the name of the step that failed (errno says why), and the helper must exit at once. */
+const char *inside_helper_lock(void);
+
+#endif

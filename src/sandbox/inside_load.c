@@ -1,0 +1,44 @@
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "sandbox/inside.h"
+
+static void *fail(char *message, size_t size, const char *what)
+{
+    snprintf(message, size, "%s", what ? what : "unknown error");
+    return NULL;
+}
+
+void *inside_load(const struct inside *in, size_t i, char *message, size_t size)
+{
+    char name[16];
+    if (i >= in->ncode || in->tree < 0)
+        return fail(message, size, "no such code");
+    /* Constructors run in here.  With a descriptor of the file that a worker writes, a plugin could map its own bytes
+     * as code: private, from a file and not writable.  Who closes them sets them to -1. */
+    if (in->w2h >= 0 || in->h2w >= 0)
+        return fail(message, size, "the channel's files must be closed before code is loaded");
+    /* The only name that the sealed bytes have: their number in a view of our own descriptors.  No file, no /proc, and
+     * no path that could be changed. */
+    snprintf(name, sizeof name, "./%d", in->code[i]);
+    if (fchdir(in->tree) < 0)
+        return fail(message, size, strerror(errno));
+    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    const char *why = handle ? NULL : dlerror();
+    if (chdir("/") < 0 && handle)
+        return fail(message, size, "cannot leave the code's directory");
+    return handle ? handle : fail(message, size, why);
+}
+
+void inside_loaded(struct inside *in)
+{
+    for (size_t i = 0; i < in->ncode; i++)
+        io_close(&in->code[i]);
+    in->ncode = 0;
+    io_close(&in->start);
+    io_close(&in->tree);
+}

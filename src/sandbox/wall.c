@@ -1,0 +1,181 @@
+#include "sandbox/wall.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "sandbox/idmap.h"
+#include "sandbox/messages.h"
+
+/* Which message of the worker is due; struct child's `phase`. */
+enum phase { PHASE_HALF, PHASE_WAITING, PHASE_BUILT, PHASE_CHECKED, PHASE_READY, PHASE_RUNNING, PHASE_OVER };
+
+static int shorter_first(const void *a, const void *b)
+{
+    const struct wall_grant *const *x = a, *const *y = b;
+    size_t m = strlen((*x)->path), n = strlen((*y)->path);
+    return m < n ? -1 : m > n;
+}
+
+static int send_failed(struct error *err)
+{
+    return error_errno(err, MOAT_E_START_FAILED, errno, "cannot send the assignment");
+}
+
+static int send_grant(const struct child *worker, const struct wall_grant *g, struct error *err)
+{
+    struct order_grant order;
+    memset(&order, 0, sizeof order);
+    order.version = MESSAGE_VERSION;
+    order.kind = ORDER_GRANT;
+    order.dev = g->dev;
+    order.ino = g->ino;
+    order.writable = g->writable;
+    order.directory = g->directory;
+    snprintf(order.path, sizeof order.path, "%s", g->path);
+    fd_auto mount = idmap_mount(g, worker->uid, worker->gid);
+    return io_send(worker->control, &order, sizeof order, &mount, mount >= 0 ? 1 : 0) ? 0 : send_failed(err);
+}
+
+static int send_assign(const struct child *worker, const struct wall_request *r, struct error *err)
+{
+    struct order_assign order;
+    memset(&order, 0, sizeof order);
+    order.version = MESSAGE_VERSION;
+    order.kind = ORDER_ASSIGN;
+    order.execute_code = r->execute_code;
+    order.accepted = r->accepted;
+    order.ngrants = (uint32_t)r->ngrants;
+    order.ncode = (uint32_t)r->ncode;
+    order.limits = limits_filled(&r->limits, false);
+    int fds[4 + WALL_CODE_MAX] = {r->h2w, r->w2h, r->bell, r->start};
+    memcpy(fds + 4, r->code, r->ncode * sizeof *fds);
+    return io_send(worker->control, &order, sizeof order, fds, 4 + r->ncode) ? 0 : send_failed(err);
+}
+
+int wall_assign(struct child *worker, const struct wall_request *request, struct error *err)
+{
+    const struct wall_grant *sorted[WALL_GRANTS_MAX];
+    if (request->ngrants > WALL_GRANTS_MAX || request->ncode > WALL_CODE_MAX)
+        return error_set(err, MOAT_E_LIMIT, "at most %d granted paths and %d code files", WALL_GRANTS_MAX,
+                         WALL_CODE_MAX);
+    if (worker->phase != PHASE_WAITING || worker->pid <= 0)
+        return error_set(err, MOAT_E_INTERNAL, "the worker is not waiting for an assignment");
+    for (size_t i = 0; i < request->ngrants; i++)
+        sorted[i] = &request->grants[i];
+    /* Parents before what lies in them, or they would cover it. */
+    qsort(sorted, request->ngrants, sizeof *sorted, shorter_first);
+    int e = send_assign(worker, request, err);
+    for (size_t i = 0; i < request->ngrants && !e; i++)
+        e = send_grant(worker, sorted[i], err);
+    if (!e)
+        worker->phase = PHASE_BUILT;
+    return e;
+}
+
+/* Control characters would reach terminals and logs. */
+static void copy_line(char *out, size_t size, const char *text, size_t max)
+{
+    snprintf(out, size, "%.*s", (int)strnlen(text, max), text);
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+}
+
+static void protocol(struct child *worker, struct wall_event *out, const char *why)
+{
+    worker->phase = PHASE_OVER;
+    out->kind = WALL_FAILED;
+    snprintf(out->step, sizeof out->step, "protocol");
+    snprintf(out->message, sizeof out->message, "%s", why);
+}
+
+static void take_failed(struct child *worker, const struct report *r, struct wall_event *out)
+{
+    worker->phase = PHASE_OVER;
+    out->kind = WALL_FAILED;
+    out->errnum = r->errnum;
+    copy_line(out->step, sizeof out->step, r->step, sizeof r->step);
+    copy_line(out->message, sizeof out->message, r->message, sizeof r->message);
+}
+
+/* What may come when, and what follows. A failure may come at any time before the end. */
+static const struct turn {
+    uint32_t report;
+    enum phase due, next;
+    enum wall_event_kind kind;
+} turns[] = {
+    {WALL_HALF, PHASE_HALF, PHASE_WAITING, WALL_HALF},
+    {REPORT_LISTENER, PHASE_BUILT, PHASE_BUILT, WALL_NOTHING},
+    {WALL_BUILT, PHASE_BUILT, PHASE_CHECKED, WALL_BUILT},
+    {WALL_READY, PHASE_READY, PHASE_RUNNING, WALL_READY},
+};
+
+static void take_report(struct child *worker, const struct report *r, int *fd, struct wall_event *out)
+{
+    if (r->version != MESSAGE_VERSION) {
+        protocol(worker, out, "the worker's executable is of another version");
+        return;
+    }
+    if (r->kind == WALL_FAILED && worker->phase != PHASE_OVER && *fd < 0) {
+        take_failed(worker, r, out);
+        return;
+    }
+    for (size_t i = 0; i < sizeof turns / sizeof *turns; i++) {
+        const struct turn *t = &turns[i];
+        if (t->report != r->kind || t->due != worker->phase || (r->kind == REPORT_LISTENER) != (*fd >= 0))
+            continue;
+        if (r->kind == REPORT_LISTENER && worker->listener >= 0)
+            break;
+        worker->phase = t->next;
+        out->kind = t->kind;
+        if (r->kind == REPORT_LISTENER)
+            worker->listener = io_steal(fd);
+        if (r->kind == WALL_BUILT) {
+            out->self = r->self;
+            out->listener = io_steal(&worker->listener);
+        }
+        return;
+    }
+    protocol(worker, out, "a message that was not due");
+}
+
+/* One message; false when there is none. */
+static bool receive(struct child *worker, struct wall_event *out)
+{
+    struct report r;
+    fd_auto fd = -1;
+    size_t n = 1;
+    ssize_t got = io_recv(worker->control, &r, sizeof r, &fd, &n);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return false;
+    if (got == 0 || (got < 0 && errno == ECONNRESET)) {
+        worker->phase = PHASE_OVER;
+        out->kind = WALL_GONE;
+    } else if (got != (ssize_t)sizeof r) {
+        protocol(worker, out, "a malformed message");
+    } else {
+        take_report(worker, &r, &fd, out);
+    }
+    return true;
+}
+
+void wall_next(struct child *worker, struct wall_event *out)
+{
+    memset(out, 0, sizeof *out);
+    out->listener = -1;
+    /* The listener is kept for the message that follows it. */
+    while (worker->control >= 0 && out->kind == WALL_NOTHING && receive(worker, out))
+        ;
+}
+
+bool wall_go(struct child *worker)
+{
+    struct order_go go = {.version = MESSAGE_VERSION, .kind = ORDER_GO};
+    if (worker->phase != PHASE_CHECKED || !io_send(worker->control, &go, sizeof go, NULL, 0))
+        return false;
+    worker->phase = PHASE_READY;
+    return true;
+}
