@@ -1,0 +1,354 @@
+/* One request on a connection, from its first line to its last byte.
+ *
+ *     head -> body -> running -> answered
+ *
+ * A call that runs leaves its connection active for a moment, since most end within microseconds: libmicrohttpd asks
+ * again and again whether there is an answer. What takes longer is suspended, and then its descriptor is watched: a
+ * suspended connection would not notice that the client has left. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+
+#include "base/clock.h"
+#include "http/server.h"
+
+#define PATIENCE_NS (500 * NS_PER_US)
+/* A refused request whose body still comes: most clients read the answer only once they have sent all of it. */
+#define SWALLOW_MAX (32ull << 20)
+#define SMALL_ANSWER (16 * 1024)
+
+enum state { HEAD, BODY, RUNNING, ANSWERED };
+
+struct exchange {
+    struct listener *listener;
+    struct MHD_Connection *connection; /* NULL: the client is gone */
+    struct rest_request *request;
+    enum state state;
+    bool suspended;
+    uint64_t since;     /* running since */
+    uint64_t swallowed; /* of a body that nobody wants */
+    struct loop_watch watch;
+    struct exchange *next, **link; /* of the listener's */
+    char target[];
+};
+
+void *exchange_new(void *cls, const char *target, struct MHD_Connection *connection)
+{
+    struct listener *l = cls;
+    size_t len = strlen(target) + 1;
+    struct exchange *x = malloc(sizeof *x + len);
+    if (!x)
+        return NULL;
+    *x = (struct exchange){.listener = l, .connection = connection, .watch.fd = -1};
+    memcpy(x->target, target, len);
+    x->next = l->exchanges;
+    x->link = &l->exchanges;
+    if (x->next)
+        x->next->link = &x->next;
+    l->exchanges = x;
+    atomic_fetch_add_explicit(&l->busy, 1, memory_order_relaxed);
+    return x;
+}
+
+static void exchange_free(struct exchange *x)
+{
+    loop_unwatch(&x->watch);
+    *x->link = x->next;
+    if (x->next)
+        x->next->link = x->link;
+    atomic_fetch_sub_explicit(&x->listener->busy, 1, memory_order_relaxed);
+    rest_end(x->request);
+    free(x);
+}
+
+/* ---- the head ---- */
+
+struct head {
+    const char *authorization, *content_length, *content_type, *deadline, *expect, *host, *origin, *traceparent,
+        *transfer;
+    const char *repeated; /* the name of a header that came twice and must not */
+};
+
+static const struct {
+    const char *name;
+    size_t offset;
+} header_names[] = {
+    {"authorization", offsetof(struct head, authorization)},
+    {"content-length", offsetof(struct head, content_length)},
+    {"content-type", offsetof(struct head, content_type)},
+    {"expect", offsetof(struct head, expect)},
+    {"host", offsetof(struct head, host)},
+    {"moat-deadline", offsetof(struct head, deadline)},
+    {"origin", offsetof(struct head, origin)},
+    {"traceparent", offsetof(struct head, traceparent)},
+    {"transfer-encoding", offsetof(struct head, transfer)},
+};
+
+static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct head *head = cls;
+    for (size_t i = 0; i < sizeof header_names / sizeof *header_names; i++) {
+        if ((*name | 0x20) != *header_names[i].name || strcasecmp(name, header_names[i].name) != 0)
+            continue;
+        const char **slot = (const char **)((char *)head + header_names[i].offset);
+        if (*slot)
+            head->repeated = header_names[i].name;
+        *slot = value ? value : "";
+    }
+    return MHD_YES;
+}
+
+/* "localhost:8642", "127.0.0.1": another name means that a page of elsewhere had its name point here. */
+static bool is_our_host(const struct http *h, const char *host)
+{
+    for (size_t i = 0; i < sizeof h->hosts / sizeof *h->hosts; i++) {
+        size_t len = strlen(h->hosts[i]);
+        if (!len || strncasecmp(host, h->hosts[i], len) != 0)
+            continue;
+        if (!host[len])
+            return true;
+        char port[8];
+        snprintf(port, sizeof port, ":%u", h->port);
+        return strcmp(host + len, port) == 0;
+    }
+    return false;
+}
+
+/* What only the transport can see. */
+static int check_head(const struct exchange *x, const struct head *head, const char *version, struct error *err)
+{
+    const struct listener *l = x->listener;
+    if (head->repeated)
+        return error_set(err, MOAT_E_BAD_REQUEST, "the header %s came twice", head->repeated);
+    if (head->transfer && head->content_length)
+        return error_set(err, MOAT_E_BAD_REQUEST, "Content-Length and Transfer-Encoding came together");
+    if (!head->host && strcmp(version, "HTTP/1.1") == 0)
+        return error_set(err, MOAT_E_BAD_REQUEST, "the Host header is missing");
+    if (!l->is_unix && head->host && !is_our_host(l->http, head->host))
+        return error_set(err, MOAT_E_FORBIDDEN, "the Host header does not name this server");
+    if (head->origin)
+        return error_set(err, MOAT_E_FORBIDDEN, "requests from web pages are not taken");
+    return 0;
+}
+
+static struct rest_principal principal_of(struct exchange *x, const char *authorization)
+{
+    struct listener *l = x->listener;
+    if (l->is_unix &&
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context != NULL)
+        return (struct rest_principal){REST_ADMIN};
+    return rest_bearer(l->http->rest, authorization);
+}
+
+static enum MHD_Result answer(struct exchange *x);
+
+static enum MHD_Result begin(struct exchange *x, const char *method, const char *version)
+{
+    struct head head = {0};
+    struct error err;
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, take_header, &head);
+    uint64_t length = head.transfer ? REST_LENGTH_UNKNOWN : 0;
+    if (head.content_length)
+        length = strtoull(head.content_length, NULL, 10); /* libmicrohttpd has refused what is not a number */
+    if (check_head(x, &head, version, &err) < 0) {
+        x->request = rest_refuse(x->listener->http->rest, &err);
+    } else {
+        struct rest_head rest_head = {.method = method,
+                                      .target = x->target,
+                                      .principal = principal_of(x, head.authorization),
+                                      .content_length = length,
+                                      .content_type = head.content_type,
+                                      .deadline = head.deadline,
+                                      .traceparent = head.traceparent};
+        x->request = rest_begin(x->listener->http->rest, &rest_head);
+    }
+    if (!x->request)
+        return MHD_NO;
+    x->state = BODY;
+    /* An early answer ends the connection. Otherwise it is given when the body was taken and thrown away. */
+    bool unsent = head.expect || (length != REST_LENGTH_UNKNOWN && length > SWALLOW_MAX);
+    return rest_answered(x->request) && length && unsent ? answer(x) : MHD_YES;
+}
+
+static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *size)
+{
+    size_t len = *size;
+    *size = 0;
+    if (rest_body(x->request, data, len))
+        return MHD_YES;
+    x->swallowed += len;
+    return x->swallowed <= SWALLOW_MAX ? MHD_YES : MHD_NO;
+}
+
+/* ---- the answer ---- */
+
+static void end_request(void *cls)
+{
+    rest_end(cls);
+}
+
+/* Small answers go out in one piece with their head; large ones are not copied. */
+static struct MHD_Response *make_response(struct exchange *x)
+{
+    const struct rest_answer *a = rest_answer(x->request);
+    struct MHD_Response *response;
+    if (a->len > SMALL_ANSWER) {
+        struct MHD_IoVec parts[3];
+        for (size_t i = 0; i < a->nparts; i++)
+            parts[i] = (struct MHD_IoVec){a->parts[i].bytes, a->parts[i].len};
+        response = MHD_create_response_from_iovec(parts, (unsigned)a->nparts, end_request, x->request);
+        return response;
+    }
+    char *bytes = malloc(a->len + 1);
+    if (!bytes)
+        return NULL;
+    size_t at = 0;
+    for (size_t i = 0; i < a->nparts; at += a->parts[i++].len)
+        memcpy(bytes + at, a->parts[i].bytes, a->parts[i].len);
+    response = MHD_create_response_from_buffer(a->len, bytes, MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        free(bytes);
+    return response;
+}
+
+static enum MHD_Result answer(struct exchange *x)
+{
+    const struct rest_answer *a = rest_answer(x->request);
+    struct MHD_Response *response = make_response(x);
+    if (!response)
+        return MHD_NO;
+    for (size_t i = 0; i < a->nheaders; i++)
+        MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
+    if (atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
+        MHD_add_response_header(response, "Connection", "close");
+    unsigned status = (unsigned)a->status;
+    if (a->len > SMALL_ANSWER)
+        x->request = NULL; /* the response has it now */
+    enum MHD_Result rc = MHD_queue_response(x->connection, status, response);
+    MHD_destroy_response(response);
+    x->state = ANSWERED;
+    listener_kick(x->listener);
+    return rc;
+}
+
+/* ---- running ---- */
+
+static void client_left(struct loop_watch *watch, uint32_t events)
+{
+    struct exchange *x = (struct exchange *)((char *)watch - offsetof(struct exchange, watch));
+    loop_unwatch(&x->watch);
+    rest_cancel(x->request); /* its end resumes the connection, which then finds the client gone */
+}
+
+static void suspend(struct exchange *x)
+{
+    x->suspended = true;
+    x->watch.fd = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    x->watch.ready = client_left;
+    MHD_suspend_connection(x->connection);
+    /* Unwatched, a client that leaves only costs the rest of its call. */
+    loop_watch(x->listener->loop, &x->watch, EPOLLRDHUP, NULL);
+}
+
+static void request_done(struct rest_request *q, void *context)
+{
+    struct exchange *x = context;
+    x->state = ANSWERED;
+    if (!x->connection) {
+        exchange_free(x);
+        return;
+    }
+    loop_unwatch(&x->watch);
+    if (x->suspended)
+        MHD_resume_connection(x->connection);
+    else
+        x->listener->waiting--;
+    x->suspended = false;
+    listener_kick(x->listener);
+}
+
+static enum MHD_Result run(struct exchange *x)
+{
+    struct listener *l = x->listener;
+    x->state = RUNNING;
+    x->since = clock_mono_ns();
+    l->waiting++;
+    rest_run(x->request, l->loop, request_done, x);
+    if (x->state == ANSWERED)
+        return answer(x);
+    if (!rest_is_call(x->request)) {
+        l->waiting--;
+        suspend(x);
+    }
+    return MHD_YES;
+}
+
+/* Asked again while the call runs. */
+static enum MHD_Result wait_on(struct exchange *x)
+{
+    if (x->listener->stopping)
+        return MHD_NO;
+    if (clock_mono_ns() - x->since > PATIENCE_NS) {
+        x->listener->waiting--;
+        suspend(x);
+    }
+    return MHD_YES;
+}
+
+enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                const char *version, const char *data, size_t *size, void **context)
+{
+    struct exchange *x = *context;
+    if (!x)
+        return MHD_NO; /* there was no memory for it */
+    switch (x->state) {
+    case HEAD:
+        return begin(x, method, version);
+    case BODY:
+        return *size ? take_body(x, data, size) : run(x);
+    case RUNNING:
+        return wait_on(x);
+    case ANSWERED:
+        return answer(x);
+    }
+    return MHD_NO;
+}
+
+/* The request is over for its connection, answered or broken off. */
+void exchange_completed(void *cls, struct MHD_Connection *connection, void **context,
+                        enum MHD_RequestTerminationCode why)
+{
+    struct exchange *x = *context;
+    *context = NULL;
+    if (!x)
+        return;
+    if (x->state != RUNNING) {
+        exchange_free(x);
+        return;
+    }
+    if (!x->suspended)
+        x->listener->waiting--;
+    loop_unwatch(&x->watch);
+    x->connection = NULL;
+    rest_cancel(x->request); /* request_done frees it */
+}
+
+void exchange_abandon_all(struct listener *l)
+{
+    struct exchange *next;
+    for (struct exchange *x = l->exchanges; x; x = next) {
+        next = x->next;
+        if (x->state != RUNNING || !x->connection)
+            continue;
+        rest_cancel(x->request);
+        if (!l->stopping || x->state != RUNNING || !x->suspended)
+            continue;
+        x->suspended = false;
+        l->waiting++;
+        loop_unwatch(&x->watch);
+        MHD_resume_connection(x->connection);
+    }
+}
