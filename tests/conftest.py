@@ -1,0 +1,41 @@
+"""What every Python test shares: the build it tests and the seed of its random data."""
+
+import os
+import pathlib
+import random
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SEED = int(os.environ.get("MOAT_SEED") or random.SystemRandom().randrange(1, 2**32))
+os.environ["MOAT_SEED"] = str(SEED)
+
+
+def pytest_report_header(config):
+    return f"seed: {SEED} (MOAT_SEED={SEED} repeats this run)"
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def build():
+    """The build directory under test: MOAT_BUILD, or build/."""
+    path = pathlib.Path(os.environ.get("MOAT_BUILD") or ROOT / "build").resolve()
+    assert path.is_dir(), f"{path} is not there: run scripts/build, or set MOAT_BUILD"
+    return path
+
+
+@pytest.fixture
+def rng(request):
+    """Random data of this one test: the same for the same seed, whichever other tests run."""
+    return random.Random(f"{SEED} {request.node.nodeid}")
+
+
+@pytest.fixture(scope="session")
+def long():
+    """True under scripts/test --long: full sweeps."""
+    return os.environ.get("MOAT_LONG") == "1"
