@@ -179,6 +179,17 @@ static inline void layout_copy_header(const struct record *r, struct header *out
     out->status = (uint16_t)(packed >> 48);
 }
 
+/* Between a store to one's own word and a look at the other side's. */
+static inline void layout_fence(void)
+{
+#if defined(__SANITIZE_THREAD__) /* gcc's thread sanitizer knows no fences; a read-modify-write is as full */
+    _Atomic int word = 0;
+    atomic_fetch_add(&word, 1);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
 static inline void layout_pause(void)
 {
 #if defined(__x86_64__)

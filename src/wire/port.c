@@ -36,7 +36,7 @@ bool port_open(struct port *p, int h2w, int w2h, int bell)
  * CPU's store buffer, and stay so while the next call runs. */
 static void ring_host(struct port *p)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    layout_fence();
     uint32_t sleep = atomic_load_explicit(&p->h2w->host_sleep, memory_order_relaxed);
     if (!(sleep & LAYOUT_ASLEEP) || sleep == p->rang)
         return;
@@ -77,7 +77,7 @@ static void sleep_once(struct port *p, const struct want *want)
     uint32_t seen = atomic_load_explicit(&p->h2w->bell, memory_order_acquire);
     p->epoch += LAYOUT_EPOCH;
     atomic_store_explicit(&p->w2h->worker_sleep, p->epoch | LAYOUT_ASLEEP, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    layout_fence();
     if (!there_or_closed(p, want))
         layout_futex_wait(&p->h2w->bell, seen, 0);
     atomic_store_explicit(&p->w2h->worker_sleep, p->epoch, memory_order_relaxed);

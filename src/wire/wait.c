@@ -72,7 +72,7 @@ bool channel_worker_sleeps(const struct channel *ch)
 void channel_ring(struct channel *ch)
 {
     ch->gave_back = false;
-    atomic_thread_fence(memory_order_seq_cst);
+    layout_fence();
     uint32_t epoch = atomic_load_explicit(&ch->w2h->worker_sleep, memory_order_relaxed);
     if (!(epoch & LAYOUT_ASLEEP) || epoch == ch->woken)
         return;
@@ -91,7 +91,7 @@ static void fall_asleep(struct channel *ch, uint32_t how)
 {
     ch->epoch += LAYOUT_EPOCH;
     atomic_store_explicit(&ch->h2w->host_sleep, ch->epoch | LAYOUT_ASLEEP | how, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    layout_fence();
 }
 
 static void get_up(struct channel *ch)
