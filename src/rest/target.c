@@ -77,6 +77,8 @@ static int parse_path(char *path, struct target *out, struct error *err)
         int rc = decode(path, false, err);
         if (rc)
             return rc;
+        if (strcmp(path, ".") == 0 || strcmp(path, "..") == 0)
+            return error_set(err, MOAT_E_NOT_FOUND, "no route has this path");
         out->segments[out->nsegments++] = path;
         path = next;
     }

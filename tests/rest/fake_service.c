@@ -1,0 +1,294 @@
+#include "fake_service.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+
+struct service {
+    struct home home;
+    struct loop *loop;
+    pthread_t thread;
+    char asked[2048], package[256];
+    enum moat_code code;
+    char message[256];
+    _Atomic bool hold;
+    _Atomic unsigned cancelled;
+    uint64_t payload_max, package_max;
+};
+
+static void *run(void *arg)
+{
+    loop_run(arg);
+    return NULL;
+}
+
+struct service *fake_begin(const char *home)
+{
+    struct service *s = calloc(1, sizeof *s);
+    if (!s || home_resolve(home, NULL, NULL, &s->home, NULL) < 0 || loop_new(&s->loop, NULL) < 0 ||
+        io_mkdirs(s->home.registry_dir, 0700, NULL) < 0 || io_mkdirs(s->home.plugin_dir, 0700, NULL) < 0 ||
+        pthread_create(&s->thread, NULL, run, s->loop) != 0)
+        abort();
+    s->payload_max = 1 << 20;
+    s->package_max = 4 << 20;
+    return s;
+}
+
+void fake_end(struct service *s)
+{
+    loop_stop(s->loop);
+    pthread_join(s->thread, NULL);
+    loop_free(s->loop);
+    free(s);
+}
+
+const char *fake_asked(struct service *s)
+{
+    return s->asked;
+}
+
+const char *fake_package(struct service *s)
+{
+    return s->package;
+}
+
+void fake_fail(struct service *s, enum moat_code code, const char *message)
+{
+    s->code = code;
+    snprintf(s->message, sizeof s->message, "%.200s", message);
+}
+
+void fake_hold_calls(struct service *s, bool hold)
+{
+    s->hold = hold;
+}
+
+unsigned fake_cancelled(struct service *s)
+{
+    return s->cancelled;
+}
+
+void fake_limits(struct service *s, uint64_t payload_max, uint64_t package_max)
+{
+    s->payload_max = payload_max;
+    s->package_max = package_max;
+}
+
+/* ---- what src/rest meets ---- */
+
+struct completion {
+    service_done done;
+    void *context;
+    struct error error;
+    bool failed;
+};
+
+/* Completes on a thread of its own, as the service's jobs do. */
+static void *complete(void *arg)
+{
+    struct completion *c = arg;
+    buf_auto result = BUF_INIT(1024);
+    buf_puts(&result, "{\"fake\":true}");
+    c->done(c->context, c->failed ? &c->error : NULL, &result);
+    free(c);
+    return NULL;
+}
+
+__attribute__((format(printf, 4, 5))) static void answer(struct service *s, service_done done, void *context,
+                                                         const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(s->asked, sizeof s->asked, format, args);
+    va_end(args);
+    struct completion *c = calloc(1, sizeof *c);
+    pthread_t thread;
+    if (!c)
+        abort();
+    c->done = done;
+    c->context = context;
+    c->failed = s->code != MOAT_E_OK;
+    if (c->failed)
+        error_set(&c->error, s->code, "%s", s->message);
+    if (pthread_create(&thread, NULL, complete, c) != 0)
+        abort();
+    pthread_detach(thread);
+}
+
+static const char *or_null(const char *text)
+{
+    return text ? text : "NULL";
+}
+
+static void read_package(struct service *s, const char *path)
+{
+    fd_auto fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : io_read_full(fd, s->package, sizeof s->package - 1);
+    s->package[n > 0 ? n : 0] = '\0';
+}
+
+void service_install(struct service *s, const struct service_install *in, service_done done, void *context)
+{
+    char grants[512] = "";
+    for (size_t i = 0; i < in->ngrants; i++)
+        snprintf(grants + strlen(grants), sizeof grants - strlen(grants), "%s%s", i ? "," : "", in->grants[i]);
+    read_package(s, in->path);
+    if (strstr(s->message, "PATH")) { /* lets a failure name the file */
+        char with[512];
+        snprintf(with, sizeof with, "%s is not a package", in->path);
+        fake_fail(s, s->code, with);
+    }
+    answer(s, done, context, "install metadata=%s grants=[%s] load=%d use=%d older=%d", or_null(in->metadata), grants,
+           in->load, in->use, in->allow_older);
+}
+
+void service_validate(struct service *s, const char *path, bool temporary, service_done done, void *context)
+{
+    read_package(s, path);
+    answer(s, done, context, "validate");
+}
+
+void service_uninstall(struct service *s, const char *what, bool purge, service_done done, void *context)
+{
+    answer(s, done, context, "uninstall %s purge=%d", what, purge);
+}
+
+#define ONE(name, argument) \
+    void service_##name(struct service *s, const char *argument, service_done done, void *context) \
+    { \
+        answer(s, done, context, #name " %s", or_null(argument)); \
+    }
+#define TWO(name, first, second) \
+    void service_##name(struct service *s, const char *first, const char *second, service_done done, void *context) \
+    { \
+        answer(s, done, context, #name " %s %s", or_null(first), or_null(second)); \
+    }
+#define NONE(name) \
+    void service_##name(struct service *s, service_done done, void *context) \
+    { \
+        answer(s, done, context, #name); \
+    }
+ONE(use, what)
+ONE(load, what)
+ONE(unload, name)
+ONE(reload, name)
+NONE(stop_all)
+TWO(grant, name, grant)
+TWO(refuse, name, permission)
+TWO(revoke, name, grant)
+ONE(grants, name)
+NONE(trust_list)
+TWO(trust_revoke, publisher, key)
+NONE(loaded)
+ONE(info, what)
+NONE(capabilities)
+NONE(permissions)
+NONE(stats)
+NONE(health)
+ONE(denials, name)
+ONE(settings_get, key)
+TWO(settings_set, key, value)
+
+void service_trust_add(struct service *s, const char *publisher, const char *pem, const char *names, service_done done,
+                       void *context)
+{
+    answer(s, done, context, "trust_add %s %s %s", publisher, pem, or_null(names));
+}
+
+void service_available(struct service *s, const struct service_filter *f, service_done done, void *context)
+{
+    answer(s, done, context, "available %s %s %s %s %s %s %u", or_null(f->capability), or_null(f->permission),
+           or_null(f->status), or_null(f->publisher), or_null(f->q), or_null(f->after), f->limit);
+}
+
+uint64_t service_setting_payload_max(const struct service *s)
+{
+    return s->payload_max;
+}
+
+uint64_t service_setting_package_max(const struct service *s)
+{
+    return s->package_max;
+}
+
+bool service_token_is_admin(struct service *s, const char *token)
+{
+    return strcmp(token, FAKE_TOKEN) == 0;
+}
+
+const struct home *service_home(const struct service *s)
+{
+    return &s->home;
+}
+
+struct loop *service_loop(struct service *s, unsigned i)
+{
+    return s->loop;
+}
+
+unsigned service_loops(const struct service *s)
+{
+    return 1;
+}
+
+struct loader *service_loader(struct service *s)
+{
+    return (struct loader *)s;
+}
+
+/* ---- calls: the parameters come back, or the call is held until it is cancelled ---- */
+
+struct fake_call {
+    struct loop_task task;
+    struct call *call;
+};
+
+static void call_end(struct loop_task *task)
+{
+    struct fake_call *f = (struct fake_call *)task;
+    struct call *call = f->call;
+    free(f);
+    call->done(call);
+}
+
+void call_begin(struct loader *l, struct call *call)
+{
+    struct service *s = (struct service *)l;
+    struct fake_call *f = calloc(1, sizeof *f);
+    if (!f)
+        abort();
+    f->task.run = call_end;
+    f->call = call;
+    call->internal[0] = f;
+    snprintf(s->asked, sizeof s->asked, "call %s %s deadline=%llu trace=%s", call->plugin, call->action,
+             (unsigned long long)call->deadline_ns, call->traceparent);
+    strcpy(call->id, "00112233445566778899aabbccddeeff");
+    strcpy(call->receipt.version, "1.2.3");
+    call->receipt.bytes_in = call->parameters_len;
+    call->receipt.ran_ns = UINT64_MAX;
+    if (s->hold)
+        return;
+    if (s->code) {
+        call->code = error_set(&call->error, s->code, "%s", s->message);
+        snprintf(call->error.detail, sizeof call->error.detail, "{\"pointer\":\"/a\"}");
+    } else {
+        call->result = malloc(call->parameters_len + BUF_PAD);
+        memcpy(call->result, call->parameters, call->parameters_len);
+        call->result_len = call->parameters_len;
+    }
+    loop_post(call->loop, &f->task);
+}
+
+void call_cancel(struct loader *l, struct call *call)
+{
+    struct service *s = (struct service *)l;
+    struct fake_call *f = call->internal[0];
+    s->cancelled++;
+    call->code = error_set(&call->error, MOAT_E_CANCELLED, "cancelled");
+    loop_post(call->loop, &f->task);
+}

@@ -1,0 +1,24 @@
+/* A service that records what it is asked and answers what it is told: routes are tested without plugins under them. */
+#ifndef FAKE_SERVICE_H
+#define FAKE_SERVICE_H
+
+#include "service/service.h"
+
+/* home: an existing directory. One loop, which runs on a thread of its own until fake_end. */
+struct service *fake_begin(const char *home);
+void fake_end(struct service *s);
+
+/* What was asked last, as one line: "install path=… grants=[a,b] load=1". */
+const char *fake_asked(struct service *s);
+/* The package's bytes of the last install or validate. */
+const char *fake_package(struct service *s);
+/* The next answers fail so; MOAT_E_OK: they succeed with {"fake":true}. */
+void fake_fail(struct service *s, enum moat_code code, const char *message);
+/* Calls do not end until they are cancelled. */
+void fake_hold_calls(struct service *s, bool hold);
+unsigned fake_cancelled(struct service *s);
+void fake_limits(struct service *s, uint64_t payload_max, uint64_t package_max);
+
+#define FAKE_TOKEN "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+#endif
