@@ -78,19 +78,29 @@ static int mapping(const struct stat *owner, uid_t uid, gid_t gid)
     return ns;
 }
 
-static void id_map(int tree, const struct stat *st, uid_t uid, gid_t gid)
+void idmap_clear(struct idmap *m)
 {
-    fd_auto ns = mapping(st, uid, gid);
-    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)ns};
+    io_close(&m->mapping);
+}
+
+static void id_map(struct idmap *m, int tree, const struct stat *st)
+{
+    if (m->mapping < 0 || m->owner_uid != st->st_uid || m->owner_gid != st->st_gid) {
+        io_close(&m->mapping);
+        m->mapping = mapping(st, m->uid, m->gid);
+        m->owner_uid = st->st_uid;
+        m->owner_gid = st->st_gid;
+    }
+    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)m->mapping};
     /* A file system that cannot be id-mapped stays as it is: then the worker has the rights of "others" in it. */
-    if (ns >= 0)
+    if (m->mapping >= 0)
         kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr);
 }
 
-int idmap_mount(const struct wall_grant *g, uid_t uid, gid_t gid)
+int idmap_mount(struct idmap *m, const struct wall_grant *g)
 {
     /* An ordinary user, or a worker with the host's own id: the plain way gives the same rights. */
-    if (geteuid() != 0 || uid == geteuid())
+    if (geteuid() != 0 || m->uid == geteuid())
         return -1;
     fd_auto fd = kernel_openat2(AT_FDCWD, g->path, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
     struct stat st;
@@ -104,6 +114,6 @@ int idmap_mount(const struct wall_grant *g, uid_t uid, gid_t gid)
                                      .propagation = MS_PRIVATE};
     if (kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0)
         return -1;
-    id_map(tree, &st, uid, gid);
+    id_map(m, tree, &st);
     return io_steal(&tree);
 }

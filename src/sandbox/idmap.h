@@ -8,8 +8,21 @@
 
 #include "sandbox/wall.h"
 
+/* The maps of the last grant: grants of one plugin mostly have one owner. */
+struct idmap {
+    uid_t uid; /* the worker's, as the host counts */
+    gid_t gid;
+    uid_t owner_uid;
+    gid_t owner_gid;
+    int mapping; /* a user namespace, or -1 */
+};
+
+#define IDMAP_INIT(u, g) ((struct idmap){.uid = (u), .gid = (g), .mapping = -1})
+
+void idmap_clear(struct idmap *m);
+
 /* The detached mount, the caller's; or -1 when this host cannot make one: then the worker makes its own, the plain way.
- * uid, gid: the worker's, as the host counts. */
-int idmap_mount(const struct wall_grant *g, uid_t uid, gid_t gid);
+ */
+int idmap_mount(struct idmap *m, const struct wall_grant *g);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "sandbox/kernel.h"
+#include "sandbox/resolve.h"
 #include "sandbox/wall.h"
 
 /* Whatever is mounted where: these hold the machine, not anybody's files. */
@@ -43,7 +44,7 @@ static bool machine_filesystem(int fd)
     return false;
 }
 
-static bool never_granted(const char *path)
+bool wall_never_granted(const char *path)
 {
     static const char *const places[] = {"/proc", "/sys", "/dev"};
     if (strcmp(path, "/") == 0)
@@ -73,7 +74,7 @@ int wall_resolve(const char *path, bool writable, struct wall_grant *out, struct
         return no_such(err, path);
     if (!text_copy(g.path, sizeof g.path, real))
         return error_set(err, MOAT_E_BAD_USAGE, "the path %s is longer than %d bytes", path, WALL_PATH_MAX - 1);
-    if (never_granted(real))
+    if (wall_never_granted(real))
         return error_set(err, MOAT_E_PERMISSION_DENIED, "%s is never granted: it holds the machine itself", real);
     fd_auto fd = kernel_openat2(AT_FDCWD, real, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
     struct stat st;

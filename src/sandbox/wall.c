@@ -24,7 +24,7 @@ static int send_failed(struct error *err)
     return error_errno(err, MOAT_E_START_FAILED, errno, "cannot send the assignment");
 }
 
-static int send_grant(const struct child *worker, const struct wall_grant *g, struct error *err)
+static int send_grant(const struct child *worker, const struct wall_grant *g, int mount, struct error *err)
 {
     struct order_grant order;
     memset(&order, 0, sizeof order);
@@ -35,7 +35,6 @@ static int send_grant(const struct child *worker, const struct wall_grant *g, st
     order.writable = g->writable;
     order.directory = g->directory;
     snprintf(order.path, sizeof order.path, "%s", g->path);
-    fd_auto mount = idmap_mount(g, worker->uid, worker->gid);
     return io_send(worker->control, &order, sizeof order, &mount, mount >= 0 ? 1 : 0) ? 0 : send_failed(err);
 }
 
@@ -67,9 +66,17 @@ int wall_assign(struct child *worker, const struct wall_request *request, struct
         sorted[i] = &request->grants[i];
     /* Parents before what lies in them, or they would cover it. */
     qsort(sorted, request->ngrants, sizeof *sorted, shorter_first);
+    /* All mounts before the first message: the worker would wake up and compete for the processor. */
+    int mounts[WALL_GRANTS_MAX];
+    struct idmap map = IDMAP_INIT(worker->uid, worker->gid);
+    for (size_t i = 0; i < request->ngrants; i++)
+        mounts[i] = idmap_mount(&map, sorted[i]);
+    idmap_clear(&map);
     int e = send_assign(worker, request, err);
     for (size_t i = 0; i < request->ngrants && !e; i++)
-        e = send_grant(worker, sorted[i], err);
+        e = send_grant(worker, sorted[i], mounts[i], err);
+    for (size_t i = 0; i < request->ngrants; i++)
+        io_close(&mounts[i]);
     if (!e)
         worker->phase = PHASE_BUILT;
     return e;
@@ -134,7 +141,7 @@ static void take_report(struct child *worker, const struct report *r, int *fd, s
         if (r->kind == REPORT_LISTENER)
             worker->listener = io_steal(fd);
         if (r->kind == WALL_BUILT) {
-            out->self = r->self;
+            out->self = (r->self & ~WALL_BIT(NOTIFY)) | (worker->listener >= 0 ? WALL_BIT(NOTIFY) : 0);
             out->listener = io_steal(&worker->listener);
         }
         return;

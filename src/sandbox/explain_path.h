@@ -1,0 +1,29 @@
+/* sandbox/explain_path: from a path as a plugin wrote it to a judgement against its grants.  Pure. */
+#ifndef SANDBOX_EXPLAIN_PATH_H
+#define SANDBOX_EXPLAIN_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "sandbox/wall.h"
+
+#define EXPLAIN_PATH_MAX 8192
+
+/* dir (absolute) and path become one absolute path without ".", ".." and doubled slashes.  Links are not looked at: the
+ * result only explains.  false when it does not fit. */
+bool explain_normalise(const char *dir, const char *path, char *out, size_t size);
+
+enum explain_access { ACCESS_LOOK, ACCESS_READ, ACCESS_WRITE };
+
+struct explain_judgement {
+    int errnum;     /* 0: leave it to the kernel's walls */
+    int permission; /* enum permission, or -1 when nothing can allow it */
+};
+
+struct explain_judgement explain_judge(const char *path, enum explain_access access, const struct wall_grant *grants,
+                                       size_t ngrants);
+
+/* Control characters, bytes that are not ASCII or UTF-8, and what does not fit, made harmless. */
+void explain_neutralise(char *out, size_t size, const char *text);
+
+#endif
