@@ -40,7 +40,7 @@ struct rest_request {
     char allow[64];
 
     /* Not zeroed at the start of every request. */
-    struct target target;
+    struct uri target;
     char receipt[400]; /* Moat-Receipt */
     struct call call;  /* set up by execute */
     char target_text[];

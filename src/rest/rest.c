@@ -185,7 +185,7 @@ static int admit_body(struct rest_request *q, const struct rest_head *head, stru
 static int admit(struct rest_request *q, const struct rest_head *head, struct error *err)
 {
     bool path_exists = false;
-    int rc = target_parse(q->target_text, &q->target, err);
+    int rc = uri_parse(q->target_text, &q->target, err);
     if (rc && rc != -MOAT_E_NOT_FOUND)
         return rc;
     if (!rc)

@@ -7,7 +7,7 @@
 
 #include "json/json.h"
 
-static bool path_matches(const char *pattern, const struct target *target, const char *params[ROUTE_PARAMS])
+static bool path_matches(const char *pattern, const struct uri *target, const char *params[ROUTE_PARAMS])
 {
     size_t i = 0, n = 0;
     while (*pattern == '/') {
@@ -24,7 +24,7 @@ static bool path_matches(const char *pattern, const struct target *target, const
     return i == target->nsegments;
 }
 
-const struct route *route_find(const char *method, const struct target *target, const char *params[ROUTE_PARAMS],
+const struct route *route_find(const char *method, const struct uri *target, const char *params[ROUTE_PARAMS],
                                bool *path_exists)
 {
     *path_exists = false;
@@ -43,7 +43,7 @@ const struct route *route_find(const char *method, const struct target *target, 
     return NULL;
 }
 
-void route_allow(const struct target *target, struct buf *out)
+void route_allow(const struct uri *target, struct buf *out)
 {
     const char *params[ROUTE_PARAMS];
     for (size_t i = 0; i < nroutes; i++) {
@@ -73,7 +73,7 @@ static bool is_number(const char *value)
     return len > 0 && len <= 9 && !value[len];
 }
 
-int route_check_query(const struct route *route, const struct target *target, struct error *err)
+int route_check_query(const struct route *route, const struct uri *target, struct error *err)
 {
     for (size_t i = 0; i < target->npairs; i++) {
         const char *key = target->pairs[i].key, *value = target->pairs[i].value;

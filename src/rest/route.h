@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "rest/rest.h"
-#include "rest/target.h"
+#include "rest/uri.h"
 
 /* One member of a query or of a JSON body. */
 enum field_kind { FIELD_TEXT, FIELD_TEXTS, FIELD_FLAG, FIELD_NUMBER, FIELD_OBJECT };
@@ -46,14 +46,14 @@ extern const size_t nroutes;
 
 /* The route of method and segments, with params pointing into the target; HEAD finds GET. NULL: none; *path_exists
  * tells whether another method has this path. */
-const struct route *route_find(const char *method, const struct target *target, const char *params[ROUTE_PARAMS],
+const struct route *route_find(const char *method, const struct uri *target, const char *params[ROUTE_PARAMS],
                                bool *path_exists);
 /* "GET, HEAD, POST": what the path of target takes. */
-void route_allow(const struct target *target, struct buf *out);
+void route_allow(const struct uri *target, struct buf *out);
 
 /* Are the pairs of a query what the route takes, each once (texts: as often as they like), flags and numbers well
  * formed? MOAT_E_BAD_REQUEST. */
-int route_check_query(const struct route *route, const struct target *target, struct error *err);
+int route_check_query(const struct route *route, const struct uri *target, struct error *err);
 
 /* A JSON object with these fields only, of their kinds, the required ones there. text has JSON_PAD behind it.
  * MOAT_E_BAD_JSON, MOAT_E_BAD_REQUEST. */

@@ -18,7 +18,7 @@
 #include "base/io.h"
 #include "fake_service.h"
 #include "rest/rest.h"
-#include "rest/target.h"
+#include "rest/uri.h"
 
 struct fixture {
     char home[64];
@@ -509,11 +509,11 @@ static void test_encode_and_parse(void **state)
     buf_auto out = BUF_INIT(1024);
     static const char text[] = "a/b c+d%\"\xc3\xa4?&=#~";
     buf_puts(&out, "/x/");
-    target_encode(&out, text);
+    uri_encode(&out, text);
     buf_puts(&out, "?k=");
-    target_encode(&out, text);
-    struct target target;
-    assert_int_equal(target_parse((char *)out.data, &target, NULL), 0);
+    uri_encode(&out, text);
+    struct uri target;
+    assert_int_equal(uri_parse((char *)out.data, &target, NULL), 0);
     assert_int_equal(target.nsegments, 2);
     assert_string_equal(target.segments[1], text);
     assert_string_equal(target.pairs[0].value, text);

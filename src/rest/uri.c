@@ -1,4 +1,4 @@
-#include "rest/target.h"
+#include "rest/uri.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -66,13 +66,13 @@ static int decode(char *text, bool form, struct error *err)
     return 0;
 }
 
-static int parse_path(char *path, struct target *out, struct error *err)
+static int parse_path(char *path, struct uri *out, struct error *err)
 {
     while (path) {
         char *next = strchr(path, '/');
         if (next)
             *next++ = '\0';
-        if (out->nsegments == TARGET_SEGMENTS || !*path)
+        if (out->nsegments == URI_SEGMENTS || !*path)
             return error_set(err, MOAT_E_NOT_FOUND, "no route has this path");
         int rc = decode(path, false, err);
         if (rc)
@@ -85,7 +85,7 @@ static int parse_path(char *path, struct target *out, struct error *err)
     return 0;
 }
 
-static int parse_query(char *query, struct target *out, struct error *err)
+static int parse_query(char *query, struct uri *out, struct error *err)
 {
     while (query && *query) {
         char *next = strchr(query, '&');
@@ -95,8 +95,8 @@ static int parse_query(char *query, struct target *out, struct error *err)
         if (!value || value == query)
             return error_set(err, MOAT_E_BAD_REQUEST, "the query is not a list of KEY=VALUE");
         *value++ = '\0';
-        if (out->npairs == TARGET_PAIRS)
-            return error_set(err, MOAT_E_BAD_REQUEST, "the query has more than %d pairs", TARGET_PAIRS);
+        if (out->npairs == URI_PAIRS)
+            return error_set(err, MOAT_E_BAD_REQUEST, "the query has more than %d pairs", URI_PAIRS);
         int rc = decode(query, true, err);
         if (!rc)
             rc = decode(value, true, err);
@@ -109,7 +109,7 @@ static int parse_query(char *query, struct target *out, struct error *err)
     return 0;
 }
 
-int target_parse(char *text, struct target *out, struct error *err)
+int uri_parse(char *text, struct uri *out, struct error *err)
 {
     out->nsegments = out->npairs = 0;
     if (*text != '/')
@@ -124,7 +124,7 @@ int target_parse(char *text, struct target *out, struct error *err)
     return rc ? rc : parse_query(query, out, err);
 }
 
-void target_encode(struct buf *out, const char *text)
+void uri_encode(struct buf *out, const char *text)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
