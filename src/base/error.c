@@ -24,7 +24,8 @@ static void neutralise(char *text)
             *p = '?';
 }
 
-static void put(struct error *err, enum moat_code code, int errnum, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void put(struct error *err, enum moat_code code, int errnum,
+                                                      const char *format, va_list args)
 {
     if (!err)
         return;
