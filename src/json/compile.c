@@ -117,7 +117,8 @@ void *compile_alloc(struct compiler *c, size_t size)
 
 const uint8_t *compile_string(struct compiler *c, const uint8_t *quote, size_t *len)
 {
-    uint8_t *copy = compile_alloc(c, (size_t)(walk_string(quote + 1) - quote) + 16);
+    bool unused;
+    uint8_t *copy = compile_alloc(c, (size_t)(walk_string(quote + 1, &unused) - quote) + 16);
     if (!copy)
         return NULL;
     struct walk_chars chars = walk_chars(quote + 1);

@@ -186,7 +186,7 @@ static bool read_name(struct compiler *c, const uint8_t *quote, struct property 
         return false;
     if (property->len > PROGRAM_NAME_MAX)
         return compile_refuse(c, quote, "a member's name is longer than %d bytes", PROGRAM_NAME_MAX);
-    property->hash = unique_hash_plain(property->name, property->len);
+    property->hash = unique_hash(property->name, property->len);
     return true;
 }
 

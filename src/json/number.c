@@ -2,6 +2,8 @@
 
 #include "json/scan.h"
 
+/* Far from the ends of int64_t, so that a text's length can be added. */
+#define EXPONENT_EXACT (1ll << 56)
 #define EXPONENT_MAX (1ll << 60)
 
 static int64_t exponent_at(const uint8_t *p)
@@ -12,10 +14,7 @@ static int64_t exponent_at(const uint8_t *p)
     p += *p == '+' || *p == '-';
     int64_t n = 0;
     for (; scan_is_digit(*p); p++)
-        if (n < EXPONENT_MAX)
-            n = n * 10 + (*p - '0');
-    if (n > EXPONENT_MAX)
-        n = EXPONENT_MAX;
+        n = n < EXPONENT_EXACT ? n * 10 + (*p - '0') : EXPONENT_MAX;
     return negative ? -n : n;
 }
 

@@ -14,7 +14,7 @@ struct number {
     bool negative;
 };
 
-/* p: a valid number.  Exponents beyond ±2^60 count as that. */
+/* p: a valid number.  Exponents far beyond ±2^56 count as ±2^60. */
 struct number number_at(const uint8_t *p);
 
 /* Below, equal, above: -1, 0, 1. */

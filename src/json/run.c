@@ -205,7 +205,7 @@ static bool same_name(const struct property *property, const uint8_t *name, size
 
 static const struct property *find_hashed(const struct object_rules *rules, const uint8_t *name, size_t len)
 {
-    uint32_t hash = unique_hash_plain(name, len);
+    uint32_t hash = unique_hash(name, len);
     for (uint32_t i = hash & rules->table_mask; rules->table[i]; i = (i + 1) & rules->table_mask) {
         const struct property *property = &rules->properties[rules->table[i] - 1];
         if (property->hash == hash && same_name(property, name, len))
@@ -231,7 +231,7 @@ static inline const struct property *find_plain(const struct object_rules *rules
 /* A name with escapes is resolved first; one that is longer than every declared name is none of them. */
 static const struct property *find_escaped(const struct object_rules *rules, const uint8_t *name)
 {
-    uint8_t plain[PROGRAM_NAME_MAX + 1];
+    uint8_t plain[PROGRAM_NAME_MAX + 8]; /* the hash reads 8 bytes at a time */
     struct walk_chars chars = walk_chars(name);
     size_t len = 0;
     for (int c; (c = walk_char(&chars)) >= 0;) {
@@ -279,7 +279,8 @@ static inline const uint8_t *run_member(struct run *r, struct members *m, const 
     }
     if (!declared && node && !node->kinds)
         return missed(r, WHY_UNKNOWN, p, 0);
-    if (!property && !unique_add(&r->unique, &m->names, name, name_end, p))
+    struct walk_member member = {name, name_end, p, escaped};
+    if (!property && !unique_add(&r->unique, &m->names, &member))
         return not_unique(r, p);
     m->count++;
     return node ? run_value(r, node, p) : run_anything(r, p);

@@ -1,8 +1,5 @@
 #include "json/unique.h"
 
-#include "json/scan.h"
-#include "json/walk.h"
-
 #define MULTIPLIER 0x9e3779b97f4a7c15ull
 
 static uint64_t mix(uint64_t hash, uint64_t word)
@@ -16,7 +13,7 @@ static uint32_t finish(uint64_t hash, uint64_t last, uint64_t len)
     return (uint32_t)(mix(mix(hash, last), len) >> 32);
 }
 
-/* Must give what the loop in unique_hash_plain gives for the same characters. */
+/* Must give what the unique_hash gives for the same characters. */
 static uint32_t hash_escaped(const uint8_t *name)
 {
     struct walk_chars chars = walk_chars(name);
@@ -31,24 +28,17 @@ static uint32_t hash_escaped(const uint8_t *name)
     return finish(hash, word, len);
 }
 
-uint32_t unique_hash_plain(const uint8_t *name, size_t len)
+uint32_t unique_hash(const uint8_t *name, size_t len)
 {
     uint64_t hash = 0, word;
-    size_t i = 0;
-    for (; len - i >= 8; i += 8) {
-        memcpy(&word, name + i, 8);
+    const uint8_t *p = name;
+    for (size_t left = len; left >= 8; left -= 8, p += 8) {
+        memcpy(&word, p, 8);
         hash = mix(hash, word);
     }
-    word = 0;
-    for (unsigned shift = 0; i < len; i++, shift += 8)
-        word |= (uint64_t)name[i] << shift;
+    memcpy(&word, p, 8);
+    word &= (1ull << 8 * (len & 7)) - 1;
     return finish(hash, word, len);
-}
-
-uint32_t unique_hash(const uint8_t *name, const uint8_t *name_end)
-{
-    size_t len = (size_t)(name_end - name);
-    return memchr(name, '\\', len) ? hash_escaped(name) : unique_hash_plain(name, len);
 }
 
 void unique_init(struct unique *u, const uint8_t *text, int64_t *steps)
@@ -64,21 +54,25 @@ struct unique_object unique_begin(struct unique *u)
     return (struct unique_object){.first = u->used};
 }
 
-bool unique_add(struct unique *u, struct unique_object *o, const uint8_t *name, const uint8_t *name_end,
-                const uint8_t *value)
+static uint32_t hash_of(const struct walk_member *m)
+{
+    return m->escaped ? hash_escaped(m->name) : unique_hash(m->name, (size_t)(m->name_end - m->name));
+}
+
+bool unique_add(struct unique *u, struct unique_object *o, const struct walk_member *m)
 {
     if (o->many || u->used - o->first == UNIQUE_FEW || u->used == UNIQUE_LIST) {
         o->many = true; /* unique_end looks at all of them */
         return true;
     }
-    uint32_t hash = unique_hash(name, name_end);
+    uint32_t hash = hash_of(m);
     for (unsigned i = o->first; i < u->used; i++) {
-        if (u->list[i].hash != hash || !walk_same_string(u->text + u->list[i].offset, name))
+        if (u->list[i].hash != hash || !walk_same_string(u->text + u->list[i].offset, m->name))
             continue;
-        u->repeated = value;
+        u->repeated = m->value;
         return false;
     }
-    u->list[u->used++] = (struct unique_name){hash, (uint32_t)(name - u->text)};
+    u->list[u->used++] = (struct unique_name){hash, (uint32_t)(m->name - u->text)};
     return true;
 }
 
@@ -117,7 +111,7 @@ static enum found look_at_part(struct unique *u, struct table *t, const uint8_t 
     struct walk_member m;
     memset(t, 0, sizeof *t);
     for (const uint8_t *p = object + 1; walk_member(p, &m); p = walk_value(m.value)) {
-        uint32_t hash = unique_hash(m.name, m.name_end);
+        uint32_t hash = hash_of(&m);
         if ((hash >> 13 & mask) != part)
             continue;
         enum found found = table_add(t, u->steps, object, &m, hash);
@@ -169,7 +163,7 @@ static const uint8_t *each_object(struct unique *u, const uint8_t *object)
     struct walk_member m;
     const uint8_t *p = object + 1;
     while (walk_member(p, &m)) {
-        if (!unique_add(u, &o, m.name, m.name_end, m.value))
+        if (!unique_add(u, &o, &m))
             return NULL;
         p = *m.value == '{' || *m.value == '[' ? each_container(u, m.value) : walk_value(m.value);
         if (!p)
@@ -183,12 +177,13 @@ static const uint8_t *each_container(struct unique *u, const uint8_t *p)
 {
     if (*p == '{')
         return each_object(u, p);
+    bool unused;
     for (p++;;) {
         p = walk_bracket(p);
         if (*p == ']')
             return p + 1;
         if (*p == '"')
-            p = walk_string(p + 1) + 1;
+            p = walk_string(p + 1, &unused) + 1;
         else if (!(p = each_container(u, p)))
             return NULL;
     }

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "json/walk.h"
+
 #define UNIQUE_LIST 512 /* names of all open objects */
 #define UNIQUE_FEW 24   /* names of one object that are compared one by one */
 
@@ -31,9 +33,8 @@ struct unique_object {
 void unique_init(struct unique *u, const uint8_t *text, int64_t *steps);
 struct unique_object unique_begin(struct unique *u);
 
-/* false when the name stood before: u->repeated is set to value. */
-bool unique_add(struct unique *u, struct unique_object *o, const uint8_t *name, const uint8_t *name_end,
-                const uint8_t *value);
+/* false when the name stood before: u->repeated is set to its value. */
+bool unique_add(struct unique *u, struct unique_object *o, const struct walk_member *m);
 
 /* object: its opening brace; it is now known to be valid.  false: repeated, or the budget is spent. */
 bool unique_end(struct unique *u, struct unique_object *o, const uint8_t *object);
@@ -41,8 +42,7 @@ bool unique_end(struct unique *u, struct unique_object *o, const uint8_t *object
 /* Every object in the valid value at p.  false as above. */
 bool unique_value(struct unique *u, const uint8_t *p);
 
-/* A hash of the name after its escapes are resolved, and of a name that has none. */
-uint32_t unique_hash(const uint8_t *name, const uint8_t *name_end);
-uint32_t unique_hash_plain(const uint8_t *name, size_t len);
+/* A hash of a name without escapes; 8 bytes behind it can be read. */
+uint32_t unique_hash(const uint8_t *name, size_t len);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-const uint8_t *walk_string(const uint8_t *p)
+const uint8_t *walk_string(const uint8_t *p, bool *escaped)
 {
 #ifdef __SSE2__
     const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
@@ -17,11 +17,15 @@ const uint8_t *walk_string(const uint8_t *p)
         p += __builtin_ctz(mask);
         if (*p == '"')
             return p;
+        *escaped = true;
         p += 2;
     }
 #else
-    while (*p != '"')
-        p += *p == '\\' ? 2 : 1;
+    for (; *p != '"'; p++)
+        if (*p == '\\') {
+            *escaped = true;
+            p++;
+        }
     return p;
 #endif
 }
@@ -49,9 +53,10 @@ const uint8_t *walk_bracket(const uint8_t *p)
 
 const uint8_t *walk_value(const uint8_t *p)
 {
+    bool unused;
     switch (scan_kind_of[*p]) {
     case KIND_STRING:
-        return walk_string(p + 1) + 1;
+        return walk_string(p + 1, &unused) + 1;
     case KIND_ARRAY:
     case KIND_OBJECT:
         break;
@@ -63,7 +68,7 @@ const uint8_t *walk_value(const uint8_t *p)
     for (unsigned depth = 0;; p++) {
         p = walk_bracket(p);
         if (*p == '"')
-            p = walk_string(p + 1);
+            p = walk_string(p + 1, &unused);
         else if (*p == '[' || *p == '{')
             depth++;
         else if (--depth == 0)
@@ -79,7 +84,8 @@ bool walk_member(const uint8_t *p, struct walk_member *m)
     if (*p == '}')
         return false;
     m->name = p + 1;
-    m->name_end = walk_string(m->name);
+    m->escaped = false;
+    m->name_end = walk_string(m->name, &m->escaped);
     m->value = scan_space(scan_space(m->name_end + 1) + 1);
     return true;
 }

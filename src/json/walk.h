@@ -14,8 +14,8 @@
 /* The position behind the value at p. */
 const uint8_t *walk_value(const uint8_t *p);
 
-/* p stands behind an opening quote; the position of the closing one. */
-const uint8_t *walk_string(const uint8_t *p);
+/* p stands behind an opening quote; the position of the closing one.  *escaped is set when there is an escape. */
+const uint8_t *walk_string(const uint8_t *p, bool *escaped);
 
 /* The next of " [ ] { } from p on. */
 const uint8_t *walk_bracket(const uint8_t *p);
@@ -23,6 +23,7 @@ const uint8_t *walk_bracket(const uint8_t *p);
 struct walk_member {
     const uint8_t *name, *name_end; /* raw, between the quotes */
     const uint8_t *value;
+    bool escaped; /* the name has an escape */
 };
 
 /* for (p = object + 1; walk_member(p, &m); p = walk_value(m.value)) */

@@ -330,21 +330,20 @@ WIDE void match_brackets(struct wide *w, uint64_t open, uint64_t both, uint64_t 
     for (; both; both &= both - 1) {
         int i = __builtin_ctzll(both);
         uint64_t from_here = ~0ull << i, object = 0 - (curly >> i & 1), next;
-        uint64_t *level = &w->levels[(open >> i & 1 ? depth : depth - 1) / 64 % (JSON_DEPTH_MAX / 64)];
         if (open >> i & 1) {
             if (RARE(depth == JSON_DEPTH_MAX))
                 goto bad;
-            uint64_t bit = 1ull << (depth & 63);
+            uint64_t bit = 1ull << (depth & 63), *level = &w->levels[depth >> 6];
             *level = (*level & ~bit) | (now & bit);
-            next = object;
             *top &= depth ? ~0ull : ~from_here;
+            next = object;
             depth++;
         } else {
             if (RARE(depth == 0 || now != object))
                 goto bad;
             depth--;
-            next = 0 - (*level >> (depth & 63) & 1);
             *top |= depth ? 0 : from_here;
+            next = 0 - (w->levels[depth >> 6] >> (depth & 63) & 1);
         }
         *in_object ^= (now ^ next) & from_here;
         now = next;

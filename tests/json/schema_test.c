@@ -114,6 +114,8 @@ static void answers_numbers(void **state)
         {NULL, "10.000000000000000000000000000001", "", "the value must be at most 10"},
         {NULL, "1e400", "", "the value must be at most 10"},
         {NULL, "-1e-400", "", "the value must be at least 0"},
+        {NULL, "977629833402412734e9776298334024127349", "", "the value must be at most 10"},
+        {NULL, "1e-99999999999999999999999999999999", 0, 0},
         {NULL, "\"x\"", 0, 0},
         {"{\"exclusiveMinimum\":0.1,\"exclusiveMaximum\":1}", "0.10000000000000000001", 0, 0},
         {NULL, "0.1", "", "the value must be greater than 0.1"},
