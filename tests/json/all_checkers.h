@@ -8,8 +8,8 @@
 /* 1 valid, 0 not, -1 when two checkers differ (said on standard error with the text). */
 int all_checkers(const void *text, size_t len);
 
-/* Makes every text of `copies` in turn in front of and behind the text: the bit-parallel checker sees it at each
- * position of a 64-byte block. */
+/* Asks with 0 to 70 spaces in front, so that the bit-parallel checker sees the text at each place of its 64-byte
+ * blocks; -1 too when the answer changes. */
 int all_checkers_shifted(const char *text, size_t len);
 
 void all_checkers_clear(void);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -491,6 +492,47 @@ static void takes_an_empty_buffer(void **state)
     assert_false(json_explain(NULL, 0, &fault));
 }
 
+/* Someone writes to the source while it is copied: what was called valid is what the copy holds. */
+
+#define RACED 8192
+static _Atomic bool stop_racing;
+
+static void *scribble(void *source)
+{
+    volatile uint8_t *p = source;
+    for (unsigned i = 0; !stop_racing; i = (i + 61) % (RACED - 2)) {
+        p[1 + i] = i & 1 ? '"' : '\\';
+        p[1 + i] = 'a';
+    }
+    return NULL;
+}
+
+static void copies_what_it_checked(void **state)
+{
+    uint8_t *source = malloc(RACED), *copy = malloc(RACED + JSON_PAD);
+    pthread_t writer;
+    assert_non_null(source);
+    assert_non_null(copy);
+    memset(source, 'a', RACED);
+    source[0] = source[RACED - 1] = '"';
+    stop_racing = false;
+    assert_int_equal(pthread_create(&writer, NULL, scribble, source), 0);
+    size_t valid = 0;
+    for (int i = 0; i < 20000; i++) {
+        size_t len = i % 8 ? RACED : 400 + (size_t)i % 100;
+        if (json_copy_valid(copy, source, len)) {
+            valid++;
+            assert_true(json_explain(copy, len, NULL));
+            assert_true(json_valid(copy, len));
+        }
+    }
+    stop_racing = true;
+    pthread_join(writer, NULL);
+    print_message("%zu copies were valid\n", valid);
+    free(source);
+    free(copy);
+}
+
 static int clear(void **state)
 {
     all_checkers_clear();
@@ -509,6 +551,7 @@ int main(void)
         cmocka_unit_test(reject_garbage_behind),
         cmocka_unit_test(explains),
         cmocka_unit_test(takes_an_empty_buffer),
+        cmocka_unit_test(copies_what_it_checked),
     };
     return cmocka_run_group_tests_name("json.syntax", tests, NULL, clear);
 }
