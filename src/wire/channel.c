@@ -272,6 +272,7 @@ static void retire(struct channel *ch)
     ch->chatter = 0;
 }
 
+/* In the object code of gcc 12 and clang 14 each word of the record is loaded once here (objdump -d libwire.a). */
 enum channel_got channel_next(struct channel *ch, struct channel_answer *out)
 {
     if (ch->read_end)

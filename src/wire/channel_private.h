@@ -48,7 +48,7 @@ struct channel {
     int bell;
     _Atomic bool wake, sleeping;
     struct layout_yield yield;
-    pid_t worker;
+    _Atomic pid_t worker;
     _Atomic int placed; /* the CPU that the worker was last put on, or -1 */
     cpu_set_t cpus;     /* what this process may use */
 

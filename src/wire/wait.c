@@ -11,17 +11,24 @@
 
 /* Where the worker runs. */
 
+static pid_t worker_of(struct channel *ch)
+{
+    return atomic_load_explicit(&ch->worker, memory_order_relaxed);
+}
+
 static void set_cpus(struct channel *ch, const cpu_set_t *set, int placed)
 {
-    /* Failure is only slower: the worker may have ended, or the rights may be missing. */
-    (void)sched_setaffinity(ch->worker, sizeof *set, set);
+    /* Failure is only slower: the worker may have ended, or the rights may be missing.  0 would mean this thread. */
+    pid_t worker = worker_of(ch);
+    if (worker > 0)
+        (void)sched_setaffinity(worker, sizeof *set, set);
     atomic_store_explicit(&ch->placed, placed, memory_order_relaxed);
 }
 
 static void put_here(struct channel *ch)
 {
     int cpu = sched_getcpu();
-    if (!ch->worker || cpu < 0 || cpu == atomic_load_explicit(&ch->placed, memory_order_relaxed))
+    if (!worker_of(ch) || cpu < 0 || cpu == atomic_load_explicit(&ch->placed, memory_order_relaxed))
         return;
     cpu_set_t here;
     CPU_ZERO(&here);
@@ -32,7 +39,7 @@ static void put_here(struct channel *ch)
 static void put_elsewhere(struct channel *ch)
 {
     int cpu = sched_getcpu();
-    if (!ch->worker || cpu < 0)
+    if (!worker_of(ch) || cpu < 0)
         return;
     cpu_set_t others = ch->cpus;
     CPU_CLR((unsigned)cpu, &others);
@@ -41,13 +48,13 @@ static void put_elsewhere(struct channel *ch)
 
 void channel_place(struct channel *ch, pid_t worker)
 {
-    ch->worker = worker;
+    atomic_store_explicit(&ch->worker, worker, memory_order_relaxed);
     atomic_store_explicit(&ch->placed, -1, memory_order_relaxed);
 }
 
 void channel_unpin(struct channel *ch)
 {
-    if (ch->worker && atomic_load_explicit(&ch->placed, memory_order_relaxed) >= 0)
+    if (worker_of(ch) && atomic_load_explicit(&ch->placed, memory_order_relaxed) >= 0)
         set_cpus(ch, &ch->cpus, -1);
 }
 

@@ -458,6 +458,8 @@ static void port_closes_its_descriptors(void **state)
     assert_int_equal(fcntl(r.h2w, F_GETFD), -1);
     assert_int_equal(fcntl(r.w2h, F_GETFD), -1);
     assert_true(fcntl(r.bell, F_GETFD) >= 0);
+    assert_int_equal(mprotect(port.in.base, LAYOUT_PAGE, PROT_READ | PROT_WRITE), -1); /* nor is what it mapped */
+    assert_int_equal(mprotect(port.in.base + 2 * LAYOUT_RING, LAYOUT_PAGE, PROT_READ | PROT_WRITE), -1);
     close(r.bell);
     channel_free(r.ch);
     int other = memfd_create("other", 0), second = memfd_create("other", 0);
