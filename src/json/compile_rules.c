@@ -129,6 +129,9 @@ bool compile_strings(struct compiler *c, struct node *n, const uint8_t *const *v
 static bool read_choice(struct compiler *c, const uint8_t *value, struct choice *choice)
 {
     choice->text = value;
+    choice->kind = scan_kind_of[*value];
+    if (choice->kind == KIND_NUMBER)
+        choice->number = number_at(value);
     return *value != '"' || (choice->name = compile_string(c, value, &choice->len));
 }
 

@@ -62,7 +62,7 @@ static bool equal_objects(const uint8_t *a, const uint8_t *b, int64_t *steps)
 bool equal_values(const uint8_t *a, const uint8_t *b, int64_t *steps)
 {
     enum scan_kind kind = scan_kind_of[*a];
-    if (kind != scan_kind_of[*b] || --*steps < 0)
+    if (kind != scan_kind_of[*b] || (*steps -= 4) < 0)
         return false;
     switch (kind) {
     case KIND_NUMBER:

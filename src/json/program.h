@@ -74,8 +74,10 @@ struct object_rules {
 /* enum or const. */
 struct choice {
     const uint8_t *text; /* raw */
-    const uint8_t *name; /* a string with its escapes resolved, or NULL */
+    enum scan_kind kind;
+    const uint8_t *name; /* of a string, its escapes resolved */
     size_t len;
+    struct number number;
 };
 
 struct choices {

@@ -10,7 +10,7 @@
 
 /* The budget: what a text of this length may cost beyond its one pass, in bytes looked at again or so. */
 #define STEPS_BASE (1 << 20)
-#define STEPS_PER_BYTE 64
+#define STEPS_PER_BYTE 32
 #define STEPS_BRANCH 8
 
 struct run {
@@ -337,20 +337,29 @@ static const uint8_t *run_object(struct run *r, const struct node *n, const uint
 
 /* What looks at the value again */
 
+/* The choice at c, which is of the value's kind. */
+static bool same_choice(struct run *r, const struct choice *c, const uint8_t *p, size_t len, bool plain,
+                        const struct number *number)
+{
+    if (*p == '"' && plain)
+        return c->len == len - 2 && !memcmp(c->name, p + 1, c->len);
+    if (c->kind == KIND_NUMBER)
+        return number_compare(&c->number, number) == 0;
+    return equal_values(c->text, p, &r->steps);
+}
+
 static bool fits_choice(struct run *r, const struct choices *choices, const uint8_t *p, const uint8_t *end)
 {
     size_t len = (size_t)(end - p);
-    bool plain = *p == '"' && !memchr(p, '\\', len);
-    r->steps -= (int64_t)(choices->count / 8);
-    for (size_t i = 0; i < choices->count; i++) {
-        const struct choice *c = &choices->list[i];
-        if (plain && c->name) {
-            if (c->len == len - 2 && !memcmp(c->name, p + 1, c->len))
-                return true;
-        } else if (equal_values(c->text, p, &r->steps)) {
+    enum scan_kind kind = scan_kind_of[*p];
+    bool plain = kind == KIND_STRING && !memchr(p, '\\', len);
+    struct number number = {0};
+    if (kind == KIND_NUMBER)
+        number = number_at(p);
+    r->steps -= (int64_t)choices->count * (kind == KIND_NUMBER ? 2 : 1);
+    for (size_t i = 0; r->steps >= 0 && i < choices->count; i++)
+        if (choices->list[i].kind == kind && same_choice(r, &choices->list[i], p, len, plain, &number))
             return true;
-        }
-    }
     return false;
 }
 

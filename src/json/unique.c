@@ -128,7 +128,7 @@ _Static_assert(TABLE == 1 << 13, "the index of the table takes 13 bits of the ha
 __attribute__((noinline)) static bool unique_many(struct unique *u, const uint8_t *object)
 {
     struct table table;
-    int64_t cost = (walk_value(object) - object) / 2 + TABLE / 4;
+    int64_t cost = (walk_value(object) - object) / 4 + TABLE / 4;
     uint32_t mask = 0;
     for (uint32_t part = 0; part <= mask; part++) {
         if ((*u->steps -= cost) < 0)
