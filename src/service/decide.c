@@ -1,0 +1,396 @@
+/* grant, refuse, revoke, grants: the decision is recorded first; then what runs is made to follow. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "service/install.h"
+#include "service/tell.h"
+
+struct decide_op {
+    struct op op;
+    struct target target;
+    char *text;
+    struct manifest *manifest; /* of the current version */
+    struct decisions before, after, removed;
+    struct policy_answer was, is;
+    struct grant grant;
+    bool bare; /* every grant of the permission */
+};
+
+static void clear(struct op *op)
+{
+    struct decide_op *d = (struct decide_op *)op;
+    free(d->text);
+    manifest_unref(d->manifest);
+    decisions_free(&d->before);
+    decisions_free(&d->after);
+    decisions_free(&d->removed);
+}
+
+static void begin(struct service *s, const char *name, const char *text, op_step step, service_done done, void *context)
+{
+    struct decide_op *d = op_new(s, sizeof *d, done, context);
+    if (!d)
+        return;
+    d->op.clear = clear;
+    d->text = strdup(text ? text : "");
+    d->op.code = d->text ? target_parse(name, false, &d->target, &d->op.error)
+                         : error_set(&d->op.error, MOAT_E_OUT_OF_MEMORY, "no memory for the decision");
+    op_begin(&d->op, d->op.code < 0 ? NULL : d->target.name, step);
+}
+
+/* ---- before and after ---- */
+
+static int read_manifest(struct job *job, const char *name, struct manifest **out, struct error *err)
+{
+    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
+    struct registry_plugin plugin;
+    struct registry_version v;
+    int rc = registry_find_plugin(job->reader, name, &plugin, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || !plugin.versions)
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
+    rc = registry_find_version(job->reader, name, plugin.current, &v, &text, err);
+    if (rc == 0)
+        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` has no current version", name);
+    return rc < 0 ? rc : manifest_parse(text.data, text.len, out, err);
+}
+
+static int read_before(struct decide_op *d, struct job *job)
+{
+    int rc = d->op.code;
+    if (rc == 0)
+        rc = read_manifest(job, d->target.name, &d->manifest, &d->op.error);
+    if (rc == 0)
+        rc = decisions_read(job->reader, d->target.name, &d->before, &d->op.error);
+    if (rc == 0)
+        decisions_answer(d->manifest, d->before.list, d->before.count, &d->was);
+    return rc;
+}
+
+static int write_one(struct decide_op *d, struct job *job, bool refused)
+{
+    struct registry_decision one = {.permission = (int)d->grant.permission, .refused = refused};
+    memcpy(one.scope, d->grant.scope, sizeof one.scope);
+    struct registry_command c = {.verb = REGISTRY_DECIDE, .decide = {.name = d->target.name, .list = &one, .count = 1}};
+    return registry_run(d->op.s->registry, &c, &d->op.error);
+}
+
+static int read_after(struct decide_op *d, struct job *job)
+{
+    int rc = decisions_read(job->reader, d->target.name, &d->after, &d->op.error);
+    if (rc == 0)
+        decisions_answer(d->manifest, d->after.list, d->after.count, &d->is);
+    return rc;
+}
+
+/* ---- the answer ---- */
+
+static void tell_decided(struct decide_op *d)
+{
+    struct buf *out = &d->op.result;
+    tell_open(out, NULL, '{');
+    tell_text(out, "name", d->target.name);
+    tell_permissions(out, "permissions", d->manifest, d->after.list, d->after.count);
+    tell_needs_grant(out, "needs_grant", d->manifest, &d->is);
+    tell_unasked(out, "not_asked_for", d->manifest, d->after.list, d->after.count);
+    tell_close(out, '}');
+}
+
+static void followed(struct op *op, struct job *job)
+{
+    if (op->code == 0)
+        tell_decided((struct decide_op *)op);
+    op_end(op, op->code);
+}
+
+/* ---- what runs follows ---- */
+
+/* Workers that hold less than they may now are replaced without losing a call. */
+static void follow_more(struct decide_op *d, struct job *job)
+{
+    struct op *op = &d->op;
+    const char *name = d->target.name;
+    struct plan p = {0};
+    if (!plugin_is_running(op->s, name) || answer_same_wall(&d->was, &d->is)) {
+        if (d->was.ready != d->is.ready || !answer_same_wall(&d->was, &d->is))
+            plan_define(job, name);
+        tell_decided(d);
+        op_end(op, 0);
+        return;
+    }
+    int rc = plan_make(job, name, NULL, PLAN_CODE, false, &p, &op->error);
+    if (rc < 0) {
+        error_prefix(&op->error, "the decision is recorded, but %s could not follow it", name);
+        op_end(op, rc);
+        return;
+    }
+    plan_set(op->s, name, &p, LOADER_START, op_loader_done, op_wait(op, followed));
+    plan_clear(&p);
+}
+
+/* Is any part of g still there by one of these? A place that may be written may be read. */
+static const struct grant *left_of(const struct grant *g, const struct policy_answer *is)
+{
+    for (size_t i = 0; i < is->ngrants; i++) {
+        struct grant other = is->grants[i];
+        if (g->permission == PERMISSION_FILE_READ && other.permission == PERMISSION_FILE_WRITE)
+            other.permission = PERMISSION_FILE_READ;
+        if (grant_covers(&other, g) || grant_covers(g, &other))
+            return &is->grants[i];
+    }
+    return NULL;
+}
+
+static int check_nothing_left(struct decide_op *d)
+{
+    const struct grant *left = d->bare ? NULL : left_of(&d->grant, &d->is);
+    for (size_t i = 0; d->bare && !left && i < d->removed.count; i++) {
+        struct grant g = {.permission = (enum permission)d->removed.list[i].permission};
+        memcpy(g.scope, d->removed.list[i].scope, sizeof g.scope);
+        left = left_of(&g, &d->is);
+    }
+    if (!left)
+        return 0;
+    char text[POLICY_SCOPE_MAX + 64];
+    grant_format(left, text, sizeof text);
+    return error_set(&d->op.error, MOAT_E_REVOKE_INCOMPLETE,
+                     "part of it is still granted by %.300s: `moat revoke %s %.300s`", text, d->target.name, text);
+}
+
+/* The old workers are dead when this answers, or the answer says which are not. */
+static int follow_less(struct decide_op *d, struct job *job)
+{
+    struct service *s = d->op.s;
+    const char *name = d->target.name;
+    struct plan p = {0};
+    if (answer_same_wall(&d->was, &d->is) && d->was.ready == d->is.ready)
+        return 0;
+    struct error why;
+    int rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
+    if (rc < 0) { /* whatever it was: no worker with the old rights may go on */
+        p = (struct plan){.gate = why.code};
+        snprintf(p.message, sizeof p.message, "%s", why.message);
+    }
+    struct waits *w = waits_new(1);
+    if (!w) {
+        plan_clear(&p);
+        return error_set(&d->op.error, MOAT_E_OUT_OF_MEMORY, "no memory to wait for %s", name);
+    }
+    plan_set(s, name, &p, LOADER_REVOKE, waits_done, waits_add(w, name));
+    plan_clear(&p);
+    return waits_finish(w, WAIT_DEAD_NS, &d->op.error);
+}
+
+/* ---- grant, refuse ---- */
+
+static void grant(struct op *op, struct job *job)
+{
+    struct decide_op *d = (struct decide_op *)op;
+    int rc = read_before(d, job);
+    if (rc == 0)
+        rc = grant_parse(d->text, &d->grant, &op->error);
+    if (rc == 0)
+        rc = grant_check_place(&d->grant, &op->error);
+    if (rc == 0)
+        rc = write_one(d, job, false);
+    if (rc == 0)
+        rc = read_after(d, job);
+    if (rc < 0)
+        op_end(op, rc);
+    else
+        follow_more(d, job);
+}
+
+void service_grant(struct service *s, const char *name, const char *text, service_done done, void *context)
+{
+    begin(s, name, text, grant, done, context);
+}
+
+static int parse_permission(struct decide_op *d)
+{
+    int permission = permission_parse(d->text);
+    if (permission < 0)
+        return error_set(&d->op.error, MOAT_E_BAD_USAGE, "\"%.64s\" is no permission: `moat permissions` lists them",
+                         d->text);
+    d->grant = (struct grant){.permission = (enum permission)permission};
+    return 0;
+}
+
+static void refuse(struct op *op, struct job *job)
+{
+    struct decide_op *d = (struct decide_op *)op;
+    int rc = read_before(d, job);
+    if (rc == 0)
+        rc = parse_permission(d);
+    if (rc == 0)
+        rc = write_one(d, job, true);
+    if (rc == 0)
+        rc = read_after(d, job);
+    if (rc == 0)
+        rc = follow_less(d, job);
+    if (rc == 0)
+        tell_decided(d);
+    op_end(op, rc);
+}
+
+void service_refuse(struct service *s, const char *name, const char *permission, service_done done, void *context)
+{
+    begin(s, name, permission, refuse, done, context);
+}
+
+/* ---- revoke ---- */
+
+/* A bare permission means every grant of it; otherwise what the text covers. */
+static int parse_revoke(struct decide_op *d)
+{
+    d->bare = !strchr(d->text, '=') && permission_parse(d->text) >= 0;
+    return d->bare ? parse_permission(d) : grant_parse(d->text, &d->grant, &d->op.error);
+}
+
+static int find_removed(struct decide_op *d)
+{
+    int rc = 0;
+    for (size_t i = 0; i < d->before.count && rc == 0; i++) {
+        const struct registry_decision *r = &d->before.list[i];
+        struct grant g = {.permission = (enum permission)r->permission};
+        memcpy(g.scope, r->scope, sizeof g.scope);
+        if (r->permission != (int)d->grant.permission || r->refused)
+            continue;
+        if (d->bare || grant_equal(&d->grant, &g) || grant_covers(&d->grant, &g))
+            rc = decisions_add(&d->removed, r, &d->op.error);
+    }
+    if (rc == 0 && !d->removed.count && !left_of(&d->grant, &d->was))
+        rc = error_set(&d->op.error, MOAT_E_NOT_FOUND, "%s has no grant %.300s: `moat grants %s`", d->target.name,
+                       d->text, d->target.name);
+    return rc;
+}
+
+static void revoke(struct op *op, struct job *job)
+{
+    struct decide_op *d = (struct decide_op *)op;
+    int rc = read_before(d, job);
+    if (rc == 0)
+        rc = parse_revoke(d);
+    if (rc == 0)
+        rc = find_removed(d);
+    struct registry_command c = {
+        .verb = REGISTRY_UNDECIDE,
+        .undecide = {.name = d->target.name, .list = d->removed.list, .count = d->removed.count}};
+    if (rc == 0 && d->removed.count)
+        rc = registry_run(op->s->registry, &c, &op->error);
+    if (rc == 0)
+        rc = read_after(d, job);
+    if (rc == 0)
+        rc = follow_less(d, job);
+    if (rc == 0)
+        rc = check_nothing_left(d);
+    if (rc == 0)
+        tell_decided(d);
+    op_end(op, rc);
+}
+
+void service_revoke(struct service *s, const char *name, const char *text, service_done done, void *context)
+{
+    begin(s, name, text, revoke, done, context);
+}
+
+/* ---- grants ---- */
+
+struct listing {
+    struct buf *out;
+    struct job *job;
+    char name[REGISTRY_NAME_MAX + 1]; /* whose manifest is at hand */
+    struct manifest *manifest;
+};
+
+static bool asked_for(const struct manifest *m, int permission, bool *required)
+{
+    for (size_t i = 0; m && i < m->nasks; i++) {
+        if ((int)m->asks[i].permission != permission)
+            continue;
+        *required = m->asks[i].required;
+        return true;
+    }
+    return false;
+}
+
+static void tell_decision(struct listing *l, const struct registry_decision *d)
+{
+    bool required = false, known = d->permission >= 0 && d->permission < PERMISSION_COUNT;
+    bool asked = asked_for(l->manifest, d->permission, &required);
+    uint64_t now = clock_wall_ns() / NS_PER_S;
+    tell_open(l->out, NULL, '{');
+    tell_text(l->out, "plugin", d->name);
+    tell_text(l->out, "permission", known ? permission_name((enum permission)d->permission) : "unknown");
+    tell_text(l->out, "scope", d->scope);
+    tell_text(l->out, "decision", d->refused ? "refused" : "granted");
+    tell_flag(l->out, "asked", asked);
+    tell_flag(l->out, "required", required);
+    tell_flag(l->out, "in_force", asked && !d->refused && (!d->until || d->until > now));
+    tell_seconds(l->out, "until", d->until);
+    tell_seconds(l->out, "decided_at", d->decided_at);
+    tell_close(l->out, '}');
+}
+
+static int tell_plugin(struct listing *l, const char *name, const struct decisions *all, struct error *err)
+{
+    struct error none;
+    manifest_unref(l->manifest);
+    l->manifest = NULL;
+    int rc = read_manifest(l->job, name, &l->manifest, &none); /* uninstalled: its decisions are shown all the same */
+    if (rc < 0 && rc != -MOAT_E_NO_SUCH_PLUGIN) {
+        *err = none;
+        return rc;
+    }
+    for (size_t i = 0; i < all->count; i++)
+        if (strcmp(all->list[i].name, name) == 0)
+            tell_decision(l, &all->list[i]);
+    return 0;
+}
+
+static void tell_undecided(struct decide_op *d, struct job *job, struct buf *out)
+{
+    struct policy_answer a;
+    if (!d->manifest)
+        return;
+    decisions_answer(d->manifest, d->before.list, d->before.count, &a);
+    tell_permissions(out, "permissions", d->manifest, d->before.list, d->before.count);
+    tell_needs_grant(out, "needs_grant", d->manifest, &a);
+}
+
+static void grants(struct op *op, struct job *job)
+{
+    struct decide_op *d = (struct decide_op *)op;
+    struct listing l = {.out = &op->result, .job = job};
+    const char *name = d->target.name[0] ? d->target.name : NULL;
+    int rc = op->code;
+    if (rc == 0 && name)
+        rc = read_manifest(job, name, &d->manifest, &op->error);
+    if (rc == 0)
+        rc = decisions_read(job->reader, name, &d->before, &op->error);
+    tell_open(&op->result, NULL, '{');
+    tell_open(&op->result, "grants", '[');
+    for (size_t i = 0; i < d->before.count && rc == 0; i++)
+        if (i == 0 || strcmp(d->before.list[i].name, d->before.list[i - 1].name) != 0)
+            rc = tell_plugin(&l, d->before.list[i].name, &d->before, &op->error);
+    tell_close(&op->result, ']');
+    if (rc == 0 && name)
+        tell_undecided(d, job, &op->result);
+    tell_close(&op->result, '}');
+    manifest_unref(l.manifest);
+    op_end(op, rc);
+}
+
+void service_grants(struct service *s, const char *name_or_null, service_done done, void *context)
+{
+    struct decide_op *d = op_new(s, sizeof *d, done, context);
+    if (!d)
+        return;
+    d->op.clear = clear;
+    if (name_or_null)
+        d->op.code = target_parse(name_or_null, false, &d->target, &d->op.error);
+    op_begin(&d->op, NULL, grants);
+}

@@ -1,0 +1,223 @@
+/* info: all about one plugin. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "service/internal.h"
+#include "service/tell.h"
+
+struct info_op {
+    struct op op;
+    struct target target;
+    struct registry_plugin plugin;
+    struct registry_version version;
+    struct manifest *manifest;
+    struct decisions decisions;
+    struct loader_status *status; /* NULL: the loader does not know it */
+};
+
+static void clear(struct op *op)
+{
+    struct info_op *i = (struct info_op *)op;
+    manifest_unref(i->manifest);
+    decisions_free(&i->decisions);
+    free(i->status);
+}
+
+static bool tell_version(void *context, const struct registry_version *v)
+{
+    struct buf *out = context;
+    tell_open(out, NULL, '{');
+    tell_text(out, "version", v->version);
+    tell_text(out, "state", registry_state_name(v->state));
+    tell_hex(out, "sha256", v->sha256, sizeof v->sha256);
+    tell_number(out, "size", v->size);
+    tell_hex(out, "key_id", v->key_id, sizeof v->key_id);
+    tell_flag(out, "key_revoked", v->key_revoked);
+    tell_seconds(out, "signed_at", v->signed_at);
+    tell_seconds(out, "expires_at", v->expires_at);
+    tell_seconds(out, "installed_at", v->installed_at);
+    tell_close(out, '}');
+    return true;
+}
+
+static void tell_words(struct buf *out, const char *key, const char *const *words, size_t n)
+{
+    tell_open(out, key, '[');
+    for (size_t i = 0; i < n; i++)
+        tell_text(out, NULL, words[i]);
+    tell_close(out, ']');
+}
+
+static void tell_actions(struct buf *out, const struct manifest *m)
+{
+    tell_open(out, "actions", '[');
+    for (size_t i = 0; i < m->nactions; i++) {
+        const struct manifest_action *a = &m->actions[i];
+        tell_open(out, NULL, '{');
+        tell_text(out, "name", a->name);
+        tell_text(out, "description", a->description ? a->description : "");
+        tell_flag(out, "idempotent", a->idempotent);
+        tell_raw(out, "parameters", a->parameters_json);
+        tell_raw(out, "result", a->result_json);
+        tell_close(out, '}');
+    }
+    tell_close(out, ']');
+}
+
+static void tell_limits(struct buf *out, const struct manifest_limits *l)
+{
+    char deadline[32];
+    clock_format_span(l->deadline_ns, deadline);
+    tell_open(out, "limits", '{');
+    tell_number(out, "memory", l->memory);
+    tell_number(out, "tmp", l->tmp);
+    tell_number(out, "processes", l->processes);
+    tell_text(out, "deadline", l->deadline_ns ? deadline : NULL);
+    tell_number(out, "workers", l->workers);
+    tell_close(out, '}');
+}
+
+static void tell_manifest(struct buf *out, const struct manifest *m)
+{
+    tell_text(out, "author", m->author ? m->author : "");
+    tell_text(out, "description", m->description ? m->description : "");
+    tell_text(out, "license", m->license);
+    tell_text(out, "homepage", m->homepage);
+    tell_words(out, "keywords", m->keywords, m->nkeywords);
+    tell_open(out, "capabilities", '[');
+    for (int c = 0; c < CAPABILITY_COUNT; c++)
+        if (m->capabilities >> c & 1)
+            tell_text(out, NULL, capability_name((enum capability)c));
+    tell_close(out, ']');
+    tell_actions(out, m);
+    tell_raw(out, "config_schema", m->config_json);
+    tell_limits(out, &m->limits);
+}
+
+static void tell_last_errors(struct buf *out, const struct loader_status *s)
+{
+    tell_open(out, "last_errors", '[');
+    for (size_t i = 0; i < s->nlast; i++) {
+        tell_open(out, NULL, '{');
+        tell_time(out, "time", s->last[i].wall_ns);
+        tell_text(out, "code", error_info(s->last[i].code)->name);
+        tell_text(out, "message", s->last[i].message);
+        tell_text(out, "call_id", s->last[i].call_id);
+        tell_close(out, '}');
+    }
+    tell_close(out, ']');
+}
+
+static void tell_status(struct buf *out, const struct loader_status *s)
+{
+    tell_text(out, "loading", loader_state_name(s->state));
+    tell_text(out, "health_status", health_name(s->health));
+    tell_time(out, "health_since", s->health_since_ns);
+    tell_text(out, "health_why", s->health_why);
+    tell_number(out, "workers", s->workers);
+    tell_number(out, "execution_count", s->executions);
+    tell_number(out, "error_count", s->errors);
+    tell_open(out, "errors", '{');
+    for (int i = 1; i < MOAT_E_COUNT; i++)
+        if (s->errors_by_code[i])
+            tell_number(out, error_info(i)->name, s->errors_by_code[i]);
+    tell_close(out, '}');
+    tell_time(out, "last_executed", s->last_executed_ns);
+    tell_last_errors(out, s);
+    tell_open(out, "latency", '{');
+    tell_number(out, "p50_ns", s->run_ns_p50);
+    tell_number(out, "p99_ns", s->run_ns_p99);
+    tell_close(out, '}');
+    tell_number(out, "restarts", s->restarts);
+    tell_number(out, "denials", s->denials);
+    tell_number(out, "queued", s->queued);
+    tell_number(out, "in_flight", s->in_flight);
+    tell_number(out, "cpu_ns", s->cpu_ns);
+    tell_number(out, "peak_memory", s->peak_memory);
+    tell_text(out, "last_log", s->last_log);
+}
+
+static int tell_info(struct info_op *i, struct job *job)
+{
+    struct buf *out = &i->op.result;
+    struct loader_status nothing = {.state = STATE_UNLOADED, .health = HEALTH_UNKNOWN};
+    struct policy_answer answer;
+    bool other = strcmp(i->version.version, i->plugin.current) != 0; /* what runs is the current version */
+    tell_open(out, NULL, '{');
+    tell_text(out, "name", i->plugin.name);
+    tell_text(out, "version", i->version.version);
+    tell_text(out, "current", i->plugin.current);
+    tell_text(out, "publisher", i->plugin.owner);
+    tell_text(out, "status", i->plugin.active ? "active" : "inactive");
+    tell_open(out, "versions", '[');
+    int rc = registry_each_version(job->reader, i->plugin.name, tell_version, out, &i->op.error);
+    tell_close(out, ']');
+    tell_manifest(out, i->manifest);
+    decisions_answer(i->manifest, i->decisions.list, i->decisions.count, &answer);
+    tell_permissions(out, "permissions", i->manifest, i->decisions.list, i->decisions.count);
+    tell_needs_grant(out, "needs_grant", i->manifest, &answer);
+    tell_status(out, i->status && !other ? i->status : &nothing);
+    tell_close(out, '}');
+    return rc;
+}
+
+static int find(struct info_op *i, struct job *job, struct buf *text)
+{
+    const struct target *t = &i->target;
+    struct error *err = &i->op.error;
+    int rc = registry_find_plugin(job->reader, t->name, &i->plugin, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || !i->plugin.versions)
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", t->name);
+    const char *version = t->version[0] ? t->version : i->plugin.current;
+    rc = registry_find_version(job->reader, t->name, version, &i->version, text, err);
+    if (rc == 0)
+        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", t->name, version);
+    return rc < 0 ? rc : manifest_parse(text->data, text->len, &i->manifest, err);
+}
+
+static int find_status(struct info_op *i)
+{
+    i->status = malloc(sizeof *i->status);
+    if (!i->status)
+        return error_set(&i->op.error, MOAT_E_OUT_OF_MEMORY, "no memory to tell of %s", i->target.name);
+    if (!loader_status(i->op.s->loader, i->target.name, i->status)) {
+        free(i->status);
+        i->status = NULL;
+    }
+    return 0;
+}
+
+static void info(struct op *op, struct job *job)
+{
+    struct info_op *i = (struct info_op *)op;
+    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
+    int rc = op->code;
+    if (rc < 0) {
+        op_end(op, rc);
+        return;
+    }
+    rc = registry_snapshot_begin(job->reader, &op->error);
+    if (rc == 0)
+        rc = find(i, job, &text);
+    if (rc == 0)
+        rc = decisions_read(job->reader, i->target.name, &i->decisions, &op->error);
+    if (rc == 0)
+        rc = find_status(i);
+    if (rc == 0)
+        rc = tell_info(i, job);
+    registry_snapshot_end(job->reader);
+    op_end(op, rc);
+}
+
+void service_info(struct service *s, const char *what, service_done done, void *context)
+{
+    struct info_op *i = op_new(s, sizeof *i, done, context);
+    if (!i)
+        return;
+    i->op.clear = clear;
+    i->op.code = target_parse(what, true, &i->target, &i->op.error);
+    op_begin(&i->op, NULL, info);
+}

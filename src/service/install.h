@@ -1,0 +1,30 @@
+/* service/install: what install and validate share: a package taken in, and the rules of admission.  Private to
+ * src/service. */
+#ifndef SERVICE_INSTALL_H
+#define SERVICE_INSTALL_H
+
+#include "service/internal.h"
+
+struct intake {
+    struct package *package;
+    struct unpacked files;
+    struct registry_plugin plugin;         /* as it is; empty when there is none of that name */
+    char newest[MANIFEST_VERSION_MAX + 1]; /* of what was seen and this one */
+};
+void intake_clear(struct intake *in);
+
+/* Opened, verified and its manifest read; findings (may be NULL) gets what keeps it out. */
+int intake_read(struct intake *in, struct job *job, const char *path, struct findings *findings, struct error *err);
+int intake_unpack(struct intake *in, struct job *job, struct findings *findings, struct error *err);
+
+/* The rules that depend on what is installed: MOAT_E_NAME_NOT_ALLOWED, MOAT_E_ALREADY_EXISTS, MOAT_E_OLDER_VERSION. */
+int intake_admit(struct intake *in, struct job *job, bool allow_older, struct error *err);
+
+void intake_words(const struct manifest *m, struct buf *out); /* what a search looks at */
+uint32_t intake_permissions(const struct manifest *m);
+
+/* Decisions over permissions that the manifest does not ask for: kept, and not in force. */
+void tell_unasked(struct buf *out, const char *key, const struct manifest *m, const struct registry_decision *list,
+                  size_t count);
+
+#endif

@@ -1,0 +1,130 @@
+/* service/internal: the service as its own files see it.  Private to src/service. */
+#ifndef SERVICE_INTERNAL_H
+#define SERVICE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "package/package.h"
+#include "policy/policy.h"
+#include "registry/registry.h"
+#include "service/jobs.h"
+#include "service/service.h"
+#include "service/settings.h"
+
+#define LOOPS_MAX 4
+#define STOP_GRACE_NS (5 * NS_PER_S)
+#define WAIT_DEAD_NS (6 * NS_PER_S) /* the loader answers revoke_incomplete by itself after 5 s */
+
+struct service {
+    struct home home;
+    int lock; /* the home's */
+    bool server, auto_load;
+    struct registry *registry;
+    struct loader *loader;
+    struct jobs jobs;
+    struct loop *loops[LOOPS_MAX];
+    pthread_t loop_threads[LOOPS_MAX];
+    unsigned nloops, nloop_threads;
+    struct settings settings; /* as at open; live ones are atomics below */
+    _Atomic uint64_t package_max;
+    uint64_t payload_max, opened_ns;
+    pthread_mutex_t token_lock;
+    _Atomic bool has_token;
+    uint8_t token[32]; /* SHA-256; written once, before has_token */
+};
+
+/* ---- locate.c ---- */
+
+/* Where the two executables are; outputs are PATH_MAX. */
+int locate_executables(const struct service_options *options, char worker[PATH_MAX], char helper[PATH_MAX],
+                       struct error *err);
+
+/* ---- target.c: NAME and NAME@VERSION ---- */
+
+struct target {
+    char name[MANIFEST_NAME_MAX + 1];
+    char version[MANIFEST_VERSION_MAX + 1]; /* or empty */
+};
+int target_parse(const char *what, bool may_have_version, struct target *out, struct error *err);
+/* An operation over `what`: name parsed and key taken, or answered. Extra is the size of the operation's own struct. */
+
+/* ---- plan.c: what a name is to run ---- */
+
+struct plan {
+    char version[MANIFEST_VERSION_MAX + 1];
+    struct registry_plugin plugin;
+    enum moat_code gate; /* MOAT_E_OK: open */
+    char message[ERROR_MESSAGE_MAX];
+    struct spec *spec;           /* NULL behind a closed gate */
+    struct policy_answer answer; /* when the manifest was read */
+};
+void plan_clear(struct plan *p);
+
+enum plan_depth {
+    PLAN_MANIFEST, /* the package is not opened: the loader asks when it needs the code */
+    PLAN_CODE,     /* verified, unpacked, granted paths resolved */
+};
+
+/* version NULL: the current one.  ignore_stop: as if `unload` had not been said. A gate is no error; errors are
+ * MOAT_E_NO_SUCH_PLUGIN, MOAT_E_NO_SUCH_VERSION, and what keeps an open gate from having its code. A package that is
+ * not what was installed marks its version damaged. */
+int plan_make(struct job *job, const char *name, const char *version, enum plan_depth depth, bool ignore_stop,
+              struct plan *out, struct error *err);
+
+/* As PLAN_CODE for a package that is not installed yet: decisions are those that would hold. */
+int plan_from_package(struct package *package, const struct unpacked *files, const struct registry_decision *decisions,
+                      size_t ndecisions, struct plan *out, struct error *err);
+
+/* loader_set of a plan, and waiting for its answer or not. */
+void plan_set(struct service *s, const char *name, const struct plan *p, enum loader_how how, loader_done done,
+              void *context);
+void plan_forgotten(void *context, const struct error *error); /* a loader_done for who does not wait */
+
+/* Defines NAME anew with its manifest alone. Errors close the gate. */
+void plan_define(struct job *job, const char *name);
+
+/* ---- rights.c: asks and decisions ---- */
+
+#define DECISIONS_MAX 256
+
+struct decisions {
+    struct registry_decision *list;
+    size_t count, cap;
+};
+int decisions_read(struct registry_reader *reader, const char *name, struct decisions *out, struct error *err);
+int decisions_add(struct decisions *d, const struct registry_decision *one, struct error *err);
+void decisions_free(struct decisions *d);
+int decision_parse(const char *text, struct registry_decision *out, struct error *err); /* of a grant */
+/* A place that is not there, or never granted, is refused when it is granted, not when a plugin starts. */
+int grant_check_place(const struct grant *g, struct error *err);
+void decisions_answer(const struct manifest *m, const struct registry_decision *list, size_t count,
+                      struct policy_answer *out);
+/* The same files and the same right to execute? */
+bool answer_same_wall(const struct policy_answer *a, const struct policy_answer *b);
+/* "NAME needs file_read: `moat grant NAME file_read=/data`" */
+void answer_explain(const struct manifest *m, const struct policy_answer *a, char *out, size_t size);
+/* One command for each asked permission that is undecided, and each required one that is refused. */
+void tell_needs_grant(struct buf *out, const char *key, const struct manifest *m, const struct policy_answer *a);
+void tell_permissions(struct buf *out, const char *key, const struct manifest *m, const struct registry_decision *list,
+                      size_t count);
+
+/* ---- waits.c: several answers of the loader, on a jobs thread ---- */
+
+struct waits;
+struct waits *waits_new(size_t most);
+void *waits_add(struct waits *w, const char *name); /* context for waits_done; NULL: out of memory */
+void waits_done(void *context, const struct error *error);
+/* Until all have answered: 0, the first error, or MOAT_E_REVOKE_INCOMPLETE that names who is left. Frees w. */
+int waits_finish(struct waits *w, uint64_t timeout_ns, struct error *err);
+
+/* ---- others ---- */
+
+bool plugin_is_running(struct service *s, const char *name);
+void resolve_begin(struct service *s, const char *name); /* run.c: the loader needs code */
+int wanted_start(struct service *s, struct error *err);  /* open: starts what is to run */
+int trust_find(void *reader, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err);
+int token_load(struct service *s, struct registry_reader *reader, struct error *err);
+
+#endif

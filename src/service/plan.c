@@ -1,0 +1,321 @@
+/* From the registry's records to what the loader is told: a gate, or a spec. */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "service/internal.h"
+
+void plan_clear(struct plan *p)
+{
+    if (p->spec)
+        spec_unref(p->spec);
+    p->spec = NULL;
+}
+
+static void plan_close(struct plan *p, enum moat_code gate, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void plan_close(struct plan *p, enum moat_code gate, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(p->message, sizeof p->message, format, args);
+    va_end(args);
+    p->gate = gate;
+}
+
+int trust_find(void *reader, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err)
+{
+    struct registry_key key;
+    int rc = registry_find_key(reader, key_id, &key, err);
+    *out = (struct trust_answer){.known = rc > 0, .revoked = rc > 0 && key.revoked_at != 0};
+    if (rc <= 0)
+        return rc;
+    out->key.algorithm = (enum algorithm)key.algorithm;
+    memcpy(out->key.id, key.id, sizeof out->key.id);
+    memcpy(out->key.bytes, key.bytes, sizeof out->key.bytes);
+    snprintf(out->publisher, sizeof out->publisher, "%s", key.publisher);
+    snprintf(out->names, sizeof out->names, "%s", key.names);
+    return 0;
+}
+
+/* ---- a spec ---- */
+
+static struct spec *spec_of(struct manifest *m)
+{
+    struct spec *s = calloc(1, sizeof *s);
+    char *config = strdup(m->config_defaults);
+    if (!s || !config) {
+        free(s);
+        free(config);
+        return NULL;
+    }
+    s->refs = 1;
+    s->manifest = manifest_ref(m);
+    s->config = config;
+    s->config_len = strlen(config);
+    for (size_t i = 0; i < WALL_CODE_MAX; i++)
+        s->code[i] = -1;
+    return s;
+}
+
+static int add_code(struct spec *s, const struct unpacked *files, const char *path, struct error *err)
+{
+    int fd = unpacked_find(files, path);
+    if (fd < 0)
+        return error_set(err, MOAT_E_BAD_MANIFEST, "the package has no %s", path);
+    if (s->ncode == WALL_CODE_MAX)
+        return error_set(err, MOAT_E_LIMIT, "a plugin brings at most %d libraries", WALL_CODE_MAX - 1);
+    s->code[s->ncode] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (s->code[s->ncode] < 0)
+        return error_set(err, MOAT_E_LIMIT, "too many open files in the host");
+    s->ncode++;
+    return 0;
+}
+
+/* Libraries in the manifest's order, the entry last. */
+static int spec_code(struct spec *s, const struct unpacked *files, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < s->manifest->nlibraries && rc == 0; i++)
+        rc = add_code(s, files, s->manifest->libraries[i], err);
+    return rc < 0 ? rc : add_code(s, files, s->manifest->entry, err);
+}
+
+/* One mount per place: what may be written there may be read there. */
+static int add_grant(struct spec *s, const struct wall_grant *g, struct error *err)
+{
+    for (size_t i = 0; i < s->ngrants; i++) {
+        if (strcmp(s->grants[i].path, g->path) == 0) {
+            s->grants[i].writable |= g->writable;
+            return 0;
+        }
+    }
+    if (s->ngrants == WALL_GRANTS_MAX)
+        return error_set(err, MOAT_E_LIMIT, "%s has more than %d granted places", s->manifest->name, WALL_GRANTS_MAX);
+    s->grants[s->ngrants++] = *g;
+    return 0;
+}
+
+static int spec_grants(struct spec *s, const struct policy_answer *a, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < a->ngrants && rc == 0; i++) {
+        const struct grant *g = &a->grants[i];
+        struct wall_grant resolved;
+        if (g->permission == PERMISSION_EXECUTE_CODE)
+            s->execute_code = true;
+        if (g->permission != PERMISSION_FILE_READ && g->permission != PERMISSION_FILE_WRITE)
+            continue;
+        rc = wall_resolve(g->scope, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
+        if (rc == 0)
+            rc = add_grant(s, &resolved, err);
+        else
+            error_prefix(err, "%s was granted %s=%s", s->manifest->name, permission_name(g->permission), g->scope);
+    }
+    return rc;
+}
+
+/* ---- a package that is installed ---- */
+
+/* Whatever is wrong with the bytes now, they were verified when they came. */
+static bool is_damage(int code)
+{
+    switch (-code) {
+    case MOAT_E_NO_SUCH_FILE:
+    case MOAT_E_NOT_A_PACKAGE:
+    case MOAT_E_PACKAGE_DAMAGED:
+    case MOAT_E_BAD_SIGNATURE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int same_hash(struct package *package, const struct registry_version *v, struct error *err)
+{
+    uint8_t sha256[32];
+    package_sha256(package, sha256);
+    if (memcmp(sha256, v->sha256, 32) == 0)
+        return 0;
+    return error_set(err, MOAT_E_PACKAGE_DAMAGED, "the stored package is not the one that was installed");
+}
+
+static int open_installed(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
+{
+    char path[PATH_MAX];
+    struct package *package = NULL;
+    registry_package_path(job->s->registry, v->sha256, path);
+    int rc = package_open(path, PACKAGE_MAX_EVER, &package, err);
+    if (rc == 0)
+        rc = same_hash(package, v, err);
+    if (rc == 0)
+        rc = package_verify(package, trust_find, job->reader, clock_wall_ns() / NS_PER_S, err);
+    if (rc == 0)
+        rc = package_read(package, err);
+    if (rc < 0)
+        package_free(package);
+    else
+        *out = package;
+    return rc;
+}
+
+static int mark_damaged(struct job *job, const struct registry_version *v, struct error *err)
+{
+    char why[300];
+    snprintf(why, sizeof why, "%.299s", err->message);
+    struct registry_command c = {.verb = REGISTRY_DAMAGE, .damage = {.name = v->name, .version = v->version}};
+    registry_run(job->s->registry, &c, NULL); /* when it cannot be marked, the next load finds it again */
+    log_event(LOG_ERROR, "package_damaged", "plugin", v->name, "version", v->version, "why", why, NULL);
+    return error_set(err, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: install it again (%s)",
+                     v->name, v->version, why);
+}
+
+static int code_of(struct job *job, const struct registry_version *v, struct spec *spec,
+                   const struct policy_answer *answer, struct error *err)
+{
+    struct package *package = NULL;
+    struct unpacked files = {0};
+    int rc = open_installed(job, v, &package, err);
+    if (rc == 0)
+        rc = package_unpack(package, loader_spawner(job->s->loader), &files, NULL, err);
+    if (rc == 0)
+        rc = spec_code(spec, &files, err);
+    unpacked_free(&files);
+    package_free(package);
+    if (is_damage(rc))
+        return mark_damaged(job, v, err);
+    return rc < 0 ? rc : spec_grants(spec, answer, err);
+}
+
+/* ---- plans ---- */
+
+/* Everything that keeps calls out before the manifest is looked at. */
+static void close_by_state(struct plan *p, const struct registry_version *v, bool ignore_stop)
+{
+    const char *name = p->plugin.name;
+    if (!p->plugin.active)
+        plan_close(p, MOAT_E_WRONG_STATE, "%s is inactive: `moat activate %s`", name, name);
+    else if (v->state == REGISTRY_DAMAGED)
+        plan_close(p, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: install it again", name,
+                   v->version);
+    else if (v->key_revoked)
+        plan_close(p, MOAT_E_KEY_REVOKED, "the key that signed %s %s is revoked", name, v->version);
+    else if (v->expires_at && v->expires_at <= clock_wall_ns() / NS_PER_S)
+        plan_close(p, MOAT_E_PACKAGE_EXPIRED, "%s %s has expired", name, v->version);
+    else if (!ignore_stop && p->plugin.wanted == REGISTRY_STOPPED)
+        plan_close(p, MOAT_E_WRONG_STATE, "%s is unloaded: `moat load %s`", name, name);
+}
+
+static int find(struct job *job, const char *name, const char *version, struct plan *p, struct registry_version *v,
+                struct buf *manifest, struct error *err)
+{
+    int rc = registry_find_plugin(job->reader, name, &p->plugin, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || !p->plugin.versions)
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
+    snprintf(p->version, sizeof p->version, "%s", version && *version ? version : p->plugin.current);
+    rc = registry_find_version(job->reader, name, p->version, v, manifest, err);
+    if (rc == 0)
+        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", name, p->version);
+    return rc < 0 ? rc : 0;
+}
+
+/* The answer of the policy, and an empty spec when it lets the plugin run. */
+static int decide(const struct registry_decision *list, size_t count, struct manifest *m, struct plan *p,
+                  struct error *err)
+{
+    decisions_answer(m, list, count, &p->answer);
+    if (!p->answer.ready) {
+        p->gate = MOAT_E_PERMISSION_DENIED;
+        answer_explain(m, &p->answer, p->message, sizeof p->message);
+        return 0;
+    }
+    p->spec = spec_of(m);
+    return p->spec ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", m->name);
+}
+
+static int decide_installed(struct job *job, const char *name, struct buf *text, struct plan *p, struct error *err)
+{
+    struct decisions decisions = {0};
+    struct manifest *m = NULL;
+    int rc = buf_reserve(text, 0) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", name);
+    if (rc == 0)
+        rc = manifest_parse(text->data, text->len, &m, err);
+    if (rc == 0)
+        rc = decisions_read(job->reader, name, &decisions, err);
+    if (rc == 0)
+        rc = decide(decisions.list, decisions.count, m, p, err);
+    decisions_free(&decisions);
+    manifest_unref(m);
+    return rc;
+}
+
+int plan_make(struct job *job, const char *name, const char *version, enum plan_depth depth, bool ignore_stop,
+              struct plan *out, struct error *err)
+{
+    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
+    struct plan p = {0};
+    struct registry_version v;
+    int rc = find(job, name, version, &p, &v, &text, err);
+    if (rc < 0)
+        return rc;
+    close_by_state(&p, &v, ignore_stop);
+    if (p.gate == MOAT_E_OK)
+        rc = decide_installed(job, name, &text, &p, err);
+    if (rc == 0 && p.spec && depth == PLAN_CODE)
+        rc = code_of(job, &v, p.spec, &p.answer, err);
+    if (rc < 0)
+        plan_clear(&p);
+    else
+        *out = p;
+    return rc;
+}
+
+int plan_from_package(struct package *package, const struct unpacked *files, const struct registry_decision *decisions,
+                      size_t ndecisions, struct plan *out, struct error *err)
+{
+    struct plan p = {0};
+    struct manifest *m = package_manifest(package);
+    snprintf(p.version, sizeof p.version, "%s", m->version);
+    int rc = decide(decisions, ndecisions, m, &p, err);
+    if (rc == 0 && p.spec)
+        rc = spec_code(p.spec, files, err);
+    if (rc == 0 && p.spec)
+        rc = spec_grants(p.spec, &p.answer, err);
+    if (rc < 0)
+        plan_clear(&p);
+    else
+        *out = p;
+    return rc;
+}
+
+/* ---- telling the loader ---- */
+
+void plan_set(struct service *s, const char *name, const struct plan *p, enum loader_how how, loader_done done,
+              void *context)
+{
+    loader_set(s->loader, name, p->spec, how, p->gate, p->message, done, context);
+}
+
+void plan_forgotten(void *context, const struct error *error)
+{
+}
+
+void plan_define(struct job *job, const char *name)
+{
+    struct plan p = {0};
+    struct error err;
+    int rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &err);
+    if (rc == -MOAT_E_NO_SUCH_PLUGIN)
+        return;
+    if (rc < 0)
+        plan_close(&p, err.code, "%s", err.message);
+    plan_set(job->s, name, &p, LOADER_LAZY, plan_forgotten, NULL);
+    plan_clear(&p);
+}

@@ -1,0 +1,364 @@
+/* Loading and stopping, and bringing the code when the loader asks for it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "service/internal.h"
+#include "service/tell.h"
+
+struct run_op {
+    struct op op;
+    struct target target;
+    char version[MANIFEST_VERSION_MAX + 1];
+    bool already;
+};
+
+static int want(struct service *s, const char *name, enum registry_wanted wanted, struct error *err)
+{
+    struct registry_command c = {.verb = REGISTRY_WANT, .want = {.name = name, .wanted = wanted}};
+    return registry_run(s->registry, &c, err);
+}
+
+bool plugin_is_running(struct service *s, const char *name)
+{
+    struct loader_status status;
+    return loader_status(s->loader, name, &status) && (status.workers || status.state == STATE_LOADING);
+}
+
+/* Parses the target and queues the operation under its name; answers at once when it is no name. */
+static void begin(struct service *s, const char *what, bool may_have_version, op_step step, service_done done,
+                  void *context)
+{
+    struct run_op *run = op_new(s, sizeof *run, done, context);
+    if (!run)
+        return;
+    run->op.code = target_parse(what, may_have_version, &run->target, &run->op.error);
+    op_begin(&run->op, run->op.code < 0 ? NULL : run->target.name, step);
+}
+
+static void tell_state(struct run_op *run, const char *state)
+{
+    struct buf *out = &run->op.result;
+    tell_open(out, NULL, '{');
+    tell_text(out, "name", run->target.name);
+    if (run->version[0])
+        tell_text(out, "version", run->version);
+    tell_text(out, "state", state);
+    tell_flag(out, "already", run->already);
+    tell_close(out, '}');
+}
+
+/* A closed gate is what the caller asked not to meet. */
+static int gate_is_error(const struct plan *p, struct error *err)
+{
+    return p->gate == MOAT_E_OK ? 0 : error_set(err, p->gate, "%s", p->message);
+}
+
+/* ---- load ---- */
+
+static void loaded(struct op *op, struct job *job)
+{
+    struct run_op *run = (struct run_op *)op;
+    int rc = op->code;
+    if (rc == 0)
+        rc = want(op->s, run->target.name, REGISTRY_LOADED, &op->error);
+    if (rc == 0)
+        tell_state(run, loader_state_name(STATE_READY));
+    op_end(op, rc);
+}
+
+static bool runs_version(struct service *s, const char *name, const char *version)
+{
+    struct loader_status status;
+    return loader_status(s->loader, name, &status) && status.state == STATE_READY && status.workers &&
+           strcmp(status.version, version) == 0;
+}
+
+static int check_current(const struct run_op *run, const char *current, struct error *err)
+{
+    const struct target *t = &run->target;
+    if (!t->version[0] || strcmp(t->version, current) == 0)
+        return 0;
+    return error_set(err, MOAT_E_WRONG_STATE, "%s is the current version of %s: `moat use %s@%s` changes it", current,
+                     t->name, t->name, t->version);
+}
+
+/* always: fresh workers even when the right version runs. stop: what `unload` said holds. */
+static void start(struct op *op, struct job *job, bool always, bool stop, op_step next)
+{
+    struct run_op *run = (struct run_op *)op;
+    struct plan p = {0};
+    int rc = op->code;
+    if (rc == 0)
+        rc = plan_make(job, run->target.name, NULL, PLAN_MANIFEST, !stop, &p, &op->error);
+    if (rc == 0)
+        rc = check_current(run, p.version, &op->error);
+    if (rc == 0)
+        rc = gate_is_error(&p, &op->error);
+    snprintf(run->version, sizeof run->version, "%s", p.version);
+    plan_clear(&p);
+    if (rc == 0 && !always && runs_version(op->s, run->target.name, run->version)) {
+        run->already = true;
+        op_then(op, next);
+        return;
+    }
+    if (rc == 0)
+        rc = plan_make(job, run->target.name, NULL, PLAN_CODE, !stop, &p, &op->error);
+    if (rc == 0)
+        rc = gate_is_error(&p, &op->error);
+    if (rc < 0) {
+        plan_clear(&p);
+        op_end(op, rc);
+        return;
+    }
+    plan_set(op->s, run->target.name, &p, LOADER_START, op_loader_done, op_wait(op, next));
+    plan_clear(&p);
+}
+
+static void load(struct op *op, struct job *job)
+{
+    start(op, job, false, false, loaded);
+}
+
+void service_load(struct service *s, const char *what, service_done done, void *context)
+{
+    begin(s, what, true, load, done, context);
+}
+
+/* ---- reload ---- */
+
+static void reloaded(struct op *op, struct job *job)
+{
+    if (op->code == 0)
+        tell_state((struct run_op *)op, loader_state_name(STATE_READY));
+    op_end(op, op->code);
+}
+
+static void reload(struct op *op, struct job *job)
+{
+    start(op, job, true, true, reloaded);
+}
+
+void service_reload(struct service *s, const char *name, service_done done, void *context)
+{
+    begin(s, name, false, reload, done, context);
+}
+
+/* ---- unload ---- */
+
+static void unloaded(struct op *op, struct job *job)
+{
+    if (op->code == 0)
+        tell_state((struct run_op *)op, loader_state_name(STATE_UNLOADED));
+    op_end(op, op->code);
+}
+
+static void unload(struct op *op, struct job *job)
+{
+    struct run_op *run = (struct run_op *)op;
+    int rc = op->code;
+    run->already = rc == 0 && !plugin_is_running(op->s, run->target.name);
+    if (rc == 0)
+        rc = want(op->s, run->target.name, REGISTRY_STOPPED, &op->error);
+    if (rc < 0) {
+        op_end(op, rc);
+        return;
+    }
+    loader_stop(op->s->loader, run->target.name, STOP_GRACE_NS, op_loader_done, op_wait(op, unloaded));
+}
+
+void service_unload(struct service *s, const char *name, service_done done, void *context)
+{
+    begin(s, name, false, unload, done, context);
+}
+
+/* ---- stop-all ---- */
+
+struct running {
+    char (*names)[MANIFEST_NAME_MAX + 1];
+    bool *ran;
+    size_t count, cap;
+    bool failed;
+};
+
+static void note(struct running *r, const char *name, bool ran)
+{
+    if (r->count == r->cap) {
+        size_t cap = r->cap ? 2 * r->cap : 32;
+        void *names = realloc(r->names, cap * sizeof *r->names);
+        if (names)
+            r->names = names;
+        bool *flags = realloc(r->ran, cap * sizeof *r->ran);
+        if (flags)
+            r->ran = flags;
+        r->failed |= !names || !flags;
+        if (r->failed)
+            return;
+        r->cap = cap;
+    }
+    snprintf(r->names[r->count], sizeof *r->names, "%s", name);
+    r->ran[r->count++] = ran;
+}
+
+static void note_status(void *context, const struct loader_status *status)
+{
+    note(context, status->name, status->workers || status->state == STATE_LOADING);
+}
+
+static int stop_them(struct service *s, const struct running *r, struct error *err)
+{
+    struct waits *w = waits_new(r->count);
+    if (!w)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to stop %zu plugins", r->count);
+    for (size_t i = 0; i < r->count; i++)
+        loader_stop(s->loader, r->names[i], 0, waits_done, waits_add(w, r->names[i]));
+    return waits_finish(w, WAIT_DEAD_NS, err);
+}
+
+static void stop_all(struct op *op, struct job *job)
+{
+    struct running r = {0};
+    int rc = want(op->s, NULL, REGISTRY_STOPPED, &op->error);
+    loader_each(op->s->loader, note_status, &r);
+    if (rc == 0 && r.failed)
+        rc = error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "no memory to stop everything");
+    /* Also when the registry could not be written: this is the emergency brake. */
+    struct error why;
+    int stopped = stop_them(op->s, &r, &why);
+    if (rc == 0 && stopped < 0) {
+        op->error = why;
+        rc = stopped;
+    }
+    tell_open(&op->result, NULL, '{');
+    tell_open(&op->result, "stopped", '[');
+    for (size_t i = 0; i < r.count; i++)
+        if (r.ran[i])
+            tell_text(&op->result, NULL, r.names[i]);
+    tell_close(&op->result, ']');
+    tell_close(&op->result, '}');
+    free(r.names);
+    free(r.ran);
+    op_end(op, rc);
+}
+
+void service_stop_all(struct service *s, service_done done, void *context)
+{
+    struct op *op = op_new(s, sizeof *op, done, context);
+    if (op)
+        op_begin(op, JOBS_ALL, stop_all);
+}
+
+/* ---- the code that the loader asks for ---- */
+
+static void say_nothing(void *context, const struct error *error, struct buf *result)
+{
+}
+
+/* The calls that waited have heard why; the next one tries again. */
+static void try_again(struct op *op, struct job *job)
+{
+    plan_define(job, ((struct run_op *)op)->target.name);
+    op_end(op, 0);
+}
+
+static void resolve(struct op *op, struct job *job)
+{
+    struct run_op *run = (struct run_op *)op;
+    const char *name = run->target.name;
+    struct plan p = {0};
+    int rc = plan_make(job, name, NULL, PLAN_CODE, false, &p, &op->error);
+    if (rc < 0) {
+        log_event(LOG_WARN, "load_failed", "plugin", name, "code", error_info(rc)->name, "why", op->error.message,
+                  NULL);
+        loader_set(op->s->loader, name, NULL, LOADER_LAZY, op->error.code, op->error.message, op_loader_done,
+                   op_wait(op, try_again));
+        return;
+    }
+    plan_set(op->s, name, &p, LOADER_LAZY, plan_forgotten, NULL);
+    plan_clear(&p);
+    op_end(op, 0);
+}
+
+void resolve_begin(struct service *s, const char *name)
+{
+    struct run_op *run = op_new(s, sizeof *run, say_nothing, NULL);
+    if (!run)
+        return;
+    snprintf(run->target.name, sizeof run->target.name, "%s", name);
+    op_begin(&run->op, name, resolve);
+}
+
+/* ---- open ---- */
+
+static void tell_start(void *context, const struct error *error, struct buf *result)
+{
+    if (error)
+        log_event(LOG_ERROR, "start_failed", "code", error_info(error->code)->name, "why", error->message, NULL);
+}
+
+struct opening {
+    struct service *s;
+    struct running all; /* ran: is to be started */
+};
+
+static bool note_plugin(void *context, const struct registry_plugin *p, const struct registry_version *v,
+                        const char *manifest, size_t manifest_len)
+{
+    struct opening *o = context;
+    note(&o->all, p->name,
+         (o->s->server && p->wanted == REGISTRY_LOADED) || (o->s->auto_load && p->wanted != REGISTRY_STOPPED));
+    return !o->all.failed;
+}
+
+static void define_all(struct op *op, struct job *job)
+{
+    struct registry_filter every = {.active = -1};
+    struct opening o = {.s = op->s};
+    int rc = registry_each_plugin(job->reader, &every, note_plugin, &o, &op->error);
+    if (rc == 0 && o.all.failed)
+        rc = error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "no memory for the installed plugins");
+    for (size_t i = 0; i < o.all.count && rc == 0; i++)
+        plan_define(job, o.all.names[i]);
+    /* Starting goes on after open has returned: who calls meanwhile waits in the plugin's queue. */
+    for (size_t i = 0; i < o.all.count && rc == 0; i++)
+        if (o.all.ran[i])
+            begin(op->s, o.all.names[i], false, reload, tell_start, NULL);
+    free(o.all.names);
+    free(o.all.ran);
+    op_end(op, rc);
+}
+
+struct opened {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool is_done;
+    struct error error;
+};
+
+static void opened_done(void *context, const struct error *error, struct buf *result)
+{
+    struct opened *o = context;
+    pthread_mutex_lock(&o->lock);
+    if (error)
+        o->error = *error;
+    o->is_done = true;
+    pthread_cond_signal(&o->done);
+    pthread_mutex_unlock(&o->lock);
+}
+
+int wanted_start(struct service *s, struct error *err)
+{
+    struct opened o = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+    struct op *op = op_new(s, sizeof *op, opened_done, &o);
+    if (op)
+        op_begin(op, JOBS_ALL, define_all);
+    pthread_mutex_lock(&o.lock);
+    while (!o.is_done)
+        pthread_cond_wait(&o.done, &o.lock);
+    pthread_mutex_unlock(&o.lock);
+    if (o.error.code && err)
+        *err = o.error;
+    return -(int)o.error.code;
+}

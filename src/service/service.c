@@ -1,0 +1,217 @@
+#include "service/service.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "service/internal.h"
+
+/* ---- what the loader tells ---- */
+
+static void on_denial(void *context, const struct denial *d)
+{
+    log_event(LOG_WARN, "denial", "plugin", d->plugin, "version", d->version, "action", d->action, "operation",
+              d->operation, "object", d->object, "wall", d->wall, "permission",
+              d->permission < 0 ? NULL : permission_name((enum permission)d->permission), "allow",
+              d->command && *d->command ? d->command : NULL, NULL);
+}
+
+/* The caller of an action knows what the action said; the operator is told what Moat had to do. */
+static bool is_operators(enum moat_code code)
+{
+    return code == MOAT_E_PLUGIN_CRASHED || code == MOAT_E_START_FAILED || code == MOAT_E_BAD_RESULT ||
+           code == MOAT_E_WALL_MISSING || code == MOAT_E_OUT_OF_MEMORY || code == MOAT_E_INTERNAL ||
+           code == MOAT_E_LIMIT;
+}
+
+static void on_call_error(void *context, const char *plugin, const struct error *error, const char *call_id)
+{
+    log_event(is_operators(error->code) ? LOG_WARN : LOG_DEBUG, "call_error", "plugin", plugin, "code",
+              error_info(error->code)->name, "message", error->message, "call", call_id, NULL);
+}
+
+static void need_spec(void *context, const char *name)
+{
+    resolve_begin(context, name);
+}
+
+/* ---- loops ---- */
+
+static void *loop_main(void *argument)
+{
+    loop_run(argument);
+    return NULL;
+}
+
+static unsigned loops_wanted(unsigned asked)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = asked ? asked : cores > 0 ? (unsigned)cores : 1;
+    return n < LOOPS_MAX ? n : LOOPS_MAX;
+}
+
+static int loops_start(struct service *s, unsigned asked, struct error *err)
+{
+    unsigned n = loops_wanted(asked);
+    for (; s->nloops < n; s->nloops++) {
+        int rc = loop_new(&s->loops[s->nloops], err);
+        if (rc < 0)
+            return rc;
+    }
+    for (; s->nloop_threads < n; s->nloop_threads++) {
+        int rc = pthread_create(&s->loop_threads[s->nloop_threads], NULL, loop_main, s->loops[s->nloop_threads]);
+        if (rc)
+            return error_errno(err, MOAT_E_OUT_OF_MEMORY, rc, "cannot start a loop");
+        pthread_setname_np(s->loop_threads[s->nloop_threads], "loop");
+    }
+    return 0;
+}
+
+static void loops_stop(struct service *s)
+{
+    for (unsigned i = 0; i < s->nloop_threads; i++)
+        loop_stop(s->loops[i]);
+    for (unsigned i = 0; i < s->nloop_threads; i++)
+        pthread_join(s->loop_threads[i], NULL);
+    for (unsigned i = 0; i < s->nloops; i++)
+        loop_free(s->loops[i]);
+    s->nloops = s->nloop_threads = 0;
+}
+
+/* ---- open and close ---- */
+
+static int read_state(struct service *s, struct error *err)
+{
+    struct registry_reader *reader = NULL;
+    int rc = registry_reader_new(s->registry, &reader, err);
+    if (rc == 0)
+        rc = settings_read(reader, &s->settings, err);
+    if (rc == 0)
+        rc = token_load(s, reader, err);
+    registry_reader_free(reader);
+    if (rc < 0)
+        return rc;
+    atomic_store_explicit(&s->package_max, s->settings.package_max, memory_order_relaxed);
+    s->payload_max = s->settings.payload_max;
+    if (s->server)
+        log_setup(STDERR_FILENO, LOG_AUTO, (enum log_level)s->settings.log_level);
+    return 0;
+}
+
+static int start_loader(struct service *s, const struct service_options *options, struct error *err)
+{
+    char worker[PATH_MAX], helper[PATH_MAX];
+    int rc = locate_executables(options, worker, helper, err);
+    if (rc < 0)
+        return rc;
+    struct loader_config config = {.worker_path = worker,
+                                   .helper_path = helper,
+                                   .loops = s->loops,
+                                   .nloops = s->nloops,
+                                   .accepted_layers = (uint32_t)s->settings.accept_missing_layers,
+                                   .payload_max = s->settings.payload_max,
+                                   .pool = (unsigned)s->settings.pool,
+                                   .deadline_default_ns = s->settings.deadline_default,
+                                   .deadline_max_ns = s->settings.deadline_max,
+                                   .queue_per_plugin = s->settings.queue_per_plugin,
+                                   .queue_total = s->settings.queue_total,
+                                   .on_denial = on_denial,
+                                   .on_call_error = on_call_error,
+                                   .need_spec = need_spec,
+                                   .context = s};
+    return loader_new(&config, &s->loader, err);
+}
+
+static int open_all(struct service *s, const struct service_options *options, struct error *err)
+{
+    struct home_owner owner;
+    int rc = home_lock(&s->home, s->server, &s->lock, &owner, err);
+    if (rc == 0)
+        rc = registry_open(s->home.registry_dir, s->home.plugin_dir, &s->registry, err);
+    if (rc == 0)
+        rc = read_state(s, err);
+    if (rc == 0)
+        rc = loops_start(s, options->loops, err);
+    if (rc == 0)
+        rc = start_loader(s, options, err);
+    if (rc == 0)
+        rc = jobs_start(s, &s->jobs, err);
+    if (rc == 0)
+        rc = wanted_start(s, err);
+    return rc;
+}
+
+int service_open(const struct service_options *options, struct service **out, struct error *err)
+{
+    struct service *s = calloc(1, sizeof *s);
+    if (!s)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
+    s->home = options->home;
+    s->lock = -1;
+    s->server = options->server;
+    s->auto_load = options->auto_load;
+    s->opened_ns = clock_mono_ns();
+    pthread_mutex_init(&s->token_lock, NULL);
+    /* Signals are the program's business, on its own threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = open_all(s, options, err);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc < 0)
+        service_close(s, 0);
+    else
+        *out = s;
+    return rc;
+}
+
+/* Backwards: no new work, the loader with every call answered, the threads, the registry, and the lock last. */
+void service_close(struct service *s, uint64_t grace_ns)
+{
+    if (!s)
+        return;
+    jobs_drain(&s->jobs);
+    if (s->loader)
+        loader_free(s->loader, grace_ns);
+    jobs_stop(&s->jobs);
+    loops_stop(s);
+    registry_close(s->registry);
+    io_close(&s->lock);
+    pthread_mutex_destroy(&s->token_lock);
+    explicit_bzero(s->token, sizeof s->token);
+    free(s);
+}
+
+struct loader *service_loader(struct service *s)
+{
+    return s->loader;
+}
+
+struct loop *service_loop(struct service *s, unsigned i)
+{
+    return s->loops[i];
+}
+
+unsigned service_loops(const struct service *s)
+{
+    return s->nloops;
+}
+
+const struct home *service_home(const struct service *s)
+{
+    return &s->home;
+}
+
+uint64_t service_setting_payload_max(const struct service *s)
+{
+    return s->payload_max;
+}
+
+uint64_t service_setting_package_max(const struct service *s)
+{
+    return atomic_load_explicit(&s->package_max, memory_order_relaxed);
+}

@@ -1,0 +1,329 @@
+#include "service/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "service/internal.h"
+#include "service/tell.h"
+
+enum kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL };
+
+static const char *const kind_names[] = {"number", "size", "time", "list of layers", "level"};
+static const char *const levels[] = {"debug", "info", "warn", "error"};
+
+static const struct setting {
+    const char *key;
+    enum kind kind;
+    uint64_t fallback, min, max;
+    bool live; /* else from the next start on */
+    size_t offset;
+    const char *about;
+} table[] = {
+#define F(field) offsetof(struct settings, field)
+    {"accept_missing_layers", KIND_LAYERS, 0, 0, WALL_ALL, false, F(accept_missing_layers),
+     "layers of the wall that may be missing on this machine, as `moat doctor` names them"},
+    {"deadline_default", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(deadline_default),
+     "the deadline of a call when neither its caller nor the manifest says one"},
+    {"deadline_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(deadline_max),
+     "no call may run longer"},
+    {"log_level", KIND_LEVEL, LOG_INFO, LOG_DEBUG, LOG_ERROR, false, F(log_level), "the least that a server logs"},
+    {"package_max", KIND_SIZE, PACKAGE_MAX_DEFAULT, 1 << 20, PACKAGE_MAX_EVER, true, F(package_max),
+     "the largest package that may be installed"},
+    {"payload_max", KIND_SIZE, 8 << 20, 64 << 10, 256 << 20, false, F(payload_max),
+     "the largest parameters or result of a call"},
+    {"pool", KIND_NUMBER, 1, 0, 64, false, F(pool), "half-built walls that are kept ready"},
+    {"queue_per_plugin", KIND_NUMBER, 1024, 1, 1 << 20, false, F(queue_per_plugin),
+     "calls that may wait for one plugin"},
+    {"queue_total", KIND_NUMBER, 16384, 1, 1 << 22, false, F(queue_total), "calls that may wait for all plugins"},
+#undef F
+};
+#define NSETTINGS (sizeof table / sizeof *table)
+
+static const struct setting *setting_find(const char *key)
+{
+    for (size_t i = 0; i < NSETTINGS; i++)
+        if (strcmp(table[i].key, key) == 0)
+            return &table[i];
+    return NULL;
+}
+
+static void store(struct settings *s, const struct setting *t, uint64_t n)
+{
+    memcpy((char *)s + t->offset, &n, sizeof n);
+}
+
+/* ---- a value from its JSON ---- */
+
+static int parse_layers(const json_t *value, uint64_t *out, struct error *err)
+{
+    size_t i;
+    json_t *item;
+    uint64_t mask = 0;
+    if (!json_is_array(value))
+        return error_set(err, MOAT_E_BAD_USAGE, "accept_missing_layers is a list, such as [\"landlock\"]");
+    json_array_foreach(value, i, item)
+    {
+        const char *name = json_string_value(item);
+        int layer = name ? wall_layer_parse(name) : -1;
+        if (layer < 0)
+            return error_set(err, MOAT_E_BAD_USAGE, "\"%.64s\" is no layer: `moat doctor` lists them",
+                             name ? name : "(not a text)");
+        mask |= 1ull << layer;
+    }
+    *out = mask;
+    return 0;
+}
+
+static bool parse_level(const char *text, uint64_t *out)
+{
+    for (uint64_t i = 0; text && i < sizeof levels / sizeof *levels; i++) {
+        if (strcmp(levels[i], text) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_one(const struct setting *t, const json_t *value, uint64_t *out)
+{
+    const char *text = json_string_value(value);
+    if (json_is_integer(value) && json_integer_value(value) >= 0 && (t->kind == KIND_NUMBER || t->kind == KIND_SIZE)) {
+        *out = (uint64_t)json_integer_value(value);
+        return true;
+    }
+    return text &&
+           ((t->kind == KIND_SIZE && text_parse_size(text, out)) ||
+            (t->kind == KIND_TIME && clock_parse_span(text, out)) || (t->kind == KIND_LEVEL && parse_level(text, out)));
+}
+
+static const char *form(const struct setting *t)
+{
+    static const char *const forms[] = {"a whole number", "bytes, or a size such as \"16MiB\"", "a time such as \"2s\"",
+                                        "a list", "\"debug\", \"info\", \"warn\" or \"error\""};
+    return forms[t->kind];
+}
+
+static void show(const struct setting *t, uint64_t n, char out[32])
+{
+    if (t->kind == KIND_TIME)
+        clock_format_span(n, out);
+    else
+        snprintf(out, 32, "%llu", (unsigned long long)n);
+}
+
+static int parse(const struct setting *t, const char *text, uint64_t *out, struct error *err)
+{
+    json_error_t why;
+    uint64_t n = 0;
+    json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
+    int rc = 0;
+    char least[32], most[32];
+    if (!value)
+        rc = error_set(err, MOAT_E_BAD_JSON, "the value of %s is not JSON: %s", t->key, why.text);
+    else if (t->kind == KIND_LAYERS)
+        rc = parse_layers(value, &n, err);
+    else if (!parse_one(t, value, &n))
+        rc = error_set(err, MOAT_E_BAD_USAGE, "%s takes %s", t->key, form(t));
+    json_decref(value);
+    if (rc == 0 && (n < t->min || n > t->max)) {
+        show(t, t->min, least);
+        show(t, t->max, most);
+        rc = error_set(err, MOAT_E_BAD_USAGE, "%s must be from %s to %s", t->key, least, most);
+    }
+    if (rc == 0)
+        *out = n;
+    return rc;
+}
+
+/* ---- reading ---- */
+
+struct reading {
+    struct settings *out;
+    struct error *err;
+    int code;
+};
+
+/* A key or value of another version is left alone; what is not set has its default. */
+static bool read_one(void *context, const char *key, const char *value)
+{
+    struct reading *r = context;
+    const struct setting *t = setting_find(key);
+    uint64_t n;
+    struct error why;
+    if (!t)
+        return true;
+    if (parse(t, value, &n, &why) == 0) {
+        store(r->out, t, n);
+        return true;
+    }
+    error_prefix(&why, "the registry has a setting that cannot be");
+    r->code = error_set(r->err, MOAT_E_STORAGE_FAILED, "%s", why.message);
+    return false;
+}
+
+int settings_read(struct registry_reader *reader, struct settings *out, struct error *err)
+{
+    struct settings s;
+    struct reading r = {.out = &s, .err = err};
+    for (size_t i = 0; i < NSETTINGS; i++)
+        store(&s, &table[i], table[i].fallback);
+    int rc = registry_each_setting(reader, read_one, &r, err);
+    if (rc == 0)
+        rc = r.code;
+    if (rc == 0)
+        *out = s;
+    return rc;
+}
+
+/* ---- get and set ---- */
+
+struct settings_op {
+    struct op op;
+    char *key, *value;
+};
+
+static void clear(struct op *op)
+{
+    struct settings_op *o = (struct settings_op *)op;
+    free(o->key);
+    free(o->value);
+}
+
+static void tell_value(struct buf *out, const char *key, const struct setting *t, uint64_t n)
+{
+    char text[32];
+    switch (t->kind) {
+    case KIND_LAYERS:
+        tell_open(out, key, '[');
+        for (int i = 0; i < WALL_LAYER_COUNT; i++)
+            if (n >> i & 1)
+                tell_text(out, NULL, wall_layer_name((enum wall_layer)i));
+        tell_close(out, ']');
+        break;
+    case KIND_TIME:
+        show(t, n, text);
+        tell_text(out, key, text);
+        break;
+    case KIND_LEVEL:
+        tell_text(out, key, levels[n]);
+        break;
+    default:
+        tell_number(out, key, n);
+    }
+}
+
+static void tell_setting(struct buf *out, const struct setting *t, uint64_t n)
+{
+    tell_open(out, NULL, '{');
+    tell_text(out, "key", t->key);
+    tell_value(out, "value", t, n);
+    tell_value(out, "default", t, t->fallback);
+    tell_text(out, "type", kind_names[t->kind]);
+    if (t->kind == KIND_NUMBER || t->kind == KIND_SIZE || t->kind == KIND_TIME) {
+        tell_value(out, "min", t, t->min);
+        tell_value(out, "max", t, t->max);
+    }
+    tell_text(out, "takes_effect", t->live ? "at once" : "at the next start");
+    tell_text(out, "description", t->about);
+    tell_close(out, '}');
+}
+
+static uint64_t value_of(const struct settings *s, const struct setting *t)
+{
+    uint64_t n;
+    memcpy(&n, (const char *)s + t->offset, sizeof n);
+    return n;
+}
+
+static int no_such_key(const char *key, struct error *err)
+{
+    return error_set(err, MOAT_E_NOT_FOUND, "there is no setting \"%.64s\": `moat settings get` lists them", key);
+}
+
+static void get(struct op *op, struct job *job)
+{
+    struct settings_op *o = (struct settings_op *)op;
+    const struct setting *one = o->key ? setting_find(o->key) : NULL;
+    struct settings s;
+    int rc = op->code;
+    if (rc == 0 && o->key && !one)
+        rc = no_such_key(o->key, &op->error);
+    if (rc == 0)
+        rc = settings_read(job->reader, &s, &op->error);
+    if (rc == 0 && one) {
+        tell_setting(&op->result, one, value_of(&s, one));
+    } else if (rc == 0) {
+        tell_open(&op->result, NULL, '{');
+        tell_open(&op->result, "settings", '[');
+        for (size_t i = 0; i < NSETTINGS; i++)
+            tell_setting(&op->result, &table[i], value_of(&s, &table[i]));
+        tell_close(&op->result, ']');
+        tell_close(&op->result, '}');
+    }
+    op_end(op, rc);
+}
+
+/* Live settings that hot code reads without asking anybody. */
+static void apply(struct service *s, const struct settings *now)
+{
+    atomic_store_explicit(&s->package_max, now->package_max, memory_order_relaxed);
+}
+
+static void set(struct op *op, struct job *job)
+{
+    struct settings_op *o = (struct settings_op *)op;
+    const struct setting *t = op->code == 0 ? setting_find(o->key) : NULL;
+    struct settings now;
+    uint64_t n = 0;
+    int rc = op->code;
+    if (rc == 0 && !t)
+        rc = no_such_key(o->key, &op->error);
+    if (rc == 0)
+        rc = parse(t, o->value, &n, &op->error);
+    if (rc == 0)
+        rc = settings_read(job->reader, &now, &op->error);
+    if (rc == 0)
+        store(&now, t, n);
+    if (rc == 0 && now.deadline_default > now.deadline_max)
+        rc = error_set(&op->error, MOAT_E_BAD_USAGE, "deadline_default must not be above deadline_max");
+    struct registry_command c = {.verb = REGISTRY_SET, .set = {.key = o->key, .value = o->value}};
+    if (rc == 0)
+        rc = registry_run(op->s->registry, &c, &op->error);
+    if (rc == 0) {
+        apply(op->s, &now);
+        tell_setting(&op->result, t, n);
+    }
+    op_end(op, rc);
+}
+
+static void begin(struct service *s, const char *key, const char *value, const char *lock, op_step step,
+                  service_done done, void *context)
+{
+    struct settings_op *o = op_new(s, sizeof *o, done, context);
+    if (!o)
+        return;
+    o->op.clear = clear;
+    o->key = key ? strdup(key) : NULL;
+    o->value = value ? strdup(value) : NULL;
+    if ((key && !o->key) || (value && !o->value))
+        o->op.code = error_set(&o->op.error, MOAT_E_OUT_OF_MEMORY, "no memory for the setting");
+    op_begin(&o->op, lock, step);
+}
+
+void service_settings_get(struct service *s, const char *key_or_null, service_done done, void *context)
+{
+    begin(s, key_or_null, NULL, NULL, get, done, context);
+}
+
+/* One at a time, under a key that no plugin can have: two of them are checked against each other. */
+void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context)
+{
+    begin(s, key, value_json, "(settings)", set, done, context);
+}

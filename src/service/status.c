@@ -1,0 +1,195 @@
+/* The whole in figures: stats, health, denials. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "service/internal.h"
+#include "service/tell.h"
+
+struct sums {
+    uint64_t defined, loaded, workers, executions, errors, queued, in_flight, denials, restarts;
+    uint64_t by_code[MOAT_E_COUNT];
+    uint64_t health[HEALTH_FAILED + 1];
+};
+
+static void sum(void *context, const struct loader_status *s)
+{
+    struct sums *t = context;
+    t->defined++;
+    t->loaded += s->workers > 0;
+    t->workers += s->workers;
+    t->executions += s->executions;
+    t->errors += s->errors;
+    t->queued += s->queued;
+    t->in_flight += s->in_flight;
+    t->denials += s->denials;
+    t->restarts += s->restarts;
+    for (int i = 0; i < MOAT_E_COUNT; i++)
+        t->by_code[i] += s->errors_by_code[i];
+    if (s->health <= HEALTH_FAILED)
+        t->health[s->health]++;
+}
+
+/* ---- stats ---- */
+
+static void tell_registry(struct buf *out, const struct registry_totals *t)
+{
+    const struct {
+        const char *key;
+        uint64_t n;
+    } rows[] = {{"plugins", t->plugins},
+                {"active", t->active},
+                {"versions", t->versions},
+                {"damaged", t->damaged},
+                {"publishers", t->publishers},
+                {"keys", t->keys},
+                {"decisions", t->decisions},
+                {"package_bytes", t->package_bytes},
+                {"database_bytes", t->database_bytes}};
+    tell_open(out, "registry", '{');
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        tell_number(out, rows[i].key, rows[i].n);
+    tell_close(out, '}');
+}
+
+/* A worker runs no plugin code unless every layer holds, or was accepted as missing by name. */
+static void tell_security(struct buf *out, const struct service *s)
+{
+    tell_open(out, "security", '{');
+    tell_flag(out, "enabled", true);
+    tell_open(out, "walls", '{');
+    for (int i = 0; i < WALL_LAYER_COUNT; i++)
+        tell_text(out, wall_layer_name((enum wall_layer)i),
+                  s->settings.accept_missing_layers >> i & 1 ? "may_be_missing" : "required");
+    tell_close(out, '}');
+    tell_close(out, '}');
+}
+
+static void tell_executions(struct buf *out, const struct sums *t)
+{
+    tell_open(out, "executions", '{');
+    tell_number(out, "total", t->executions);
+    tell_number(out, "errors", t->errors);
+    tell_open(out, "errors_by_code", '{');
+    for (int i = 1; i < MOAT_E_COUNT; i++)
+        if (t->by_code[i])
+            tell_number(out, error_info(i)->name, t->by_code[i]);
+    tell_close(out, '}');
+    tell_number(out, "queued", t->queued);
+    tell_number(out, "in_flight", t->in_flight);
+    tell_number(out, "denials", t->denials);
+    tell_number(out, "restarts", t->restarts);
+    tell_close(out, '}');
+}
+
+static void stats(struct op *op, struct job *job)
+{
+    struct sums t = {0};
+    struct registry_totals totals;
+    struct buf *out = &op->result;
+    int rc = registry_totals(job->reader, &totals, &op->error);
+    loader_each(op->s->loader, sum, &t);
+    if (rc == 0) {
+        tell_open(out, NULL, '{');
+        tell_number(out, "loaded_plugins", t.loaded);
+        tell_number(out, "workers", t.workers);
+        tell_registry(out, &totals);
+        tell_security(out, op->s);
+        tell_executions(out, &t);
+        tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
+        tell_close(out, '}');
+    }
+    op_end(op, rc);
+}
+
+void service_stats(struct service *s, service_done done, void *context)
+{
+    struct op *op = op_new(s, sizeof *op, done, context);
+    if (op)
+        op_begin(op, NULL, stats);
+}
+
+/* ---- health ---- */
+
+/* Open to everybody: figures, no names. */
+static void health(struct op *op, struct job *job)
+{
+    struct sums t = {0};
+    struct buf *out = &op->result;
+    struct registry_plugin none;
+    int rc = registry_find_plugin(job->reader, "", &none, &op->error);
+    loader_each(op->s->loader, sum, &t);
+    bool failing = t.health[HEALTH_FAILED] || t.health[HEALTH_DEGRADED];
+    if (rc >= 0) {
+        tell_open(out, NULL, '{');
+        tell_text(out, "status", failing ? "degraded" : "healthy");
+        tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
+        tell_open(out, "plugins", '{');
+        for (int h = HEALTH_UNKNOWN; h <= HEALTH_FAILED; h++)
+            tell_number(out, health_name((enum health)h), t.health[h]);
+        tell_close(out, '}');
+        tell_close(out, '}');
+    }
+    op_end(op, rc < 0 ? rc : 0);
+}
+
+void service_health(struct service *s, service_done done, void *context)
+{
+    struct op *op = op_new(s, sizeof *op, done, context);
+    if (op)
+        op_begin(op, NULL, health);
+}
+
+/* ---- denials ---- */
+
+struct denials_op {
+    struct op op;
+    struct target target;
+};
+
+static void tell_denial(void *context, const struct denial *d)
+{
+    struct buf *out = context;
+    tell_open(out, NULL, '{');
+    tell_text(out, "plugin", d->plugin);
+    tell_text(out, "version", d->version);
+    tell_text(out, "action", d->action);
+    tell_text(out, "operation", d->operation);
+    tell_text(out, "object", d->object);
+    tell_text(out, "wall", d->wall);
+    tell_text(out, "permission", d->permission < 0 ? NULL : permission_name((enum permission)d->permission));
+    tell_text(out, "command", d->command && *d->command ? d->command : NULL);
+    tell_number(out, "count", d->count);
+    tell_time(out, "first", d->first_ns);
+    tell_time(out, "last", d->last_ns);
+    tell_close(out, '}');
+}
+
+static void denials(struct op *op, struct job *job)
+{
+    struct denials_op *d = (struct denials_op *)op;
+    const char *name = d->target.name[0] ? d->target.name : NULL;
+    struct registry_plugin plugin;
+    int rc = op->code;
+    if (rc == 0 && name)
+        rc = registry_find_plugin(job->reader, name, &plugin, &op->error);
+    if (op->code == 0 && name && (rc == 0 || (rc > 0 && !plugin.versions)))
+        rc = error_set(&op->error, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
+    tell_open(&op->result, NULL, '{');
+    tell_open(&op->result, "denials", '[');
+    if (rc >= 0)
+        loader_denials(op->s->loader, name, tell_denial, &op->result);
+    tell_close(&op->result, ']');
+    tell_close(&op->result, '}');
+    op_end(op, rc < 0 ? rc : 0);
+}
+
+void service_denials(struct service *s, const char *name_or_null, service_done done, void *context)
+{
+    struct denials_op *d = op_new(s, sizeof *d, done, context);
+    if (!d)
+        return;
+    if (name_or_null)
+        d->op.code = target_parse(name_or_null, false, &d->target, &d->op.error);
+    op_begin(&d->op, NULL, denials);
+}
