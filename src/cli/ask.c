@@ -1,0 +1,266 @@
+/* Who answers: the server that holds the home, or this process, for one request, with the same routes. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "cli/cli.h"
+#include "http/client.h"
+#include "rest/uri.h"
+
+#define HOME_WAIT_NS (10 * NS_PER_S)
+#define HOME_RETRY_US 20000
+#define CLOSE_GRACE_NS (5 * NS_PER_S)
+#define TARGET_MAX (64 * 1024)
+#define CHUNK (64 * 1024)
+
+int cli_home(struct cli *c, struct error *err)
+{
+    if (c->home_known)
+        return 0;
+    int rc = home_resolve(c->option[OPT_HOME], NULL, NULL, &c->home, err);
+    c->home_known = rc == 0;
+    return rc;
+}
+
+/* ---- building a request ---- */
+
+void ask_init(struct ask *a, const char *method, const char *path)
+{
+    *a = (struct ask){.method = method, .target = BUF_INIT(TARGET_MAX), .file = -1};
+    buf_puts(&a->target, path);
+}
+
+void ask_segment(struct ask *a, const char *text)
+{
+    buf_putc(&a->target, '/');
+    uri_encode(&a->target, text);
+}
+
+void ask_query(struct ask *a, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    buf_printf(&a->target, "%c%s=", strchr(buf_text(&a->target), '?') ? '&' : '?', key);
+    uri_encode(&a->target, value);
+}
+
+static int put_json(const char *bytes, size_t len, void *out)
+{
+    return buf_put(out, bytes, len) ? 0 : -1;
+}
+
+void ask_body(struct ask *a, const json_t *object, struct buf *text)
+{
+    *text = BUF_INIT(1 << 20);
+    /* Left empty when there is no memory, which the route then refuses. */
+    if (json_dump_callback(object, put_json, text, JSON_COMPACT) < 0)
+        buf_clear(text);
+    a->content_type = "application/json";
+    a->body = buf_text(text);
+    a->len = text->len;
+}
+
+void ask_free(struct ask *a)
+{
+    buf_free(&a->target);
+    io_close(&a->file);
+}
+
+void reply_free(struct reply *r)
+{
+    buf_free(&r->document);
+}
+
+/* ---- asked over the socket ---- */
+
+static int ask_server(struct cli *c, int socket, const struct ask *a, struct reply *reply, int *status,
+                      struct error *err)
+{
+    struct client_request request = {.method = a->method,
+                                     .target = buf_text(&a->target),
+                                     .content_type = a->content_type,
+                                     .body = a->body,
+                                     .body_file = a->file,
+                                     .body_len = a->len,
+                                     .deadline = a->deadline};
+    struct client_answer answer;
+    int rc = client_ask(socket, c->home.socket, &request, &answer, err);
+    if (rc < 0)
+        return rc;
+    *status = answer.status;
+    reply->document = answer.body;
+    memcpy(reply->receipt, answer.receipt, sizeof reply->receipt);
+    return 0;
+}
+
+/* ---- done in this process ---- */
+
+struct wait {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool done;
+};
+
+static void request_done(struct rest_request *q, void *context)
+{
+    struct wait *w = context;
+    pthread_mutex_lock(&w->mutex);
+    w->done = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static int give_body(struct rest_request *q, const struct ask *a, struct error *err)
+{
+    if (a->file < 0) {
+        rest_body(q, a->body, a->len);
+        return 0;
+    }
+    char chunk[CHUNK];
+    for (;;) {
+        ssize_t n = read(a->file, chunk, sizeof chunk);
+        if (n < 0)
+            return error_errno(err, MOAT_E_NO_SUCH_FILE, errno, "cannot read the file to send");
+        if (n == 0 || !rest_body(q, chunk, (size_t)n))
+            return 0;
+    }
+}
+
+static int copy_answer(const struct rest_request *q, struct reply *reply, int *status, struct error *err)
+{
+    const struct rest_answer *a = rest_answer(q);
+    reply->document = BUF_INIT(1ull << 30);
+    for (size_t i = 0; i < a->nparts; i++)
+        buf_put(&reply->document, a->parts[i].bytes, a->parts[i].len);
+    for (size_t i = 0; i < a->nheaders; i++)
+        if (strcmp(a->headers[i].name, "Moat-Receipt") == 0)
+            snprintf(reply->receipt, sizeof reply->receipt, "%s", a->headers[i].value);
+    *status = a->status;
+    return reply->document.failed ? error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the answer") : 0;
+}
+
+static int run_request(struct rest_request *q, struct loop *loop, const struct ask *a, struct reply *reply, int *status,
+                       struct error *err)
+{
+    struct wait w = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    int rc = rest_answered(q) ? 0 : give_body(q, a, err);
+    if (rc < 0)
+        return rc;
+    rest_run(q, loop, request_done, &w);
+    pthread_mutex_lock(&w.mutex);
+    while (!w.done)
+        pthread_cond_wait(&w.cond, &w.mutex);
+    pthread_mutex_unlock(&w.mutex);
+    return copy_answer(q, reply, status, err);
+}
+
+static int ask_here(struct service *s, const struct ask *a, struct reply *reply, int *status, struct error *err)
+{
+    struct rest *rest;
+    int rc = rest_new(s, &rest, err);
+    if (rc < 0)
+        return rc;
+    struct rest_head head = {.method = a->method,
+                             .target = buf_text(&a->target),
+                             .principal = {REST_ADMIN},
+                             .content_length = a->len,
+                             .content_type = a->content_type,
+                             .deadline = a->deadline};
+    struct rest_request *q = rest_begin(rest, &head);
+    rc = q ? run_request(q, service_loop(s, 0), a, reply, status, err)
+           : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the request");
+    rest_end(q);
+    rest_free(rest);
+    return rc;
+}
+
+/* ---- which of the two ---- */
+
+/* Either *socket is connected to the owner, or *service is open in this process.  The owner may be another command,
+ * which ends soon, or a server that is just starting or ending; in no case do two write at once. */
+static int reach(struct cli *c, int *socket, struct service **service, struct error *err)
+{
+    struct service_options options = {.home = c->home, .loops = 1};
+    uint64_t until = clock_mono_ns() + HOME_WAIT_NS;
+    for (;;) {
+        *socket = client_connect(c->home.socket);
+        if (*socket >= 0)
+            return 0;
+        /* EAGAIN: a server with more connections waiting than it takes just now. */
+        int rc = errno == EAGAIN ? -MOAT_E_HOME_BUSY : service_open(&options, service, err);
+        if (rc != -MOAT_E_HOME_BUSY)
+            return rc;
+        if (clock_mono_ns() > until)
+            break;
+        usleep(HOME_RETRY_US);
+    }
+    struct home_owner owner = {0};
+    fd_auto lock = -1;
+    int rc = home_lock(&c->home, false, &lock, &owner, err);
+    if (rc == -MOAT_E_HOME_BUSY && owner.server)
+        return error_set(err, MOAT_E_NO_ANSWER, "the server (process %d) that holds %s does not answer on its socket",
+                         (int)owner.pid, c->home.dir);
+    return rc < 0 ? rc : error_set(err, MOAT_E_HOME_BUSY, "%s was held by others for too long", c->home.dir);
+}
+
+static int ask_any(struct cli *c, const struct ask *a, struct reply *reply, int *status, struct error *err)
+{
+    struct service *service = NULL;
+    int socket = -1;
+    if (a->target.failed)
+        return error_set(err, MOAT_E_TOO_LARGE, "the arguments are too long");
+    int rc = cli_home(c, err);
+    if (rc == 0)
+        rc = reach(c, &socket, &service, err);
+    if (rc < 0)
+        return rc;
+    if (socket >= 0)
+        return ask_server(c, socket, a, reply, status, err);
+    rc = ask_here(service, a, reply, status, err);
+    service_close(service, CLOSE_GRACE_NS);
+    return rc;
+}
+
+int ask_route(struct cli *c, struct ask *a, struct reply *reply)
+{
+    struct error err;
+    int status = 0;
+    *reply = (struct reply){0};
+    int rc = ask_any(c, a, reply, &status, &err);
+    ask_free(a);
+    if (rc < 0)
+        return cli_fail(c, &err);
+    const char *document = buf_text(&reply->document);
+    if (status == 200 && rest_unwrap(document, reply->document.len, &reply->result, &reply->len))
+        return 0;
+    rc = cli_fail_document(c, document, reply->document.len);
+    return rc ? rc : error_info(MOAT_E_INTERNAL)->exit;
+}
+
+void reply_print(const struct reply *r)
+{
+    fwrite(r->result, 1, r->len, stdout);
+    fputc('\n', stdout);
+}
+
+int ask_and_show(struct cli *c, struct ask *a, show_result show)
+{
+    struct reply reply;
+    int rc = ask_route(c, a, &reply);
+    if (rc == 0 && (cli_has(c, OPT_JSON) || !show)) {
+        reply_print(&reply);
+    } else if (rc == 0) {
+        json_t *result = json_loadb(reply.result, reply.len, JSON_DECODE_ANY, NULL);
+        if (result)
+            show(c, result);
+        else
+            rc = cli_failf(c, MOAT_E_INTERNAL, "the result cannot be read");
+        json_decref(result);
+    }
+    reply_free(&reply);
+    return rc ? rc : cli_done(c);
+}

@@ -1,0 +1,113 @@
+/* Commands of who writes plugins: all local, none needs a home. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/new.h"
+#include "package/package.h"
+
+/* Of src/service: where the two executables are. */
+int locate_executables(const struct service_options *options, char worker[PATH_MAX], char helper[PATH_MAX],
+                       struct error *err);
+
+int cli_executables(char worker[PATH_MAX], char helper[PATH_MAX], struct error *err)
+{
+    static const struct service_options defaults;
+    return locate_executables(&defaults, worker, helper, err);
+}
+
+static void print_pair(const struct cli *c, const char *key, const char *value)
+{
+    buf_auto out = BUF_INIT(16 * 1024);
+    buf_printf(&out, "{\"%s\":", key);
+    text_json_string(&out, value);
+    buf_putc(&out, '}');
+    puts(buf_text(&out));
+}
+
+int run_new(struct cli *c)
+{
+    struct error err;
+    if (new_write(c->args[0], &err) < 0)
+        return cli_fail(c, &err);
+    if (cli_has(c, OPT_JSON))
+        print_pair(c, "directory", c->args[0]);
+    else
+        printf("Made %s: see its README.md for the way from here to a first call.\n", c->args[0]);
+    return cli_done(c);
+}
+
+int run_keygen(struct cli *c)
+{
+    struct signing_key *key = NULL;
+    struct error err;
+    char id[KEY_ID_HEX];
+    int rc = key_generate(&key, &err);
+    if (rc == 0)
+        rc = key_write(key, c->args[0], &err);
+    if (rc < 0) {
+        key_free(key);
+        return cli_fail(c, &err);
+    }
+    text_hex(id, key_public(key)->id, KEY_ID_LEN);
+    key_free(key);
+    if (cli_has(c, OPT_JSON)) {
+        print_pair(c, "key_id", id);
+    } else {
+        printf("Made %s, which is secret: keep it. %s.pub is for who shall trust you.\nIts id is %s.\n", c->args[0],
+               c->args[0], id);
+    }
+    return cli_done(c);
+}
+
+/* --expires counts from the moment of signing, which SOURCE_DATE_EPOCH may fix. */
+static int take_expiry(const struct cli *c, struct pack_options *options, struct error *err)
+{
+    const char *fixed = getenv("SOURCE_DATE_EPOCH");
+    uint64_t span, now = fixed && *fixed ? strtoull(fixed, NULL, 10) : clock_wall_ns() / NS_PER_S;
+    if (!cli_has(c, OPT_EXPIRES))
+        return 0;
+    if (!clock_parse_span(c->option[OPT_EXPIRES], &span) || span < NS_PER_S)
+        return error_set(err, MOAT_E_BAD_USAGE, "--expires takes a TIME of at least 1s, such as 90d");
+    options->expires_at = now + span / NS_PER_S;
+    return 0;
+}
+
+static int pack(const struct cli *c, char made[4096], struct error *err)
+{
+    struct pack_options options = {.out_path = c->option[OPT_OUTPUT]};
+    struct signing_key *key = NULL;
+    struct spawner *spawner = NULL;
+    char worker[PATH_MAX], helper[PATH_MAX];
+    if (!cli_has(c, OPT_KEY))
+        return error_set(err, MOAT_E_BAD_USAGE, "moat pack lacks --key FILE; `moat keygen FILE` makes one");
+    int rc = take_expiry(c, &options, err);
+    if (rc == 0)
+        rc = key_read(c->option[OPT_KEY], &key, err);
+    if (rc == 0)
+        rc = cli_executables(worker, helper, err);
+    if (rc == 0)
+        rc = spawner_start(worker, helper, &spawner, err);
+    options.key = key;
+    if (rc == 0)
+        rc = package_pack(c->args[0], &options, spawner, made, err);
+    spawner_stop(spawner);
+    key_free(key);
+    return rc;
+}
+
+int run_pack(struct cli *c)
+{
+    struct error err;
+    char made[4096];
+    if (pack(c, made, &err) < 0)
+        return cli_fail(c, &err);
+    if (cli_has(c, OPT_JSON))
+        print_pair(c, "package", made);
+    else
+        puts(made);
+    return cli_done(c);
+}

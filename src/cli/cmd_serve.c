@@ -1,0 +1,143 @@
+/* `moat serve`: owns the home for its life and answers until it is told to end. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "http/http.h"
+
+#define HOME_WAIT_NS (10 * NS_PER_S)
+#define HOME_RETRY_US 20000
+#define DRAIN_NS (10 * NS_PER_S)
+#define CLOSE_GRACE_NS (5 * NS_PER_S)
+#define TICK_NS (50 * NS_PER_MS)
+
+struct server {
+    struct service *service;
+    struct rest *rest;
+    struct http *http;
+    sigset_t signals;
+};
+
+/* Every connection is a descriptor: the soft limit is for programs that use select. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* A command that holds the home ends soon; another server does not. */
+static int open_service(struct cli *c, struct service **out, struct error *err)
+{
+    struct service_options options = {.home = c->home, .server = true};
+    uint64_t until = clock_mono_ns() + HOME_WAIT_NS;
+    for (;;) {
+        int rc = service_open(&options, out, err);
+        if (rc != -MOAT_E_HOME_BUSY || clock_mono_ns() > until || strstr(err->message, "server"))
+            return rc;
+        usleep(HOME_RETRY_US);
+    }
+}
+
+static int start(struct cli *c, struct server *s, struct error *err)
+{
+    struct http_options options = {.listen = c->option[OPT_LISTEN]};
+    int rc = cli_home(c, err);
+    if (rc == 0)
+        rc = open_service(c, &s->service, err);
+    if (rc == 0)
+        rc = rest_new(s->service, &s->rest, err);
+    if (rc == 0)
+        rc = http_new(s->rest, &s->http, err);
+    return rc ? rc : http_listen(s->http, &options, err);
+}
+
+static void stop(struct server *s)
+{
+    if (s->http)
+        http_stop(s->http);
+    if (s->service)
+        service_close(s->service, CLOSE_GRACE_NS);
+    http_free(s->http);
+    rest_free(s->rest);
+}
+
+/* The token is shown once and goes into no log: on standard error for people, in the result for programs. */
+static void announce(const struct cli *c, struct server *s, const char *token)
+{
+    const char *socket = service_home(s->service)->socket;
+    if (cli_has(c, OPT_JSON)) {
+        buf_auto out = BUF_INIT(16 * 1024);
+        buf_printf(&out, "{\"url\":\"%s\",\"socket\":", http_url(s->http));
+        text_json_string(&out, socket);
+        buf_printf(&out, ",\"pid\":%d", (int)getpid());
+        if (*token)
+            buf_printf(&out, ",\"admin_token\":\"%s\"", token);
+        buf_puts(&out, "}");
+        puts(buf_text(&out));
+        fflush(stdout);
+    } else {
+        fprintf(stderr, "moat: listening on %s and on the socket %s\n", http_url(s->http), socket);
+        if (*token)
+            fprintf(stderr, "moat: the admin token, shown this once: %s\n", token);
+    }
+    log_event(LOG_INFO, "listening", "url", http_url(s->http), "socket", socket, NULL);
+}
+
+/* true: a signal came within the time. */
+static bool signal_within(const sigset_t *signals, uint64_t ns)
+{
+    struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
+    return sigtimedwait(signals, NULL, &t) > 0;
+}
+
+/* Requests under way get their time; a second signal, or its end, cancels them. */
+static void drain(struct server *s)
+{
+    uint64_t until = clock_mono_ns() + DRAIN_NS;
+    http_drain(s->http);
+    while (http_busy(s->http) && clock_mono_ns() < until && !signal_within(&s->signals, TICK_NS))
+        ;
+    if (!http_busy(s->http))
+        return;
+    http_abandon(s->http);
+    until = clock_mono_ns() + 2 * NS_PER_S;
+    while (http_busy(s->http) && clock_mono_ns() < until && !signal_within(&s->signals, TICK_NS))
+        ;
+}
+
+int run_serve(struct cli *c)
+{
+    struct server s = {0};
+    struct error err;
+    char token[65] = "";
+    /* Threads inherit the mask: only this one meets the signals, where it waits for them. */
+    sigemptyset(&s.signals);
+    sigaddset(&s.signals, SIGTERM);
+    sigaddset(&s.signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &s.signals, NULL);
+    log_setup(STDERR_FILENO, LOG_AUTO, LOG_INFO);
+    raise_descriptors();
+    int rc = start(c, &s, &err);
+    if (rc == 0)
+        rc = service_admin_token(s.service, token, &err);
+    if (rc == 0) {
+        announce(c, &s, token);
+        explicit_bzero(token, sizeof token);
+        int sig;
+        sigwait(&s.signals, &sig);
+        log_event(LOG_INFO, "ending", "signal", strsignal(sig), NULL);
+        drain(&s);
+    }
+    stop(&s);
+    return rc ? cli_fail(c, &err) : cli_done(c);
+}

@@ -1,0 +1,12 @@
+/* cli/file: the user's own files, with errors that name them. */
+#ifndef CLI_FILE_H
+#define CLI_FILE_H
+
+#include "cli/cli.h"
+
+/* A readable regular file as the body of a; MOAT_E_NO_SUCH_FILE. */
+int file_as_body(struct ask *a, const char *path, struct error *err);
+/* Standard input to its end, at most max bytes. */
+int file_read_stdin(struct buf *out, struct error *err);
+
+#endif
