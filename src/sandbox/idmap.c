@@ -97,23 +97,32 @@ static void id_map(struct idmap *m, int tree, const struct stat *st)
         kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr);
 }
 
-int idmap_mount(struct idmap *m, const struct wall_grant *g)
+/* A detached copy with its flags, or -1. */
+static int detached(int fd, bool writable)
 {
+    fd_auto tree = kernel_open_tree(fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
+    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
+                                                 (writable ? 0 : MOUNT_ATTR_RDONLY),
+                                     .propagation = MS_PRIVATE};
+    if (tree < 0 || kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0)
+        return -1;
+    return io_steal(&tree);
+}
+
+int idmap_mount(struct idmap *m, const struct wall_grant *g, int *out, struct error *err)
+{
+    *out = -1;
     /* An ordinary user, or a worker with the host's own id: the plain way gives the same rights. */
     if (geteuid() != 0 || m->uid == geteuid())
-        return -1;
+        return 0;
     fd_auto fd = kernel_openat2(AT_FDCWD, g->path, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != g->dev || st.st_ino != g->ino)
-        return -1;
-    fd_auto tree = kernel_open_tree(fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
-    if (tree < 0)
-        return -1;
-    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
-                                                 (g->writable ? 0 : MOUNT_ATTR_RDONLY),
-                                     .propagation = MS_PRIVATE};
-    if (kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0)
-        return -1;
-    id_map(m, tree, &st);
-    return io_steal(&tree);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_errno(err, MOAT_E_START_FAILED, errno, "the granted path %s cannot be opened any more", g->path);
+    if (st.st_dev != g->dev || st.st_ino != g->ino)
+        return error_set(err, MOAT_E_START_FAILED, "%s is no longer what was granted: grant it again", g->path);
+    *out = detached(fd, g->writable);
+    if (*out >= 0)
+        id_map(m, *out, &st);
+    return 0;
 }

@@ -54,6 +54,20 @@ static int send_assign(const struct child *worker, const struct wall_request *r,
     return io_send(worker->control, &order, sizeof order, fds, 4 + r->ncode) ? 0 : send_failed(err);
 }
 
+/* mounts[i] is the host's own, or -1. */
+static int make_mounts(const struct child *worker, const struct wall_grant *const *grants, size_t n, int *mounts,
+                       struct error *err)
+{
+    struct idmap map = IDMAP_INIT(worker->uid, worker->gid);
+    int e = 0;
+    for (size_t i = 0; i < n; i++)
+        mounts[i] = -1;
+    for (size_t i = 0; i < n && !e; i++)
+        e = idmap_mount(&map, grants[i], &mounts[i], err);
+    idmap_clear(&map);
+    return e;
+}
+
 int wall_assign(struct child *worker, const struct wall_request *request, struct error *err)
 {
     const struct wall_grant *sorted[WALL_GRANTS_MAX];
@@ -68,11 +82,9 @@ int wall_assign(struct child *worker, const struct wall_request *request, struct
     qsort(sorted, request->ngrants, sizeof *sorted, shorter_first);
     /* All mounts before the first message: the worker would wake up and compete for the processor. */
     int mounts[WALL_GRANTS_MAX];
-    struct idmap map = IDMAP_INIT(worker->uid, worker->gid);
-    for (size_t i = 0; i < request->ngrants; i++)
-        mounts[i] = idmap_mount(&map, sorted[i]);
-    idmap_clear(&map);
-    int e = send_assign(worker, request, err);
+    int e = make_mounts(worker, sorted, request->ngrants, mounts, err);
+    if (!e)
+        e = send_assign(worker, request, err);
     for (size_t i = 0; i < request->ngrants && !e; i++)
         e = send_grant(worker, sorted[i], mounts[i], err);
     for (size_t i = 0; i < request->ngrants; i++)
