@@ -1,0 +1,284 @@
+/* The plugin's loop at work: takes idle workers, fills their windows from the queue, rings once per batch, reads
+ * answers, puts idle workers back, sees the dead off. */
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "base/log.h"
+#include "loader/internal.h"
+
+#define RECORDS_AT_ONCE 256
+#define LET_GO_NS (2 * NS_PER_MS)
+#define ROUNDS 8 /* then other work of the loop has its turn */
+
+static uint32_t flags_of(const struct worker *w)
+{
+    return atomic_load_explicit(&w->flags, memory_order_acquire);
+}
+
+/* ---- taking and putting back ---- */
+
+static void drive(struct plugin *p);
+
+static void bell_rang(struct loop_watch *watch, uint32_t events)
+{
+    struct worker *w = (struct worker *)(void *)((char *)watch - offsetof(struct worker, bell));
+    (void)events;
+    w->bell_rang = true;
+    drive(w->plugin);
+}
+
+static void adopt(struct plugin *p, struct worker *w)
+{
+    w->busy_next = p->busy;
+    p->busy = w;
+    spin_end(w);
+    if (w->bell.loop)
+        return;
+    w->bell = (struct loop_watch){.fd = channel_fd(w->lane.ch), .ready = bell_rang};
+    struct error err;
+    if (loop_watch(p->loop, &w->bell, EPOLLIN | EPOLLET, &err)) {
+        log_event(LOG_ERROR, "worker_unwatched", "plugin", p->name, "why", err.message, NULL);
+        worker_kill(w, KILL_STOPPED);
+    }
+}
+
+/* Idle workers that have a reason to leave their slot: their end, or calls that wait. */
+static void adopt_wanted(struct plugin *p)
+{
+    uint32_t slots = atomic_load(&p->slots);
+    for (uint32_t i = 0; i < slots; i++) {
+        if (!atomic_load(&p->idle[i]))
+            continue;
+        struct worker *w = atomic_exchange(&p->idle[i], NULL);
+        if (!w)
+            continue;
+        if (flags_of(w) || atomic_load(&p->queued))
+            adopt(p, w);
+        else
+            worker_return(w);
+    }
+}
+
+static void let_go(struct plugin *p, struct worker **link)
+{
+    struct worker *w = *link;
+    *link = w->busy_next;
+    w->busy_next = NULL;
+    worker_return(w);
+}
+
+/* Nobody else meets it from here on: it is in no slot. Supervise closes and frees it. */
+static void see_off(struct plugin *p, struct worker **link, struct call_list *here)
+{
+    struct worker *w = *link;
+    struct call_list untaken;
+    call_list_init(&untaken);
+    lane_bury(w, &untaken, here);
+    queue_return(p, &untaken);
+    *link = w->busy_next;
+    atomic_fetch_sub(&p->flagged, 1);
+    loop_unwatch(&w->bell);
+    w->task.run = worker_gone;
+    loop_post(w->l->supervise, &w->task);
+}
+
+/* ---- one round ---- */
+
+static void service(struct plugin *p, struct worker **link, uint64_t now, bool *more, struct call_list *here)
+{
+    struct worker *w = *link;
+    struct lane *lane = &w->lane;
+    if (w->bell_rang)
+        channel_rang(lane->ch);
+    w->bell_rang = false;
+    if (lane_drain(w, RECORDS_AT_ONCE, here) == RECORDS_AT_ONCE)
+        *more = true;
+    uint32_t flags = flags_of(w);
+    if (flags & WORKER_DEAD) {
+        see_off(p, link, here);
+        return;
+    }
+    lane_expire(w, now, here);
+    if (now >= lane->let_go_at) {
+        channel_unpin(lane->ch);
+        lane->let_go_at = UINT64_MAX;
+    }
+    if (flags == WORKER_RETIRED && !lane_flying(lane) && !lane->shutdown)
+        lane->shutdown = lane_control(w, CHANNEL_SHUTDOWN, now, now + SHUTDOWN_GRACE_NS);
+}
+
+/* A call always fits into an empty channel; beyond that, only what will be over soon: what stands in a channel is
+ * stuck behind the call before it. */
+static bool has_room(const struct worker *w)
+{
+    const struct lane *lane = &w->lane;
+    return !flags_of(w) && (!lane_flying(lane) || lane->work_ns < WINDOW_WORK_NS) && lane_flying(lane) < CHANNEL_WINDOW;
+}
+
+/* The one with the least to do. */
+static struct worker *pick(struct plugin *p)
+{
+    struct worker *best = NULL;
+    for (struct worker *w = p->busy; w; w = w->busy_next)
+        if (has_room(w) && (!best || w->lane.work_ns < best->lane.work_ns))
+            best = w;
+    return best;
+}
+
+/* true: calls are left that no worker has room for. */
+static bool fill(struct plugin *p, uint64_t now, struct call_list *here)
+{
+    struct worker *w;
+    while (atomic_load(&p->queued) && (w = pick(p))) {
+        struct call *c = queue_take(p);
+        if (!c)
+            return false;
+        if (lane_push(w, c, now, here) != PUSH_FULL)
+            continue;
+        struct call_list back;
+        call_list_init(&back);
+        call_list_add(&back, c);
+        queue_return(p, &back);
+        return true;
+    }
+    return atomic_load(&p->queued) > 0;
+}
+
+/* Short work is passed on fastest on one CPU; long work, or more of it than a switch between CPUs costs, is better done
+ * beside the loop. The channel lets a worker go only while a blocking owner waits: here the timer does. */
+static void ring(struct worker *w, uint64_t now)
+{
+    struct lane *lane = &w->lane;
+    bool here = lane->work_ns < 2 * WINDOW_WORK_NS;
+    if (here != lane->placed) {
+        channel_unpin(lane->ch);
+        channel_place(lane->ch, here ? w->child.pid : 0);
+        lane->placed = here;
+    }
+    lane->let_go_at = here ? now + LET_GO_NS : UINT64_MAX;
+    lane->pushed = false;
+    channel_ring(lane->ch);
+}
+
+/* Rings what was filled; idle workers go back to their slots, the others will ring. */
+static void settle(struct plugin *p, uint64_t now, bool *more)
+{
+    for (struct worker **link = &p->busy, *w; (w = *link);) {
+        struct lane *lane = &w->lane;
+        if (lane->pushed)
+            ring(w, now);
+        if (!lane_flying(lane) && !flags_of(w)) {
+            let_go(p, link);
+            continue;
+        }
+        link = &w->busy_next;
+        uint32_t flags = flags_of(w);
+        if (flags & WORKER_DEAD)
+            *more = true;
+        else if (flags & WORKER_KILLED)
+            continue; /* supervise kicks when it has ended; a broken channel would never let us sleep */
+        else if (channel_arm(lane->ch))
+            lane->armed = true;
+        else
+            *more = true;
+    }
+}
+
+static void call_late(struct call_list *late, struct call_list *here)
+{
+    struct call *c = late->first;
+    while (c) {
+        struct call *next = c->next;
+        char span[32];
+        struct hidden *h = call_hidden(c);
+        clock_format_span(h->deadline_ns - h->begun_ns, span);
+        error_set(&c->error, MOAT_E_DEADLINE, "%s.%s still waited for a worker after %s", c->plugin, c->action, span);
+        call_finish(c, -MOAT_E_DEADLINE, here);
+        c = next;
+    }
+}
+
+/* Behind a closed gate nothing waits. */
+static void refuse_queue(struct plugin *p, struct call_list *here)
+{
+    struct generation *gen = plugin_current(p);
+    if (!gen || gen->gate) {
+        struct call_list all;
+        call_list_init(&all);
+        queue_empty(p, &all);
+        for (struct call *c = all.first, *next; c; c = next) {
+            next = c->next;
+            int rc = gen ? call_refused(c, gen)
+                         : error_set(&c->error, MOAT_E_NO_SUCH_PLUGIN, "there is no plugin \"%s\"", p->name);
+            call_finish(c, rc, here);
+        }
+    }
+    if (gen)
+        generation_unref(gen);
+}
+
+static uint64_t drive_round(struct plugin *p, bool *more, struct call_list *here)
+{
+    uint64_t now = ticks_now(), next = UINT64_MAX;
+    adopt_wanted(p);
+    for (struct worker **link = &p->busy, *w; (w = *link);) {
+        service(p, link, now, more, here);
+        if (*link == w)
+            link = &w->busy_next;
+    }
+    if (atomic_load(&p->queued)) {
+        struct call_list late;
+        call_list_init(&late);
+        uint64_t at = queue_expire(p, now, &late);
+        next = at < next ? at : next;
+        call_late(&late, here);
+        refuse_queue(p, here);
+        if (fill(p, now, here) && !atomic_load(&p->full))
+            plugin_want(p);
+    }
+    settle(p, now, more);
+    for (struct worker *w = p->busy; w; w = w->busy_next) {
+        if (lane_flying(&w->lane) && w->lane.soonest < next)
+            next = w->lane.soonest;
+        if (lane_flying(&w->lane) && w->lane.let_go_at < next)
+            next = w->lane.let_go_at;
+    }
+    return next;
+}
+
+static void drive(struct plugin *p)
+{
+    struct call_list here;
+    call_list_init(&here);
+    bool more = true;
+    uint64_t next = UINT64_MAX;
+    for (int i = 0; i < ROUNDS && more; i++) {
+        more = false;
+        next = drive_round(p, &more, &here);
+    }
+    if (more)
+        plugin_kick(p);
+    if (next == UINT64_MAX)
+        loop_timer_clear(&p->timer);
+    else if (!p->timer.slot || next != p->timer.at)
+        loop_timer_set(p->loop, &p->timer, next);
+    call_list_run(&here); /* last: it may begin calls, which only queues and kicks */
+}
+
+void plugin_drive(struct loop_task *task)
+{
+    struct plugin *p = (struct plugin *)(void *)((char *)task - offsetof(struct plugin, kick));
+    atomic_exchange(&p->kicked, false); /* before the look: what comes after it rings again */
+    drive(p);
+}
+
+void plugin_timer(struct loop_timer *timer)
+{
+    drive((struct plugin *)(void *)((char *)timer - offsetof(struct plugin, timer)));
+}
+
+void plugin_quiet(struct loop_task *task)
+{
+    struct plugin *p = (struct plugin *)(void *)((char *)task - offsetof(struct plugin, quiet));
+    loop_timer_clear(&p->timer);
+}

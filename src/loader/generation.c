@@ -1,0 +1,438 @@
+/* Generations: made, started, published, retired.  Everything here runs on the supervise thread, which is the only one
+ * that changes what a plugin's current generation is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "loader/internal.h"
+
+/* ---- objects ---- */
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool fill_limits(struct generation *g, const struct loader_config *config)
+{
+    const struct manifest *m = g->spec->manifest;
+    uint64_t own = m->limits.deadline_ns;
+    g->deadline_max_ns = own ? smaller(own, config->deadline_max_ns) : config->deadline_max_ns;
+    g->deadline_ns = own ? g->deadline_max_ns : smaller(config->deadline_default_ns, config->deadline_max_ns);
+    uint32_t workers = m->limits.workers;
+    g->nworkers = workers < 1 ? 1 : workers > PLUGIN_WORKERS ? PLUGIN_WORKERS : workers;
+    text_copy(g->version, sizeof g->version, m->version);
+    g->estimate = calloc(m->nactions ? m->nactions : 1, sizeof *g->estimate);
+    for (size_t i = 0; g->estimate && i < m->nactions; i++)
+        g->estimate[i] = WINDOW_WORK_NS;
+    return g->estimate != NULL;
+}
+
+static void end_grace(struct loop_timer *timer);
+
+struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat_code gate, const char *message)
+{
+    struct generation *g = calloc(1, sizeof *g);
+    if (!g)
+        return NULL;
+    g->refs = 1;
+    g->plugin = p;
+    g->gate = gate;
+    g->start_fd = -1;
+    g->grace.fire = end_grace;
+    text_copy(g->gate_message, sizeof g->gate_message, message ? message : error_info(gate)->name);
+    g->spec = spec ? spec_ref(spec) : NULL;
+    if (spec && !fill_limits(g, &p->l->config)) {
+        generation_unref(g);
+        return NULL;
+    }
+    return g;
+}
+
+struct generation *generation_ref(struct generation *g)
+{
+    atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+    return g;
+}
+
+void generation_unref(struct generation *g)
+{
+    if (!g || atomic_fetch_sub(&g->refs, 1) != 1)
+        return;
+    spec_unref(g->spec);
+    io_close(&g->start_fd);
+    free(g->estimate);
+    free(g);
+}
+
+/* ---- waiters ---- */
+
+void waiters_tell(struct op **list, const struct error *err)
+{
+    struct op *op = *list;
+    *list = NULL;
+    while (op) {
+        struct op *next = op->next;
+        op_done(op, err);
+        op = next;
+    }
+}
+
+void waiters_add(struct op **list, struct op *op)
+{
+    op->next = *list;
+    *list = op;
+}
+
+/* Takes the whole of `from` over. */
+void waiters_move(struct op **to, struct op **from)
+{
+    while (*from) {
+        struct op *op = *from;
+        *from = op->next;
+        waiters_add(to, op);
+    }
+}
+
+/* ---- failing again and again ---- */
+
+#define ROW_SPAN_NS (60 * NS_PER_S)
+#define ROW_OPENS 5
+#define CIRCUIT_NS (30 * NS_PER_S)
+#define BACKOFF_FIRST_NS (100 * NS_PER_MS)
+#define BACKOFF_LAST_NS (30 * NS_PER_S)
+
+static uint64_t backoff(struct loader *l, unsigned failures)
+{
+    uint64_t ns = failures > 10 ? BACKOFF_LAST_NS : BACKOFF_FIRST_NS << (failures - 1);
+    ns = smaller(ns, BACKOFF_LAST_NS);
+    l->seed = l->seed * 6364136223846793005ull + 1442695040888963407ull;
+    return ns - ns / 4 + (l->seed >> 33) % (ns / 2); /* jitter: many plugins must not come back at once */
+}
+
+/* Calls that wait are answered; on which thread does not matter, nobody is left to run them. */
+static void fail_queue(struct plugin *p, const struct error *err)
+{
+    struct call_list all;
+    call_list_init(&all);
+    queue_empty(p, &all);
+    for (struct call *c = all.first, *next; c; c = next) {
+        next = c->next;
+        c->error = *err;
+        call_finish(c, -(int)err->code, NULL);
+    }
+}
+
+static void open_circuit(struct plugin *p, const struct error *err, uint64_t now)
+{
+    pthread_mutex_lock(&p->lock);
+    p->circuit = CIRCUIT_OPEN;
+    p->circuit_until = now + CIRCUIT_NS;
+    p->circuit_code = err->code;
+    text_copy(p->circuit_why, sizeof p->circuit_why, err->message);
+    pthread_mutex_unlock(&p->lock);
+    log_event(LOG_ERROR, "circuit_open", "plugin", p->name, "why", err->message, NULL);
+}
+
+/* fresh: it had worked before, so that this is the first failure of a row. */
+static void count_failure(struct plugin *p, bool fresh, const struct error *err)
+{
+    uint64_t now = clock_mono_ns();
+    if (fresh || now - p->crashes_since > ROW_SPAN_NS) {
+        p->crashes = 0;
+        p->crashes_since = now;
+    }
+    p->crashes++;
+    p->not_before = now + backoff(p->l, p->crashes);
+    pthread_mutex_lock(&p->lock);
+    bool trial = p->circuit == CIRCUIT_TRIAL, open = p->circuit == CIRCUIT_OPEN;
+    pthread_mutex_unlock(&p->lock);
+    if (trial || (p->crashes >= ROW_OPENS && !open))
+        open_circuit(p, err, now);
+}
+
+void plugin_forgive(struct plugin *p)
+{
+    p->crashes = 0;
+    p->not_before = 0;
+    loop_timer_clear(&p->retry);
+    pthread_mutex_lock(&p->lock);
+    p->circuit = CIRCUIT_CLOSED;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- starting ---- */
+
+static void ask_for_code(struct generation *g)
+{
+    struct plugin *p = g->plugin;
+    const struct loader_config *config = &p->l->config;
+    if (g->asked)
+        return;
+    if (config->need_spec) {
+        g->asked = true;
+        config->need_spec(config->context, p->name);
+        return;
+    }
+    struct error err;
+    error_set(&err, MOAT_E_INTERNAL, "%s was defined without its code", p->name);
+    generation_start_failed(g, &err);
+}
+
+void generation_start(struct generation *g, bool forced)
+{
+    struct plugin *p = g->plugin;
+    uint64_t now = clock_mono_ns();
+    if (g->gate || g->old || g->starting || g->ready >= g->nworkers || atomic_load(&p->l->closing))
+        return;
+    pthread_mutex_lock(&p->lock);
+    forced |= p->circuit == CIRCUIT_TRIAL; /* it waited long enough */
+    pthread_mutex_unlock(&p->lock);
+    if (now < p->not_before && !forced) {
+        loop_timer_set(p->l->supervise, &p->retry, p->not_before);
+    } else if (!g->spec->ncode) {
+        ask_for_code(g);
+    } else {
+        walls_ask(p->l, g);
+    }
+    plugin_show(p);
+}
+
+void plugin_wanted(struct loop_task *task)
+{
+    struct plugin *p = (struct plugin *)(void *)((char *)task - offsetof(struct plugin, want));
+    atomic_exchange(&p->wanted, false);
+    if (p->current && atomic_load(&p->queued))
+        generation_start(p->current, false);
+}
+
+void plugin_retry(struct loop_timer *timer)
+{
+    struct plugin *p = (struct plugin *)(void *)((char *)timer - offsetof(struct plugin, retry));
+    if (p->current && atomic_load(&p->queued))
+        generation_start(p->current, false);
+}
+
+/* The trial call of an open circuit had an answer. */
+void plugin_probed(struct loop_task *task)
+{
+    struct plugin *p = (struct plugin *)(void *)((char *)task - offsetof(struct plugin, probe));
+    atomic_exchange(&p->probed, false);
+    plugin_forgive(p);
+    plugin_health(p, HEALTH_HEALTHY, "");
+    log_event(LOG_INFO, "circuit_closed", "plugin", p->name, NULL);
+    plugin_show(p);
+}
+
+void generation_ready(struct generation *g)
+{
+    struct plugin *p = g->plugin;
+    if (g == p->next) {
+        p->next = NULL;
+        plugin_publish(p, g, RETIRE_DRAIN, UINT64_MAX);
+        generation_unref(g); /* next's */
+    }
+    if (g->old)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->restarts += p->restart_due;
+    pthread_mutex_unlock(&p->lock);
+    plugin_health(p, p->restart_due ? HEALTH_DEGRADED : HEALTH_HEALTHY, p->restart_due ? p->last_death : "");
+    p->restart_due = 0;
+    waiters_tell(&g->waiters, NULL);
+}
+
+void generation_start_failed(struct generation *g, const struct error *err)
+{
+    struct plugin *p = g->plugin;
+    if (g->old)
+        return; /* it was ended, or something newer took its place */
+    log_event(LOG_WARN, "start_failed", "plugin", p->name, "version", g->version, "why", err->message, NULL);
+    generation_ref(g);
+    waiters_tell(&g->waiters, err);
+    if (g == p->next) {
+        p->next = NULL;
+        g->old = true;
+        generation_unref(g);
+    } else if (g == p->current && !g->ready) {
+        plugin_health(p, HEALTH_FAILED, err->message);
+        count_failure(p, false, err);
+        fail_queue(p, err);
+    }
+    generation_unref(g);
+    plugin_show(p);
+}
+
+/* ---- ends ---- */
+
+static void describe_death(const struct worker *w, struct error *err)
+{
+    int status = w->death.wait_status;
+    char line[LINE_MAX_SHOWN];
+    pthread_mutex_lock(&w->plugin->lock);
+    memcpy(line, w->last_line, sizeof line);
+    pthread_mutex_unlock(&w->plugin->lock);
+    const char *tail = *line ? "; last log line: " : "";
+    if (atomic_load(&w->why) == KILL_BROKEN)
+        error_set(err, MOAT_E_PLUGIN_CRASHED, "its worker broke the channel's protocol and was ended");
+    else if (WIFSIGNALED(status))
+        error_set(err, MOAT_E_PLUGIN_CRASHED, "its worker was ended by SIG%s%s%s",
+                  sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?", tail, line);
+    else
+        error_set(err, MOAT_E_PLUGIN_CRASHED, "its worker ended by itself with status %d%s%s", WEXITSTATUS(status),
+                  tail, line);
+}
+
+void generation_worker_died(struct generation *g, struct worker *w)
+{
+    struct plugin *p = g->plugin;
+    int why = atomic_load(&w->why);
+    bool crash = why == KILL_BROKEN || (why == KILL_NOT && !(atomic_load(&w->flags) & WORKER_RETIRED));
+    if (!crash)
+        return;
+    struct error err;
+    describe_death(w, &err);
+    log_event(LOG_WARN, "plugin_crashed", "plugin", p->name, "version", g->version, "why", err.message, "#pid",
+              log_num(w->child.pid), NULL);
+    if (g->old)
+        return;
+    text_copy(p->last_death, sizeof p->last_death, err.message);
+    p->restart_due++;
+    plugin_health(p, why == KILL_BROKEN ? HEALTH_FAILED : HEALTH_DEGRADED, err.message);
+    /* "In a row" means without an answer in between. */
+    count_failure(p, atomic_load(&w->tally.executions) > 0, &err);
+    pthread_mutex_lock(&p->lock);
+    bool open = p->circuit == CIRCUIT_OPEN;
+    pthread_mutex_unlock(&p->lock);
+    if (open)
+        fail_queue(p, &err);
+}
+
+/* Is every worker up to that birth gone? */
+static bool ended(const struct plugin *p, uint64_t births)
+{
+    for (const struct worker *w = p->living; w; w = w->next)
+        if (w->birth <= births)
+            return false;
+    return true;
+}
+
+void enders_check(struct plugin *p)
+{
+    for (struct op **link = &p->enders, *op; (op = *link);) {
+        if (!ended(p, op->births)) {
+            link = &op->next;
+            continue;
+        }
+        *link = op->next;
+        loop_timer_clear(&op->late);
+        if (op->closed && op->closed == p->current && op->kind == OP_FORGET)
+            plugin_unpublish(p);
+        generation_unref(op->closed);
+        op->closed = NULL;
+        op_done(op, NULL);
+    }
+}
+
+static bool ended_generation(const struct generation *g)
+{
+    for (const struct worker *w = g->plugin->living; w; w = w->next)
+        if (w->gen == g)
+            return false;
+    return true;
+}
+
+void generation_worker_gone(struct generation *g, struct worker *w)
+{
+    struct plugin *p = g->plugin;
+    for (struct worker **link = &p->living; *link; link = &(*link)->next)
+        if (*link == w) {
+            *link = w->next;
+            break;
+        }
+    if (ended_generation(g))
+        loop_timer_clear(&g->grace);
+    enders_check(p);
+}
+
+static void kill_all(struct generation *g, enum kill_why why)
+{
+    for (struct worker *w = g->plugin->living; w; w = w->next)
+        if (w->gen == g)
+            worker_kill(w, why);
+}
+
+static void end_grace(struct loop_timer *timer)
+{
+    struct generation *g = (struct generation *)(void *)((char *)timer - offsetof(struct generation, grace));
+    kill_all(g, KILL_STOPPED);
+    plugin_kick(g->plugin);
+}
+
+static void retire(struct generation *g, enum retire how, uint64_t grace_ns)
+{
+    struct plugin *p = g->plugin;
+    g->old = true;
+    walls_forget(p->l, g);
+    for (struct worker *w = p->living; w; w = w->next) {
+        if (w->gen != g)
+            continue;
+        if (how == RETIRE_REVOKE)
+            worker_kill(w, KILL_REVOKED);
+        else if (w->state != WORKER_READY)
+            worker_kill(w, KILL_START);
+        else if (grace_ns == 0)
+            worker_kill(w, KILL_STOPPED);
+        else
+            worker_flag(w, WORKER_RETIRED);
+    }
+    if (grace_ns && grace_ns != UINT64_MAX && !ended_generation(g))
+        loop_timer_set(p->l->supervise, &g->grace, clock_mono_ns() + grace_ns);
+}
+
+void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns)
+{
+    struct generation *old = p->current;
+    pthread_mutex_lock(&p->lock);
+    p->current = generation_ref(g);
+    pthread_mutex_unlock(&p->lock);
+    plugin_forgive(p);
+    plugin_show(p);
+    if (old) {
+        waiters_move(&g->waiters, &old->waiters);
+        retire(old, how, grace_ns);
+        generation_unref(old);
+    }
+    if (g->gate) {
+        struct error err;
+        error_set(&err, g->gate, "%s", g->gate_message);
+        waiters_tell(&g->waiters, &err);
+    }
+    plugin_kick(p); /* queued calls move, or are answered by the gate */
+}
+
+void plugin_unpublish(struct plugin *p)
+{
+    struct generation *old = p->current;
+    pthread_mutex_lock(&p->lock);
+    p->current = NULL;
+    pthread_mutex_unlock(&p->lock);
+    generation_unref(old);
+    plugin_health(p, HEALTH_UNKNOWN, "");
+    plugin_show(p);
+    plugin_kick(p);
+}
+
+/* Given up before it was published. */
+void generation_drop_next(struct plugin *p, const struct error *err)
+{
+    struct generation *g = p->next;
+    if (!g)
+        return;
+    p->next = NULL;
+    waiters_tell(&g->waiters, err);
+    retire(g, RETIRE_DRAIN, 0);
+    generation_unref(g);
+}

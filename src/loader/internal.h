@@ -1,0 +1,536 @@
+/* loader/internal: the shapes that the files of src/loader share, and who may touch what.
+ *
+ * Every field below is under one of five rules; docs/loader.md draws them:
+ *   fixed      set before others can see the object, never again
+ *   atomic     any thread, as its comment says
+ *   lock       under the plugin's lock; held for a few lines, never while calling out
+ *   supervise  only on the supervise thread
+ *   loop       only on the plugin's loop
+ *   owner      only by who took the worker out of its slot (the plugin's loop, or a thread in call_run) */
+#ifndef LOADER_INTERNAL_H
+#define LOADER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "loader/loader.h"
+#include "sandbox/explain.h"
+#include "sandbox/spawner.h"
+#include "sandbox/wall.h"
+#include "wire/channel.h"
+
+#define PLUGIN_SLOTS 64   /* living workers of one plugin, old generations included */
+#define PLUGIN_WORKERS 31 /* of one generation at most, so that the next one always finds slots */
+#define START_TIMEOUT_NS (10 * NS_PER_S)
+#define CANCEL_GRACE_NS (50 * NS_PER_MS)
+#define SHUTDOWN_GRACE_NS (2 * NS_PER_S)
+#define GATE_GRACE_NS (5 * NS_PER_S)
+#define REVOKE_LATE_NS (5 * NS_PER_S)
+#define WINDOW_WORK_NS (100 * NS_PER_US) /* work in one worker's channel, as far as it was measured */
+#define LINE_MAX_SHOWN 200
+#define RUN_BUCKETS 352 /* log-linear: 8 buckets per power of two, see stats.c */
+
+struct worker;
+struct generation;
+
+/* ---- one call's inside (call.c) ---- */
+
+enum call_state { CALL_NEW, CALL_QUEUED, CALL_SENT, CALL_DONE };
+
+/* A thread in call_run that waits for calls in a queue. */
+struct waiter {
+    _Atomic uint32_t left;
+};
+
+struct hidden {
+    struct loop_task task;  /* posts the completion */
+    struct call *prev;      /* lock: in the queue */
+    struct generation *gen; /* whose schema the copy was checked with: a reference */
+    uint8_t *copy;          /* malloc'd parameters, or NULL: still the caller's, not yet checked */
+    uint64_t begun_ns, deadline_ns, sent_ns;
+    struct waiter *waiter;
+    _Atomic(struct plugin *) plugin;
+    uint32_t action;
+    _Atomic uint8_t state;
+    _Atomic uint8_t cancel;
+    uint8_t tries;
+    bool trial; /* the one call that an open circuit lets through */
+    bool lent;  /* a thread in call_run owns the channel it is in: nobody needs to be told */
+};
+_Static_assert(sizeof(struct hidden) <= sizeof(((struct call *)0)->internal), "struct call has room for it");
+
+static inline struct hidden *call_hidden(struct call *c)
+{
+    return (struct hidden *)(void *)c->internal;
+}
+
+/* Calls in order, linked by call->next. */
+struct call_list {
+    struct call *first, **end;
+};
+void call_list_init(struct call_list *list);
+void call_list_add(struct call_list *list, struct call *c);
+
+/* Fills ids, times and the deadline. */
+void call_open(struct loader *l, struct plugin *p, struct call *c, const struct generation *gen, uint64_t now);
+/* Action, size, syntax and schema against gen; writes the checked text to room when it is not NULL, else to a copy that
+ * the call owns. 0 or -code with c->error filled. */
+int call_check(struct call *c, struct generation *gen, uint8_t *room);
+/* code and message stand in c->error; 0 leaves it. Then done, exactly once: on `here` (a list of the loop that runs
+ * this) or by post, or for the waiter. */
+void call_finish(struct call *c, int code, struct call_list *here);
+/* Runs what call_finish put into the list. */
+void call_list_run(struct call_list *list);
+/* The gate's words; the size's. */
+int call_refused(struct call *c, const struct generation *gen);
+int call_too_large(struct loader *l, struct call *c);
+/* Checks and queues; 0 or -code, then it is not queued and the caller finishes it. */
+int call_queue(struct loader *l, struct call *c, bool again); /* again: it was opened before */
+void waiter_wait(struct waiter *w);
+void waiter_tell(struct waiter *w);
+
+/* ---- one worker ---- */
+
+enum {
+    WORKER_DEAD = 1,   /* its process has ended: supervise said so */
+    WORKER_KILLED = 2, /* SIGKILL is on its way */
+    WORKER_RETIRED = 4 /* no new calls; ends when those it has are answered */
+};
+
+enum kill_why {
+    KILL_NOT,
+    KILL_DEADLINE,
+    KILL_CANCELLED,
+    KILL_REVOKED,
+    KILL_STOPPED,
+    KILL_BROKEN,
+    KILL_START,
+    KILL_SHUTDOWN,
+    KILL_SPAWNER
+};
+
+/* One record in the channel. */
+struct flight {
+    struct call *call; /* NULL: a control record, or its call was answered early */
+    uint64_t sent_ns, deadline_ns, kill_at;
+    uint16_t slot;
+    uint8_t kind;
+    bool flagged; /* told that it is cancelled */
+    uint32_t action;
+};
+
+/* What is counted per worker: the owner writes, anyone reads (relaxed). On lines of its own: nothing else shares them.
+ */
+struct tally {
+    alignas(64) _Atomic uint64_t executions, bytes_in, bytes_out, run_ns, cpu_ns, last_ns;
+    _Atomic uint32_t in_flight;
+    _Atomic uint32_t runs[RUN_BUCKETS];
+};
+
+/* The owner's side of a worker (lane.c). */
+struct lane {
+    struct channel *ch;                    /* fixed from ready to gone */
+    struct flight flights[CHANNEL_WINDOW]; /* [head, tail) in flight, in the order of the channel */
+    uint32_t head, tail;
+    uint64_t work_ns;   /* the estimates of what is in flight */
+    uint64_t prev_ns;   /* the last answer */
+    uint64_t soonest;   /* nothing in flight needs a look before that */
+    uint64_t let_go_at; /* loop: a worker that still computes then is let off the loop's CPU */
+    bool armed, pushed, shutdown, placed;
+    /* spinning (run.c) */
+    uint64_t lent_ns; /* end of the last loan */
+    uint32_t streak;
+    int spin_slot, spin_cpu;
+    bool spins;
+    /* CPU time (stats.c) */
+    uint64_t cpu_seen_ns, cpu_seen_at, cpu_calls, cpu_share;
+    uint64_t log_window_ns;
+    uint32_t log_lines, log_dropped;
+};
+
+enum worker_state { WORKER_SPAWNING, WORKER_HALF, WORKER_ASSIGNED, WORKER_GOING, WORKER_READY, WORKER_ENDED };
+
+/* Lines of the output pipe (output.c). */
+struct output {
+    struct loop_watch watch;
+    struct loop_timer pause;
+    char line[LINE_MAX_SHOWN];
+    size_t used;
+    bool cut;
+    uint64_t window_ns;
+    uint64_t window_bytes;
+    uint32_t lines, dropped;
+};
+
+struct explained {
+    struct loop_watch watch;
+    struct loop_timer refill;
+    struct loop_task add, drop;
+    int listener;
+    double tokens;
+    uint64_t tokens_ns;
+};
+
+struct worker {
+    _Atomic int refs; /* supervise's and the explain thread's */
+    struct loader *l;
+    struct plugin *plugin;    /* fixed once assigned */
+    struct generation *gen;   /* fixed once assigned: a reference */
+    struct child child;       /* supervise; pid and pidfd fixed from WORKER_HALF on */
+    unsigned slot;            /* fixed once assigned */
+    _Atomic uint32_t flags;   /* atomic: set by any thread, never cleared */
+    _Atomic int why;          /* atomic: enum kill_why, the first reason stays */
+    _Atomic bool exposed;     /* atomic: it is or was ready, so that owners may have it */
+    _Atomic bool look;        /* atomic: a call in its channel was cancelled */
+    _Atomic uint32_t running; /* atomic: action + 1 of the call at the head, for denials */
+
+    /* supervise */
+    enum worker_state state;
+    bool half; /* it said so */
+    bool explain_added;
+    struct worker *next;        /* in the pool, or among the plugin's living */
+    struct worker *next_of_all; /* among the loader's */
+    struct loop_watch status, control;
+    struct loop_timer timer;
+    struct output output;
+    uint64_t birth, ready_ns;
+    struct wall_request request;
+    struct child_event death;       /* fixed once WORKER_DEAD is set */
+    char broken[160];               /* owner, then fixed once dead: why it was killed */
+    char last_line[LINE_MAX_SHOWN]; /* lock */
+
+    struct loop_task task;    /* loop, then supervise: the way out */
+    struct worker *busy_next; /* loop */
+    struct loop_watch bell;   /* loop */
+    bool bell_rang;           /* loop */
+    struct explained explained;
+    struct lane lane;
+    struct tally tally;
+};
+
+/* ---- one generation ---- */
+
+struct generation {
+    _Atomic int refs;
+    struct plugin *plugin;
+    struct spec *spec; /* NULL only behind a closed gate */
+    enum moat_code gate;
+    char gate_message[256];
+    bool stopped; /* the gate was closed by loader_stop: loader_start opens it */
+    char version[MANIFEST_VERSION_MAX + 1];
+    uint64_t deadline_ns; /* the smallest of manifest's and operator's, for calls that name none */
+    uint64_t deadline_max_ns;
+    uint32_t nworkers;
+    _Atomic uint32_t *estimate; /* atomic: per action, ns of a run, as measured; starts at the window's work */
+
+    /* supervise */
+    int start_fd;
+    bool asked; /* need_spec was called, the answer is to come */
+    bool old;   /* not current any more, or given up */
+    unsigned starting, ready, lost;
+    struct op *waiters;            /* done when ready */
+    struct generation *next_start; /* waits for a half-built wall */
+    bool waits_for_wall;
+    struct loop_timer grace;
+};
+
+/* ---- one plugin ---- */
+
+enum circuit { CIRCUIT_CLOSED, CIRCUIT_OPEN, CIRCUIT_TRIAL };
+
+/* What supervise shows to loader_status. */
+struct shown {
+    bool defined, starting, next, gate_closed, needs_grant;
+    unsigned ready, living;
+    uint64_t not_before;
+    enum health health;
+    uint64_t health_since_ns;
+    char health_why[200];
+};
+
+struct errors_kept {
+    uint64_t by_code[MOAT_E_COUNT];
+    struct last_error last[20];
+    unsigned next;
+};
+
+struct plugin {
+    char name[MANIFEST_NAME_MAX + 1]; /* fixed */
+    struct loader *l;                 /* fixed */
+    struct loop *loop;                /* fixed */
+    struct plugin *next_of_all;       /* fixed */
+
+    /* Idle workers.  Whoever exchanges one for NULL owns it until it puts it back. */
+    alignas(64) _Atomic(struct worker *) idle[PLUGIN_SLOTS];
+    _Atomic uint32_t slots;   /* atomic: none beyond was ever used */
+    _Atomic uint32_t queued;  /* atomic to read, lock to write */
+    _Atomic uint32_t flagged; /* atomic: workers with a flag that their loop has not seen off */
+    _Atomic bool full;        /* atomic: as many workers as it may have are there or on their way */
+    _Atomic bool open;        /* atomic: gate open, circuit closed, loader not closing */
+
+    alignas(64) pthread_mutex_t lock;
+    struct generation *current;          /* lock to write (supervise) and for others to read */
+    struct worker *roster[PLUGIN_SLOTS]; /* lock: workers from ready to gone */
+    struct call *first, *last;           /* lock: the queue */
+    uint64_t soonest;                    /* lock: no deadline in the queue is earlier */
+    enum circuit circuit;                /* lock */
+    uint64_t circuit_until;              /* lock */
+    char circuit_why[200];               /* lock */
+    enum moat_code circuit_code;         /* lock */
+    struct shown shown;                  /* lock */
+    struct errors_kept *errors;          /* lock; NULL until the first */
+    uint64_t error_count, restarts;      /* lock */
+    struct tally gone;                   /* lock: of workers that have ended */
+    uint64_t peak;                       /* lock: bytes */
+    uint64_t killed_runs;                /* lock: started calls without an answer */
+    char last_log[LINE_MAX_SHOWN];       /* lock */
+    _Atomic uint64_t denials;
+
+    struct loop_task kick; /* atomic flag, then loop */
+    _Atomic bool kicked;
+    struct loop_task want; /* atomic flag, then supervise */
+    _Atomic bool wanted;
+    struct loop_task probe; /* a trial call succeeded, or a worker answered: supervise closes the circuit */
+    _Atomic bool probed;
+
+    /* loop */
+    struct worker *busy;
+    struct loop_timer timer;
+    struct loop_task quiet; /* unsets the timer when the loader ends */
+
+    /* supervise */
+    struct generation *next; /* starts, and becomes current when it is ready: a reference */
+    struct worker *living;   /* assigned and not yet gone, of all generations */
+    struct op *enders;       /* wait for workers' ends */
+    uint64_t births, slots_used;
+    unsigned crashes; /* in a row */
+    uint64_t crashes_since, not_before;
+    unsigned restart_due;
+    char last_death[200];
+    struct loop_timer retry;
+
+    /* explain.c's, under the loader's denial lock */
+    struct denial_row *rows;
+    unsigned nrows;
+};
+
+/* ---- operations that travel to supervise ---- */
+
+enum op_kind { OP_SET, OP_START, OP_RELOAD, OP_STOP, OP_FORGET, OP_CLOSE };
+
+struct op {
+    struct loop_task task;
+    struct loader *l;
+    enum op_kind kind;
+    struct plugin *plugin; /* NULL: there is none of that name */
+    char name[MANIFEST_NAME_MAX + 1];
+    struct spec *spec;
+    enum loader_how how;
+    enum moat_code gate;
+    char gate_message[256];
+    uint64_t grace_ns;
+    loader_done done;
+    void *context;
+    /* supervise */
+    struct op *next;
+    uint64_t births;           /* an ender: done when no worker up to that birth lives */
+    struct generation *closed; /* what it published */
+    struct loop_timer late;
+};
+
+/* ---- the loader ---- */
+
+struct table {
+    struct table *older; /* kept: a reader may still be in it */
+    size_t size;         /* a power of two */
+    _Atomic(struct plugin *) rows[];
+};
+
+struct spin_slot {
+    alignas(64) _Atomic(struct worker *) holder;
+    _Atomic uint64_t used_ns;
+};
+#define SPIN_SLOTS 16
+
+/* Kept for a while: a job may have taken the pointer just before it died. */
+struct dead_spawner {
+    struct dead_spawner *next;
+    struct spawner *spawner;
+    struct loader *l;
+    struct loop_timer bury;
+};
+
+struct loader {
+    struct loader_config config;
+    char *worker_path, *helper_path;
+    _Atomic(struct table *) table;
+    pthread_mutex_t table_lock;
+    size_t nplugins;
+    struct plugin *plugins; /* table_lock to write; a list that only grows in front */
+    _Atomic bool closing;
+    _Atomic uint32_t queued; /* all plugins' */
+
+    struct loop *supervise;
+    pthread_t supervise_thread;
+    _Atomic(struct spawner *) spawner;
+
+    /* supervise */
+    struct dead_spawner *dead;
+    struct loop_watch spawner_watch;
+    uint64_t spawner_not_before;
+    unsigned spawner_deaths; /* in a row, each within a second of its start */
+    uint64_t spawner_started;
+    struct loop_timer tick; /* while a worker lives */
+    struct loop_task first_pump;
+    bool supervise_runs, explain_runs, explain_stuck;
+    struct worker *pool;    /* half-built walls */
+    struct worker *workers; /* all that have not been freed */
+    unsigned spawning, halves;
+    unsigned assigned; /* on their way from half-built to ready */
+    bool pumping, pump_again;
+    bool refill_failed; /* do not fill the pool again before somebody needs a wall */
+    struct generation *starts;
+    struct op *closer;
+    uint64_t seed;
+
+    struct loop *explain;
+    pthread_t explain_thread;
+    pthread_mutex_t denials_lock;
+    _Atomic uint64_t explain_busy_ns; /* since when it is inside one explanation; 0: it is not */
+
+    unsigned spinners;
+    struct spin_slot spin[SPIN_SLOTS];
+
+    pthread_mutex_t errors_lock;
+    struct told_error *errors, **errors_end; /* for config.on_call_error */
+    unsigned nerrors;
+    struct loop_task errors_task;
+    bool errors_posted;
+};
+
+/* loader.c */
+struct plugin *table_find(struct loader *l, const char *name);
+void error_tell(struct plugin *p, const struct error *err, const char *call_id);
+
+/* plugin.c */
+struct plugin *plugin_new(struct loader *l, const char *name, struct loop *loop);
+void plugin_free(struct plugin *p);
+void plugin_kick(struct plugin *p); /* any thread: the loop looks at it soon */
+void plugin_want(struct plugin *p); /* any thread: supervise starts a worker when it may */
+/* Any thread. 0 or -code with c->error filled. */
+int queue_add(struct plugin *p, struct call *c);
+/* Back to the front, in the order of the list; nothing bounds it. */
+void queue_return(struct plugin *p, struct call_list *list);
+struct call *queue_take(struct plugin *p);
+bool queue_remove(struct plugin *p, struct call *c); /* false: it is not in the queue any more */
+/* Takes what is over its deadline; returns when to look again. */
+uint64_t queue_expire(struct plugin *p, uint64_t now, struct call_list *late);
+/* Everything that waits. */
+void queue_empty(struct plugin *p, struct call_list *out);
+struct generation *plugin_current(struct plugin *p); /* a reference, or NULL */
+void plugin_log_line(struct plugin *p, struct worker *w, const char *line);
+void plugin_health(struct plugin *p, enum health health, const char *why);
+/* supervise: after anything that loader_status shows has changed */
+void plugin_show(struct plugin *p);
+
+/* generation.c: on the supervise thread */
+enum retire { RETIRE_DRAIN, RETIRE_REVOKE };
+struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat_code gate, const char *message);
+struct generation *generation_ref(struct generation *g); /* any thread */
+void generation_unref(struct generation *g);             /* any thread; NULL is fine */
+void generation_start(struct generation *g, bool forced);
+void generation_ready(struct generation *g);
+void generation_start_failed(struct generation *g, const struct error *err);
+void generation_worker_died(struct generation *g, struct worker *w);
+void generation_worker_gone(struct generation *g, struct worker *w);
+void generation_drop_next(struct plugin *p, const struct error *err);
+void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns);
+void plugin_unpublish(struct plugin *p);
+void plugin_forgive(struct plugin *p); /* what failed in a row is forgotten */
+void plugin_wanted(struct loop_task *task);
+void plugin_probed(struct loop_task *task);
+void plugin_retry(struct loop_timer *timer);
+void waiters_tell(struct op **list, const struct error *err);
+void waiters_add(struct op **list, struct op *op);
+void waiters_move(struct op **to, struct op **from);
+void enders_check(struct plugin *p);
+
+/* op.c: on the supervise thread */
+void op_run(struct loop_task *task);
+void op_done(struct op *op, const struct error *err);
+void loader_closed_check(struct loader *l);
+
+/* supervise.c */
+int supervise_open(struct loader *l, struct error *err);
+void supervise_close(struct loader *l);
+void supervise_tick(struct loader *l);
+int spawner_again(struct loader *l, struct error *err); /* supervise: a living one, started anew when it has died */
+
+/* walls.c: on the supervise thread */
+void walls_pump(struct loader *l);
+void walls_ask(struct loader *l, struct generation *g);    /* one worker for g, as soon as a half-built wall is there */
+void walls_forget(struct loader *l, struct generation *g); /* it waits for none any more */
+void walls_failed(struct loader *l, const struct error *err, bool lost_spawner); /* one did not get half-built */
+void walls_close(struct loader *l);
+
+/* worker.c */
+int worker_spawn(struct loader *l, struct error *err);                        /* supervise */
+int worker_assign(struct worker *w, struct generation *g, struct error *err); /* supervise */
+void worker_discard(struct worker *w);                 /* supervise: a half-built one that nobody is to have */
+void worker_lost_spawner(struct worker *w);            /* supervise */
+void worker_flag(struct worker *w, uint32_t flag);     /* exposed ones; then kick */
+void worker_kill(struct worker *w, enum kill_why why); /* who owns it, or supervise */
+void worker_unref(struct worker *w);
+void worker_gone(struct loop_task *task); /* supervise: its loop has seen it off */
+
+/* output.c: on the supervise thread */
+int output_watch(struct worker *w, struct error *err);
+void output_drain(struct worker *w); /* after its death: all that is left */
+void output_close(struct worker *w);
+
+/* lane.c: the owner's */
+enum pushed { PUSHED, PUSH_FULL, PUSH_FINISHED };
+enum pushed lane_push(struct worker *w, struct call *c, uint64_t now, struct call_list *here);
+bool lane_control(struct worker *w, enum channel_kind kind, uint64_t now, uint64_t deadline_ns);
+/* Reads at most max records; how many. CHANNEL_BROKEN kills. */
+unsigned lane_drain(struct worker *w, unsigned max, struct call_list *here);
+/* Deadlines and cancellations; returns when to look again, UINT64_MAX: no need. */
+uint64_t lane_expire(struct worker *w, uint64_t now, struct call_list *here);
+/* After its death: answers what was taken, gives back what was not. */
+void lane_bury(struct worker *w, struct call_list *untaken, struct call_list *here);
+static inline uint32_t lane_flying(const struct lane *lane)
+{
+    return lane->tail - lane->head;
+}
+
+/* drive.c: on the plugin's loop */
+void plugin_drive(struct loop_task *task);
+void plugin_timer(struct loop_timer *timer);
+void plugin_quiet(struct loop_task *task);
+
+/* run.c */
+struct worker *worker_borrow(struct plugin *p);
+void worker_return(struct worker *w);
+void spin_end(struct worker *w);    /* the owner */
+void spin_forget(struct worker *w); /* anyone, once it has no owner */
+
+/* stats.c */
+uint64_t ticks_now(void); /* CLOCK_MONOTONIC ns, cheaply; good to a microsecond */
+void ticks_init(void);
+void tally_run(struct worker *w, uint64_t ran_ns, size_t in, size_t out, uint64_t now);
+void tally_cpu(struct worker *w, uint64_t now); /* reads the worker's CPU clock */
+void tally_add(struct tally *to, const struct tally *from);
+void stats_error(struct plugin *p, const struct call *c);
+bool plugin_status(struct plugin *p, struct loader_status *out);
+uint64_t memory_peak(pid_t pid);
+
+/* explain.c */
+int explain_open(struct loader *l, struct error *err);
+void explain_close(struct loader *l);
+void explain_add(struct worker *w, int listener); /* takes the listener */
+void explain_drop(struct worker *w);
+void denials_free(struct plugin *p);
+
+#endif

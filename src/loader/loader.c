@@ -1,0 +1,413 @@
+/* The loader itself: the table of names, what may be asked of it from any thread, its beginning and its end. */
+#include "loader/loader.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/text.h"
+#include "loader/internal.h"
+
+/* ---- specs ---- */
+
+struct spec *spec_ref(struct spec *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+void spec_unref(struct spec *s)
+{
+    if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+        return;
+    manifest_unref(s->manifest);
+    for (size_t i = 0; i < s->ncode; i++)
+        io_close(&s->code[i]);
+    free(s->config);
+    free(s);
+}
+
+const char *loader_state_name(enum loader_state s)
+{
+    static const char *const names[] = {"unloaded", "loading",      "ready",      "draining",
+                                        "backoff",  "open_circuit", "needs_grant"};
+    return (size_t)s < sizeof names / sizeof *names ? names[s] : "unknown";
+}
+
+const char *health_name(enum health h)
+{
+    static const char *const names[] = {"unknown", "healthy", "degraded", "failed"};
+    return (size_t)h < sizeof names / sizeof *names ? names[h] : "unknown";
+}
+
+/* ---- names: append-only, read without a lock ---- */
+
+static uint64_t hash_name(const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325;
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3;
+    return h ^ h >> 29;
+}
+
+static struct plugin *table_look(const struct table *t, const char *name)
+{
+    for (size_t i = hash_name(name);; i++) {
+        struct plugin *p = atomic_load_explicit(&t->rows[i & (t->size - 1)], memory_order_acquire);
+        if (!p || strcmp(p->name, name) == 0)
+            return p;
+    }
+}
+
+struct plugin *table_find(struct loader *l, const char *name)
+{
+    return table_look(atomic_load_explicit(&l->table, memory_order_acquire), name);
+}
+
+static void table_put(struct table *t, struct plugin *p)
+{
+    size_t i = hash_name(p->name);
+    while (atomic_load_explicit(&t->rows[i & (t->size - 1)], memory_order_relaxed))
+        i++;
+    atomic_store_explicit(&t->rows[i & (t->size - 1)], p, memory_order_release);
+}
+
+static struct table *table_new(size_t size)
+{
+    struct table *t = calloc(1, sizeof *t + size * sizeof *t->rows);
+    if (t)
+        t->size = size;
+    return t;
+}
+
+/* At most half full, so that a look for a name that is not there ends soon. */
+static bool table_room(struct loader *l)
+{
+    struct table *old = atomic_load(&l->table);
+    if (2 * (l->nplugins + 1) <= old->size)
+        return true;
+    struct table *t = table_new(2 * old->size);
+    if (!t)
+        return false;
+    for (struct plugin *p = l->plugins; p; p = p->next_of_all)
+        table_put(t, p);
+    t->older = old;
+    atomic_store_explicit(&l->table, t, memory_order_release);
+    return true;
+}
+
+static struct plugin *plugin_make(struct loader *l, const char *name)
+{
+    pthread_mutex_lock(&l->table_lock);
+    struct plugin *p = table_find(l, name);
+    if (!p && table_room(l)) {
+        p = plugin_new(l, name, l->config.loops[hash_name(name) % l->config.nloops]);
+        if (p) {
+            p->next_of_all = l->plugins;
+            l->plugins = p;
+            l->nplugins++;
+            table_put(atomic_load(&l->table), p);
+        }
+    }
+    pthread_mutex_unlock(&l->table_lock);
+    return p;
+}
+
+static bool is_defined(struct plugin *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool defined = p->current != NULL;
+    pthread_mutex_unlock(&p->lock);
+    return defined;
+}
+
+struct plugin *loader_plugin(struct loader *l, const char *name)
+{
+    struct plugin *p = table_find(l, name);
+    return p && is_defined(p) ? p : NULL;
+}
+
+/* ---- asking supervise ---- */
+
+static void ask(struct loader *l, const char *name, struct op model, loader_done done, void *context)
+{
+    struct error err;
+    struct op *op = malloc(sizeof *op);
+    struct plugin *p = model.kind == OP_CLOSE || !text_is_name(name, MANIFEST_NAME_MAX) ? NULL
+                       : model.kind == OP_SET                                           ? plugin_make(l, name)
+                                                                                        : table_find(l, name);
+    if (!op || (model.kind == OP_SET && !p)) {
+        free(op);
+        spec_unref(model.spec);
+        error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory to change %.64s", name);
+        if (done)
+            done(context, &err);
+        return;
+    }
+    *op = model;
+    op->l = l;
+    op->plugin = p;
+    op->done = done;
+    op->context = context;
+    op->task.run = op_run;
+    text_copy(op->name, sizeof op->name, name);
+    loop_post(l->supervise, &op->task);
+}
+
+void loader_set(struct loader *l, const char *name, struct spec *spec, enum loader_how how, enum moat_code gate,
+                const char *gate_message, loader_done done, void *context)
+{
+    struct op op = {.kind = OP_SET, .spec = spec ? spec_ref(spec) : NULL, .how = how, .gate = gate};
+    text_copy(op.gate_message, sizeof op.gate_message, gate_message ? gate_message : error_info(gate)->advice);
+    ask(l, name, op, done, context);
+}
+
+void loader_start(struct loader *l, const char *name, loader_done done, void *context)
+{
+    ask(l, name, (struct op){.kind = OP_START}, done, context);
+}
+
+void loader_reload(struct loader *l, const char *name, loader_done done, void *context)
+{
+    ask(l, name, (struct op){.kind = OP_RELOAD}, done, context);
+}
+
+void loader_stop(struct loader *l, const char *name, uint64_t grace_ns, loader_done done, void *context)
+{
+    ask(l, name, (struct op){.kind = OP_STOP, .grace_ns = grace_ns}, done, context);
+}
+
+void loader_forget(struct loader *l, const char *name, loader_done done, void *context)
+{
+    ask(l, name, (struct op){.kind = OP_FORGET}, done, context);
+}
+
+/* ---- telling ---- */
+
+bool loader_status(struct loader *l, const char *name, struct loader_status *out)
+{
+    struct plugin *p = table_find(l, name);
+    return p && plugin_status(p, out);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct plugin *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+void loader_each(struct loader *l, void (*each)(void *context, const struct loader_status *status), void *context)
+{
+    pthread_mutex_lock(&l->table_lock);
+    size_t n = 0;
+    struct plugin **all = malloc((l->nplugins + 1) * sizeof *all);
+    for (struct plugin *p = l->plugins; p && all; p = p->next_of_all)
+        all[n++] = p;
+    pthread_mutex_unlock(&l->table_lock);
+    struct loader_status *status = malloc(sizeof *status);
+    if (all)
+        qsort(all, n, sizeof *all, by_name);
+    for (size_t i = 0; i < n && status; i++)
+        if (plugin_status(all[i], status))
+            each(context, status);
+    free(status);
+    free(all);
+}
+
+struct spawner *loader_spawner(struct loader *l)
+{
+    return atomic_load(&l->spawner);
+}
+
+/* ---- errors of calls, told on the supervise thread ---- */
+
+#define TOLD_MAX 256
+
+struct told_error {
+    struct told_error *next;
+    const char *plugin;
+    char call_id[33];
+    struct error error;
+};
+
+static void tell_errors(struct loop_task *task)
+{
+    struct loader *l = (struct loader *)(void *)((char *)task - offsetof(struct loader, errors_task));
+    pthread_mutex_lock(&l->errors_lock);
+    struct told_error *t = l->errors;
+    l->errors = NULL;
+    l->errors_end = &l->errors;
+    l->nerrors = 0;
+    l->errors_posted = false;
+    pthread_mutex_unlock(&l->errors_lock);
+    while (t) {
+        struct told_error *next = t->next;
+        l->config.on_call_error(l->config.context, t->plugin, &t->error, t->call_id);
+        free(t);
+        t = next;
+    }
+}
+
+/* Bounded: who sends bad calls faster than they can be told must not fill the memory. loader_status counts them all. */
+void error_tell(struct plugin *p, const struct error *err, const char *call_id)
+{
+    struct loader *l = p->l;
+    if (!l->config.on_call_error)
+        return;
+    struct told_error *t = malloc(sizeof *t);
+    if (!t)
+        return;
+    t->next = NULL;
+    t->plugin = p->name;
+    t->error = *err;
+    memcpy(t->call_id, call_id, sizeof t->call_id);
+    pthread_mutex_lock(&l->errors_lock);
+    bool room = l->nerrors < TOLD_MAX, post = room && !l->errors_posted;
+    if (room) {
+        *l->errors_end = t;
+        l->errors_end = &t->next;
+        l->nerrors++;
+        l->errors_posted = true;
+    }
+    pthread_mutex_unlock(&l->errors_lock);
+    if (!room)
+        free(t);
+    if (post)
+        loop_post(l->supervise, &l->errors_task);
+}
+
+/* ---- beginning and end ---- */
+
+static uint64_t or_default(uint64_t value, uint64_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
+static int fill_config(struct loader *l, const struct loader_config *config, struct error *err)
+{
+    struct loader_config *c = &l->config;
+    *c = *config;
+    if (!config->nloops || !config->worker_path)
+        return error_set(err, MOAT_E_INTERNAL, "a loader needs a loop and the worker's executable");
+    c->payload_max = or_default(c->payload_max, 8 * 1024 * 1024);
+    c->deadline_max_ns = or_default(c->deadline_max_ns, 3600 * NS_PER_S);
+    c->deadline_default_ns = or_default(c->deadline_default_ns, 30 * NS_PER_S);
+    c->queue_per_plugin = or_default(c->queue_per_plugin, 1024);
+    c->queue_total = or_default(c->queue_total, 16384);
+    l->worker_path = strdup(config->worker_path);
+    l->helper_path = config->helper_path ? strdup(config->helper_path) : NULL;
+    struct loop **loops = malloc(config->nloops * sizeof *loops);
+    struct table *table = table_new(64);
+    if (loops)
+        memcpy(loops, config->loops, config->nloops * sizeof *loops);
+    c->loops = loops;
+    atomic_store(&l->table, table);
+    if (!l->worker_path || (config->helper_path && !l->helper_path) || !loops || !table)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the loader");
+    return 0;
+}
+
+static void count_spinners(struct loader *l)
+{
+    cpu_set_t set;
+    int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    l->spinners = cpus > SPIN_SLOTS ? SPIN_SLOTS : cpus > 1 ? (unsigned)cpus - 1 : 0;
+}
+
+static void destroy(struct loader *l)
+{
+    if (l->supervise)
+        supervise_close(l);
+    if (l->explain)
+        explain_close(l);
+    while (l->plugins) {
+        struct plugin *p = l->plugins;
+        l->plugins = p->next_of_all;
+        plugin_free(p);
+    }
+    for (struct table *t = atomic_load(&l->table), *older; t; t = older) {
+        older = t->older;
+        free(t);
+    }
+    pthread_mutex_destroy(&l->table_lock);
+    pthread_mutex_destroy(&l->denials_lock);
+    pthread_mutex_destroy(&l->errors_lock);
+    free((void *)(uintptr_t)l->config.loops);
+    free(l->worker_path);
+    free(l->helper_path);
+    free(l);
+}
+
+int loader_new(const struct loader_config *config, struct loader **out, struct error *err)
+{
+    struct loader *l = aligned_alloc(64, (sizeof *l + 63) & ~63ul);
+    if (!l)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the loader");
+    memset(l, 0, sizeof *l);
+    pthread_mutex_init(&l->table_lock, NULL);
+    pthread_mutex_init(&l->denials_lock, NULL);
+    pthread_mutex_init(&l->errors_lock, NULL);
+    l->errors_end = &l->errors;
+    l->errors_task.run = tell_errors;
+    ticks_init();
+    count_spinners(l);
+    if (getrandom(&l->seed, sizeof l->seed, 0) < 0)
+        l->seed = clock_mono_ns(); /* only spreads restarts */
+    int rc = fill_config(l, config, err);
+    rc = rc ? rc : explain_open(l, err);
+    rc = rc ? rc : supervise_open(l, err);
+    if (rc) {
+        destroy(l);
+        return rc;
+    }
+    *out = l;
+    return 0;
+}
+
+struct barrier {
+    struct loop_task task;
+    struct waiter *waiter;
+};
+
+static void pass_barrier(struct loop_task *task)
+{
+    struct barrier *b = (struct barrier *)(void *)task;
+    waiter_tell(b->waiter);
+}
+
+static void closed(void *context, const struct error *error)
+{
+    (void)error;
+    waiter_tell(context);
+}
+
+/* Everything that was posted to the loops has run, and no timer of ours is set there. */
+static void wait_for_loops(struct loader *l)
+{
+    size_t n = l->config.nloops;
+    for (struct plugin *p = l->plugins; p; p = p->next_of_all)
+        loop_post(p->loop, &p->quiet);
+    for (size_t i = 0; i < n; i++) {
+        struct waiter w = {.left = 1};
+        struct barrier b = {.task.run = pass_barrier, .waiter = &w};
+        loop_post(l->config.loops[i], &b.task);
+        waiter_wait(&w);
+    }
+}
+
+void loader_free(struct loader *l, uint64_t grace_ns)
+{
+    if (!l)
+        return;
+    struct waiter w = {.left = 1};
+    atomic_store(&l->closing, true);
+    ask(l, "", (struct op){.kind = OP_CLOSE, .grace_ns = grace_ns}, closed, &w);
+    waiter_wait(&w);
+    wait_for_loops(l);
+    destroy(l);
+}

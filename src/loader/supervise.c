@@ -1,0 +1,165 @@
+/* The supervise thread and the spawner that it keeps alive. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/log.h"
+#include "loader/internal.h"
+
+#define SPAWNER_QUICK_NS NS_PER_S /* one that dies sooner after its start waits longer before the next */
+#define SPAWNER_BURY_NS (30 * NS_PER_S)
+#define TICK_NS (5 * NS_PER_S)
+#define EXPLAIN_STUCK_NS (5 * NS_PER_S)
+
+/* ---- the spawner ---- */
+
+static void spawner_died(struct loop_watch *watch, uint32_t events);
+
+static int start(struct loader *l, struct error *err)
+{
+    struct spawner *s;
+    int rc = spawner_start(l->worker_path, l->helper_path, &s, err);
+    if (rc)
+        return rc;
+    l->spawner_watch = (struct loop_watch){.fd = spawner_fd(s), .ready = spawner_died};
+    /* It never writes to this socket: an event of any kind is its end. */
+    rc = loop_watch(l->supervise, &l->spawner_watch, EPOLLIN | EPOLLRDHUP, err);
+    if (rc) {
+        spawner_stop(s);
+        return rc;
+    }
+    l->spawner_started = clock_mono_ns();
+    atomic_store(&l->spawner, s);
+    return 0;
+}
+
+static void bury(struct loop_timer *timer)
+{
+    struct dead_spawner *dead = (struct dead_spawner *)(void *)((char *)timer - offsetof(struct dead_spawner, bury));
+    struct loader *l = dead->l;
+    for (struct dead_spawner **link = &l->dead; *link; link = &(*link)->next)
+        if (*link == dead) {
+            *link = dead->next;
+            break;
+        }
+    spawner_stop(dead->spawner);
+    free(dead);
+}
+
+/* A job may have taken the pointer a moment ago: the dead one is freed when that is long past. */
+static void lay_aside(struct loader *l, struct spawner *s)
+{
+    struct dead_spawner *dead = calloc(1, sizeof *dead);
+    if (!dead)
+        return; /* leaks one small object where there is no memory for another */
+    *dead = (struct dead_spawner){.next = l->dead, .spawner = s, .l = l, .bury.fire = bury};
+    l->dead = dead;
+    loop_timer_set(l->supervise, &dead->bury, clock_mono_ns() + SPAWNER_BURY_NS);
+}
+
+/* Notices the death at once, whoever hears of it first. */
+static void take_death(struct loader *l)
+{
+    struct spawner *s = atomic_load(&l->spawner);
+    if (!l->spawner_watch.loop || spawner_alive(s))
+        return;
+    loop_unwatch(&l->spawner_watch);
+    uint64_t now = clock_mono_ns();
+    bool quick = now - l->spawner_started < SPAWNER_QUICK_NS;
+    l->spawner_deaths = quick ? l->spawner_deaths + 1 : 0;
+    uint64_t wait = l->spawner_deaths ? NS_PER_MS * 10 << (l->spawner_deaths < 10 ? l->spawner_deaths : 10) : 0;
+    l->spawner_not_before = now + wait;
+    for (struct worker *w = l->workers; w; w = w->next_of_all)
+        worker_lost_spawner(w);
+    log_event(LOG_ERROR, "spawner_died", "consequence", "its workers ended with it and are started anew", NULL);
+}
+
+int spawner_again(struct loader *l, struct error *err)
+{
+    take_death(l);
+    if (l->spawner_watch.loop)
+        return 0;
+    if (clock_mono_ns() < l->spawner_not_before)
+        return error_set(err, MOAT_E_START_FAILED, "the process that starts workers keeps dying");
+    struct spawner *dead = atomic_load(&l->spawner);
+    int rc = start(l, err);
+    if (rc == 0)
+        lay_aside(l, dead);
+    return rc;
+}
+
+static void spawner_died(struct loop_watch *watch, uint32_t events)
+{
+    struct loader *l = (struct loader *)(void *)((char *)watch - offsetof(struct loader, spawner_watch));
+    struct error err;
+    (void)events;
+    take_death(l);
+    if (!atomic_load(&l->closing) && spawner_again(l, &err))
+        log_event(LOG_ERROR, "spawner_missing", "why", err.message, NULL);
+    walls_pump(l);
+}
+
+/* ---- the watchdog of the explain thread ---- */
+
+static void tick(struct loop_timer *timer)
+{
+    struct loader *l = (struct loader *)(void *)((char *)timer - offsetof(struct loader, tick));
+    uint64_t since = atomic_load(&l->explain_busy_ns), now = clock_mono_ns();
+    bool stuck = since && now > since + EXPLAIN_STUCK_NS;
+    if (stuck && !l->explain_stuck)
+        log_event(LOG_ERROR, "explain_stuck", "why",
+                  "a granted file system does not answer: file opens of all plugins wait for it", NULL);
+    l->explain_stuck = stuck;
+    supervise_tick(l);
+}
+
+void supervise_tick(struct loader *l)
+{
+    if (l->workers && !l->tick.slot)
+        loop_timer_set(l->supervise, &l->tick, clock_mono_ns() + TICK_NS);
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *context)
+{
+    struct loader *l = context;
+    pthread_setname_np(pthread_self(), "moat-supervise");
+    loop_run(l->supervise);
+    return NULL;
+}
+
+static void pump_first(struct loop_task *task)
+{
+    struct loader *l = (struct loader *)(void *)((char *)task - offsetof(struct loader, first_pump));
+    walls_pump(l);
+}
+
+int supervise_open(struct loader *l, struct error *err)
+{
+    int rc = loop_new(&l->supervise, err);
+    rc = rc ? rc : start(l, err);
+    if (rc)
+        return rc;
+    l->tick.fire = tick;
+    l->first_pump.run = pump_first;
+    loop_post(l->supervise, &l->first_pump);
+    if ((rc = pthread_create(&l->supervise_thread, NULL, run, l)))
+        return error_errno(err, MOAT_E_OUT_OF_MEMORY, rc, "cannot start the supervise thread");
+    l->supervise_runs = true;
+    return 0;
+}
+
+void supervise_close(struct loader *l)
+{
+    if (l->supervise_runs) {
+        loop_stop(l->supervise);
+        pthread_join(l->supervise_thread, NULL);
+    }
+    if (l->spawner_watch.loop)
+        loop_unwatch(&l->spawner_watch);
+    while (l->dead)
+        bury(&l->dead->bury);
+    spawner_stop(atomic_load(&l->spawner));
+    loop_free(l->supervise);
+}

@@ -1,0 +1,113 @@
+/* Half-built walls: a few stand ready, filled up again when nobody waits for one; each start takes one. */
+#include "loader/internal.h"
+
+static struct generation *first_start(struct loader *l)
+{
+    struct generation *g = l->starts;
+    l->starts = g->next_start;
+    g->next_start = NULL;
+    g->waits_for_wall = false;
+    return g;
+}
+
+static void fail_start(struct generation *g, const struct error *err)
+{
+    g->starting--;
+    generation_start_failed(g, err);
+}
+
+static void assign_one(struct loader *l)
+{
+    struct generation *g = first_start(l);
+    struct worker *w = l->pool;
+    l->pool = w->next;
+    l->halves--;
+    struct error err;
+    if (worker_assign(w, g, &err) == 0)
+        return;
+    /* Half an assignment may have been sent: that wall is of no use to anyone else. */
+    worker_discard(w);
+    fail_start(g, &err);
+}
+
+static unsigned waiting(const struct loader *l)
+{
+    unsigned n = 0;
+    for (const struct generation *g = l->starts; g; g = g->next_start)
+        n++;
+    return n;
+}
+
+static void pump_once(struct loader *l)
+{
+    struct error err;
+    while (l->starts && l->pool)
+        assign_one(l);
+    while (l->spawning < waiting(l)) {
+        if (worker_spawn(l, &err) == 0)
+            continue;
+        while (l->starts)
+            fail_start(first_start(l), &err);
+    }
+    bool fill = !l->starts && !l->assigned && !l->refill_failed && !atomic_load(&l->closing);
+    while (fill && l->spawning + l->halves < l->config.pool)
+        fill = worker_spawn(l, &err) == 0;
+    l->refill_failed |= !fill && l->spawning + l->halves < l->config.pool && !l->starts && !l->assigned;
+}
+
+void walls_pump(struct loader *l)
+{
+    l->pump_again = true;
+    if (l->pumping)
+        return; /* a failed start asked again from inside */
+    l->pumping = true;
+    while (l->pump_again) {
+        l->pump_again = false;
+        pump_once(l);
+    }
+    l->pumping = false;
+}
+
+void walls_ask(struct loader *l, struct generation *g)
+{
+    struct generation **end = &l->starts;
+    while (*end)
+        end = &(*end)->next_start;
+    *end = g;
+    g->waits_for_wall = true;
+    g->starting++;
+    walls_pump(l);
+}
+
+void walls_forget(struct loader *l, struct generation *g)
+{
+    if (!g->waits_for_wall)
+        return;
+    for (struct generation **link = &l->starts; *link; link = &(*link)->next_start)
+        if (*link == g) {
+            *link = g->next_start;
+            break;
+        }
+    g->next_start = NULL;
+    g->waits_for_wall = false;
+    g->starting--;
+}
+
+void walls_failed(struct loader *l, const struct error *err, bool lost_spawner)
+{
+    if (lost_spawner)
+        return; /* a new one is asked again */
+    if (l->starts)
+        fail_start(first_start(l), err);
+    else
+        l->refill_failed = true;
+}
+
+void walls_close(struct loader *l)
+{
+    for (struct worker *w = l->workers, *next; w; w = next) {
+        next = w->next_of_all;
+        if (!w->gen)
+            worker_discard(w);
+    }
+}
