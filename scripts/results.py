@@ -2,6 +2,7 @@
 
     results.py suites < INTROSPECTION   the suites that have tests, one a line
     results.py count FILE…              "PASSED FAILED SKIPPED", then a line for each failure and each skip
+    results.py compiled DIR             the source files that DIR's compile_commands.json knows, one a line
     results.py figures [--json] < LINES one JSON object a line becomes the document of figures, or a table
 """
 
@@ -53,6 +54,15 @@ def count(files):
     print("\n".join(lines))
 
 
+def compiled(arguments):
+    """Of this tree only, each once."""
+    here = pathlib.Path(__file__).resolve().parent.parent
+    path = pathlib.Path(arguments[0], "compile_commands.json")
+    files = {(pathlib.Path(entry["directory"]) / entry["file"]).resolve() for entry in json.loads(path.read_text())}
+    names = {file.relative_to(here) for file in files if file.is_relative_to(here)}
+    print("\n".join(sorted(str(name) for name in names if name.parts[0] != "build")))
+
+
 def rounded(value):
     return "" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
@@ -76,7 +86,7 @@ def figures(options):
 
 
 if __name__ == "__main__":
-    commands = {"suites": suites, "count": count, "figures": figures}
+    commands = {"suites": suites, "count": count, "compiled": compiled, "figures": figures}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](sys.argv[2:])

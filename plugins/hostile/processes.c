@@ -53,7 +53,7 @@ static int count_numbers(const char *bytes, long got)
 
 void list_host_processes(struct attack *a)
 {
-    __attribute__((aligned(8))) char bytes[8192];
+    __attribute__((aligned(8))) char bytes[8192] = {0};
     int seen = 0;
     long self = raw(SYS_getpid), got;
     attack_tried(a, "list the host's processes, by /proc and by asking for each number");
@@ -200,10 +200,10 @@ void memory_bomb(struct attack *a)
     attack_tried(a, "use %zu MiB of memory", MEMORY_MAX >> 20);
     while (count < MEMORY_MAX / MEMORY_STEP) {
         result = raw(SYS_mmap, 0, MEMORY_STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (result < 0 && result > -4096)
+        if (-(unsigned long)result < 4096) /* a negative errno */
             break;
         for (size_t at = 0; at < MEMORY_STEP; at += 4096)
-            *(volatile char *)(result + (long)at) = 1;
+            ((volatile char *)result)[at] = 1;
         block[count++] = result;
     }
     for (size_t i = 0; i < count; i++)
