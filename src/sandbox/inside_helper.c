@@ -52,10 +52,10 @@ const char *inside_helper_lock(void)
     } steps[] = {
         {"warm_up", warm_up},
         {"not_dumpable", not_dumpable},
-        {"descriptors", only_two_descriptors},
         {"no_new_privs", no_new_privs},
         {"capabilities", inside_drop_capabilities}, /* the spawner left it CAP_SETPCAP for this */
-        {"landlock", inside_landlock_nothing},
+        {"landlock", inside_landlock_nothing}, /* needs a descriptor for a moment */
+        {"descriptors", only_two_descriptors},
         {"seccomp", filter},
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
