@@ -82,21 +82,29 @@ static bool fail(struct moat_call *call, const char *code, const char *message)
 
 /* Lines and progress. */
 
-static bool say(enum channel_kind kind, uint32_t status, const char *text)
+static bool say(enum channel_kind kind, uint32_t status, const char *text, size_t len)
 {
     struct moat_call *call = &engine.call;
-    if (call->running && call->result == RING) { /* the line takes its place */
-        memcpy(engine.staging, port_room(&engine.port, call->len), call->len);
+    if (call->running && call->result == RING) {                  /* the line takes its place */
+        const uint8_t *room = port_room(&engine.port, call->len); /* where it stands: there at once */
+        if (!room)
+            return false;
+        memcpy(engine.staging, room, call->len);
         call->result = STAGED;
     }
-    return port_say(&engine.port, kind, status, text, strnlen(text, LAYOUT_SMALL));
+    return port_say(&engine.port, kind, status, text, len);
+}
+
+static bool say_text(enum channel_kind kind, uint32_t status, const char *text)
+{
+    return say(kind, status, text ? text : "", text ? strnlen(text, LAYOUT_SMALL) : 0);
 }
 
 static void say_dropped(void)
 {
     char line[64];
-    snprintf(line, sizeof line, "%u log lines were dropped: too many", engine.dropped);
-    if (engine.dropped && say(CHANNEL_LOG, MOAT_LOG_WARN, line))
+    int len = snprintf(line, sizeof line, "%u log lines were dropped: too many", engine.dropped);
+    if (engine.dropped && say(CHANNEL_LOG, MOAT_LOG_WARN, line, (size_t)len))
         engine.dropped = 0;
 }
 
@@ -108,7 +116,7 @@ static void write_log(enum moat_log_level level, const char *message)
         engine.lines = 0;
         say_dropped();
     }
-    if (engine.lines >= LINES_PER_SECOND || !say(CHANNEL_LOG, (uint32_t)level, message ? message : "")) {
+    if (engine.lines >= LINES_PER_SECOND || !say_text(CHANNEL_LOG, (uint32_t)level, message)) {
         engine.dropped++;
         return;
     }
@@ -123,7 +131,7 @@ static void progress(struct moat_call *call, unsigned thousandths, const char *m
     if (now - engine.last_progress < PROGRESS_NS)
         return;
     engine.last_progress = now;
-    say(CHANNEL_PROGRESS, thousandths < 1000 ? thousandths : 1000, message ? message : "");
+    say_text(CHANNEL_PROGRESS, thousandths < 1000 ? thousandths : 1000, message);
 }
 
 static void refuse(const char *message)
