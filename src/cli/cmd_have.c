@@ -238,6 +238,11 @@ static void show_info(struct cli *c, const json_t *result)
                                            {"Last call", "last_executed", false},
                                            {"Latency", "latency", false},
                                            {"Restarts", "restarts", false}};
+    static const struct column versions[] = {{"VERSION", "version", false},
+                                             {"STATE", "state", false},
+                                             {"BYTES", "size", true},
+                                             {"SIGNED", "signed_at", false},
+                                             {"INSTALLED", "installed_at", false}};
     static const struct column errors[] = {
         {"TIME", "time", false}, {"CODE", "code", false}, {"MESSAGE", "message", false}, {"CALL", "call_id", false}};
     show_fields(result, fields, sizeof fields / sizeof *fields);
