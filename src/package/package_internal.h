@@ -1,4 +1,4 @@
-/* package/package_internal: what a package object is made of.  Only package.c and unpack.c include it. */
+/* package/package_internal: what a package object is made of.  Only package.c, unpack.c and their tests include it. */
 #ifndef PACKAGE_PACKAGE_INTERNAL_H
 #define PACKAGE_PACKAGE_INTERNAL_H
 
@@ -17,5 +17,9 @@ struct package {
     struct manifest *manifest;
     struct files files;
 };
+
+/* package_unpack with another patience than the usual one. */
+int package_unpack_within(struct package *p, struct spawner *spawner, uint64_t timeout_ns, struct unpacked *out,
+                          struct findings *findings, struct error *err);
 
 #endif

@@ -79,7 +79,7 @@ enum inspect_refusal {
 #define X(id, text) INSPECT_REFUSAL_##id,
     INSPECT_REFUSALS(X)
 #undef X
-        INSPECT_REFUSAL_COUNT,
+        INSPECT_REFUSALS_END,
 };
 
 struct pack_record {

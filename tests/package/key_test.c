@@ -103,11 +103,10 @@ static void ed25519_vector(void **state)
     struct error err;
     struct signing_key *key;
     uint8_t signature[SIGNATURE_LEN], expected[SIGNATURE_LEN], public[32];
-    assert_int_equal(run("cd %s && (printf '\\060\\056\\002\\001\\000\\060\\005\\006\\003\\053\\145\\160\\004\\042\\004"
-                         "\\040'; printf 4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb | xxd -r -p) "
-                         "| openssl pkey -inform DER -out vector",
-                         scratch()),
-                     0);
+    uint8_t der[48] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
+    text_unhex(der + 16, 32, "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+    write_file(scratch_path("vector.der"), der, sizeof der);
+    assert_int_equal(run("cd %s && openssl pkey -inform DER -in vector.der -out vector", scratch()), 0);
     assert_int_equal(key_read(scratch_path("vector"), &key, &err), 0);
     text_unhex(public, 32, "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
     assert_memory_equal(key_public(key)->bytes, public, 32);
@@ -192,12 +191,13 @@ static void weak_public_keys(void **state)
         "0200000000000000000000000000000000000000000000000000000000000000",
     };
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(
-            run("cd %s && (printf '\\060\\052\\060\\005\\006\\003\\053\\145\\160\\003\\041\\000'; printf %s "
-                "| xxd -r -p) | base64 -w0 > b64 && (echo '-----BEGIN PUBLIC KEY-----'; cat b64; echo; "
-                "echo '-----END PUBLIC KEY-----') > weak.pub",
-                scratch(), points[i]),
-            0);
+        uint8_t der[44] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
+        text_unhex(der + 12, 32, points[i]);
+        write_file(scratch_path("weak.der"), der, sizeof der);
+        assert_int_equal(run("cd %s && { echo '-----BEGIN PUBLIC KEY-----'; openssl base64 -A -in weak.der; echo; "
+                             "echo '-----END PUBLIC KEY-----'; } > weak.pub",
+                             scratch()),
+                         0);
         assert_refused(key_read_public(scratch_path("weak.pub"), &public, &err), &err, MOAT_E_BAD_USAGE,
                        "not a valid Ed25519 public key");
     }

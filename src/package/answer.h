@@ -1,0 +1,48 @@
+/* package/answer: what the inspector says, read as the words of an attacker.  Nothing of it is believed but what fits
+ * FILES: the same paths in the same order, and contents with the signed hashes. */
+#ifndef PACKAGE_ANSWER_H
+#define PACKAGE_ANSWER_H
+
+#include <sys/types.h>
+
+#include "package/files.h"
+#include "wire/archive.h"
+
+struct answer_text {
+    enum inspect_type type;
+    char text[ARCHIVE_TEXT_MAX + 1];
+};
+
+/* What the inspector says of an ELF file: advice for the author, no wall. */
+struct file_facts {
+    bool elf;
+    uint64_t value; /* INSPECT_ELF_… */
+    struct answer_text *texts;
+    size_t count;
+};
+
+struct answer {
+    struct unpacked files;
+    struct file_facts *facts; /* one for each file of FILES */
+    size_t nfacts;
+};
+
+struct answer_source {
+    /* Up to len bytes, 0 at the end, a negative code with *err set. */
+    ssize_t (*read)(void *context, void *data, size_t len, struct error *err);
+    void *context;
+};
+
+/* budget: bytes of all files together. */
+int answer_read(const struct answer_source *source, const struct files *expected, uint64_t budget, struct answer *out,
+                struct error *err);
+void answer_free(struct answer *a);
+
+/* Hands the files over; the facts stay with the answer. */
+struct unpacked answer_steal_files(struct answer *a);
+
+/* Is there anything about the entry and the libraries that would keep them from running here?  Each thing becomes a
+ * finding (findings may be NULL), the first one is copied out too. */
+bool elf_judge(const struct manifest *m, const struct answer *a, struct findings *findings, struct finding *first);
+
+#endif

@@ -1,0 +1,5 @@
+__attribute__((visibility("default"))) int bundled(void);
+int bundled(void)
+{
+    return 42;
+}
