@@ -34,6 +34,7 @@ int inside_step_capabilities(struct builder *b);
 int inside_step_landlock(struct builder *b);
 int inside_step_mdwe(struct builder *b);
 int inside_step_filter(struct builder *b);
+int inside_step_descriptor_limit(struct builder *b);
 int inside_step_listener(struct builder *b);
 int inside_step_last_filter(struct builder *b);
 int inside_step_built(struct builder *b);

@@ -55,6 +55,7 @@ static const struct chain_step {
     {"landlock", WALL_LANDLOCK},
     {"seccomp", WALL_SECCOMP},
     {"listener", WALL_NOTIFY},
+    {"descriptor_limit", WALL_RLIMITS},
     {"seccomp_last", WALL_SECCOMP},
 };
 

@@ -23,6 +23,13 @@ static int lower(int resource, rlim_t value)
     return setrlimit((__rlimit_resource_t)resource, &limit) < 0 ? errno : 0;
 }
 
+/* After the listener was sent: a sender may have no more descriptors in flight, all processes of its host user counted,
+ * than its own limit says, and an ordinary user's host has many in flight when it starts many workers. */
+int inside_step_descriptor_limit(struct builder *b)
+{
+    return lower(RLIMIT_NOFILE, b->order.limits.descriptors);
+}
+
 #define GIB (1024ull * 1024 * 1024)
 
 /* Set here, inside: before the clone RLIMIT_NPROC would count everything that the host's user runs. */
@@ -39,7 +46,6 @@ int inside_step_limits(struct builder *b)
         {RLIMIT_AS, 64 * GIB + l->memory},
         {RLIMIT_STACK, 8ull << 20},
         {RLIMIT_NPROC, l->processes},
-        {RLIMIT_NOFILE, l->descriptors},
         {RLIMIT_FSIZE, l->file_size},
         {RLIMIT_CPU, l->cpu_seconds ? l->cpu_seconds : RLIM_INFINITY},
         {RLIMIT_CORE, 0},
@@ -202,6 +208,7 @@ const struct step inside_full_steps[] = {
     {"mdwe", inside_step_mdwe},
     {"seccomp", inside_step_filter},
     {"listener", inside_step_listener}, /* needs sendmsg, which the last filter takes away */
+    {"descriptor_limit", inside_step_descriptor_limit},
     {"seccomp_last", inside_step_last_filter},
     {"built", inside_step_built}, /* only now: the host looks at a finished wall */
     {0},
