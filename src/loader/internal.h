@@ -200,6 +200,7 @@ struct worker {
     struct child_event death;       /* fixed once WORKER_DEAD is set */
     char broken[160];               /* owner, then fixed once dead: why it was killed */
     char last_line[LINE_MAX_SHOWN]; /* lock */
+    uint64_t last_output_ns;        /* lock */
 
     struct loop_task task;    /* loop, then supervise: the way out */
     struct worker *busy_next; /* loop */
@@ -430,7 +431,7 @@ uint64_t queue_expire(struct plugin *p, uint64_t now, struct call_list *late);
 /* Everything that waits. */
 void queue_empty(struct plugin *p, struct call_list *out);
 struct generation *plugin_current(struct plugin *p); /* a reference, or NULL */
-void plugin_log_line(struct plugin *p, struct worker *w, const char *line);
+void plugin_log_line(struct plugin *p, struct worker *w, const char *line, bool output);
 void plugin_health(struct plugin *p, enum health health, const char *why);
 /* supervise: after anything that loader_status shows has changed */
 void plugin_show(struct plugin *p);

@@ -276,7 +276,7 @@ static void log_line(struct worker *w, const struct channel_answer *a)
     const struct flight *f = a->cookie;
     log_event(LOG_INFO, "plugin_log", "plugin", w->plugin->name, "level", names[a->status & 3], "call",
               f && f->call ? f->call->id : NULL, "text", text, NULL);
-    plugin_log_line(w->plugin, w, text);
+    plugin_log_line(w->plugin, w, text, false);
 }
 
 static void broken(struct worker *w)

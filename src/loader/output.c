@@ -40,7 +40,7 @@ static void end_line(struct output *o)
     o->cut = false;
     if (empty || !w->plugin)
         return;
-    plugin_log_line(w->plugin, w, o->line); /* a crash quotes the last line, shown or not */
+    plugin_log_line(w->plugin, w, o->line, true); /* a crash quotes the last line, shown or not */
     if (o->lines++ < LINES_PER_SECOND)
         log_event(LOG_INFO, "plugin_output", "plugin", w->plugin->name, "text", o->line, NULL);
     else

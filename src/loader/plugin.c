@@ -239,8 +239,10 @@ void queue_empty(struct plugin *p, struct call_list *out)
 
 /* ---- what is shown ---- */
 
+#define LAST_WORDS_NS (100 * NS_PER_MS)
+
 /* The plugin's own bytes: nothing of them may steer a terminal. */
-void plugin_log_line(struct plugin *p, struct worker *w, const char *line)
+void plugin_log_line(struct plugin *p, struct worker *w, const char *line, bool output)
 {
     char clean[LINE_MAX_SHOWN];
     text_copy(clean, sizeof clean, line);
@@ -248,8 +250,14 @@ void plugin_log_line(struct plugin *p, struct worker *w, const char *line)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
     pthread_mutex_lock(&p->lock);
-    memcpy(p->last_log, clean, sizeof clean);
-    memcpy(w->last_line, clean, sizeof clean);
+    /* The two ways have no common order; last words are what is written to standard error. */
+    uint64_t now = clock_mono_ns();
+    if (output || now > w->last_output_ns + LAST_WORDS_NS) {
+        memcpy(p->last_log, clean, sizeof clean);
+        memcpy(w->last_line, clean, sizeof clean);
+    }
+    if (output)
+        w->last_output_ns = now;
     pthread_mutex_unlock(&p->lock);
 }
 
