@@ -202,20 +202,21 @@ static size_t scribble_from(volatile unsigned char *at, long pages, int directio
     return written;
 }
 
-/* The room for a result lies in the memory that this worker shares with the host, and so does what surrounds it. */
+/* The room for a large result lies in the memory that this worker shares with the host, and so does what surrounds it:
+ * with few pages only the channel is hit, with many this process as well. */
 void scribble(struct attack *a)
 {
-    long pages = attack_integer(a, "pages", 64);
+    long pages = attack_integer(a, "pages", 12), pages_before = attack_integer(a, "before", 18);
     uint64_t seed = (uint64_t)attack_integer(a, "seed", 1);
     struct sigaction old[2], act = {.sa_handler = on_fault};
     attack_tried(a, "fill the memory shared with the host with random bytes");
-    char *room = a->host->result_room(a->call, (size_t)attack_integer(a, "room", 64));
+    char *room = a->host->result_room(a->call, (size_t)attack_integer(a, "room", 100000));
     if (!room)
         return;
     volatile unsigned char *page = (volatile unsigned char *)((uintptr_t)room & ~(PAGE - 1));
     sigaction(SIGSEGV, &act, &old[0]);
     sigaction(SIGBUS, &act, &old[1]);
-    size_t after = scribble_from(page, pages, 1, &seed), before = scribble_from(page - PAGE, pages, -1, &seed);
+    size_t after = scribble_from(page, pages, 1, &seed), before = scribble_from(page - PAGE, pages_before, -1, &seed);
     sigaction(SIGSEGV, &old[0], NULL);
     sigaction(SIGBUS, &old[1], NULL);
     attack_detail(a, "%zu bytes before and %zu behind its result", before, after);
