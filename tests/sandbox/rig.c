@@ -89,17 +89,14 @@ struct spawner *rig_spawner(void)
     return s;
 }
 
-static int sealed_probe(void)
+static int sealed_code(const char *name)
 {
-    static int fd = -1;
-    if (fd < 0) {
-        buf_auto so = BUF_INIT(16 << 20);
-        struct error err = {0};
-        if (io_read_file(rig_path("PROBE"), &so, &err) != 0)
-            fail_msg("%s", err.message);
-        fd = io_sealed("probe", so.data, so.len);
-        assert_true(fd >= 0);
-    }
+    buf_auto so = BUF_INIT(16 << 20);
+    struct error err = {0};
+    if (io_read_file(rig_path(name), &so, &err) != 0)
+        fail_msg("%s", err.message);
+    int fd = io_sealed("code", so.data, so.len);
+    assert_true(fd >= 0);
     return fd;
 }
 
@@ -120,7 +117,7 @@ void rig_open(struct rig *g, struct spawner *s, const struct rig_order *o)
     g->request.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     g->request.start = io_sealed("start", o->script, strlen(o->script));
     if (!o->no_code)
-        g->request.code[g->request.ncode++] = sealed_probe();
+        g->request.code[g->request.ncode++] = sealed_code(o->code ? o->code : "PROBE");
     if (spawner_worker(s, &g->child, &err) != 0)
         fail_msg("%s", err.message);
 }
@@ -134,6 +131,8 @@ void rig_close(struct rig *g)
     io_close(&g->request.w2h);
     io_close(&g->request.bell);
     io_close(&g->request.start);
+    for (size_t i = 0; i < g->request.ncode; i++)
+        io_close(&g->request.code[i]);
 }
 
 static void drain_output(struct rig *g, struct rig_result *r)

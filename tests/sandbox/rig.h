@@ -19,6 +19,7 @@
 
 struct rig_order {
     const char *script;
+    const char *code; /* of the environment; PROBE when NULL */
     struct wall_grant grants[8];
     size_t ngrants;
     bool execute_code, no_code;

@@ -124,6 +124,15 @@ static void what_plugins_need_works(void **state)
         rig_expect(&r, lines[i], "ok");
 }
 
+static void what_plugins_in_cpp_need_works(void **state)
+{
+    if (!getenv("PROBE_CPP"))
+        skip();
+    run_script("", &(struct rig_order){.code = "PROBE_CPP"});
+    rig_expect(&r, "exceptions", "ok");
+    rig_expect(&r, "library", "ok");
+}
+
 static void memory_is_never_writable_and_executable(void **state)
 {
     char directory[64];
@@ -584,6 +593,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_worker_is_walled_before_its_constructors),
         cmocka_unit_test(every_layer_is_there),
         cmocka_unit_test(what_plugins_need_works),
+        cmocka_unit_test(what_plugins_in_cpp_need_works),
         cmocka_unit_test(memory_is_never_writable_and_executable),
         cmocka_unit_test(execute_code_relaxes_only_that),
         cmocka_unit_test(nothing_outside_the_grants_can_be_reached),
