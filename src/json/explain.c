@@ -246,7 +246,7 @@ static bool value(struct explain *x, bool *entered)
         return number(x);
     case KIND_ARRAY:
     case KIND_OBJECT: {
-        bool empty;
+        bool empty = false;
         if (!enter(x, &empty))
             return false;
         *entered = !empty;
