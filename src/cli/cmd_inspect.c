@@ -8,14 +8,14 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "cli/file.h"
 #include "cli/show.h"
 #include "package/package.h"
 
 struct inspection {
     struct package *package;
     struct public_key given; /* --key */
-    bool has_given;
-    json_t *trusted; /* the home's publishers, or NULL */
+    json_t *told;            /* without it: what the home's owner says of the package, or NULL */
     struct unpacked files;
     struct findings findings;
     bool verified;
@@ -23,74 +23,54 @@ struct inspection {
 
 /* ---- whose key is it? ---- */
 
-static bool take_trusted(const json_t *publisher, const json_t *key, const uint8_t id[KEY_ID_LEN],
-                         struct trust_answer *out)
-{
-    uint8_t key_id[KEY_ID_LEN];
-    const char *hex = json_string_value(json_object_get(key, "id"));
-    const char *bytes = json_string_value(json_object_get(key, "public_key"));
-    if (!hex || !text_unhex(key_id, KEY_ID_LEN, hex) || memcmp(key_id, id, KEY_ID_LEN) != 0 || !bytes ||
-        !text_unhex(out->key.bytes, sizeof out->key.bytes, bytes))
-        return false;
-    out->known = true;
-    out->revoked = json_is_true(json_object_get(key, "revoked"));
-    out->key.algorithm = ALGORITHM_ED25519;
-    memcpy(out->key.id, id, KEY_ID_LEN);
-    text_copy(out->publisher, sizeof out->publisher, json_string_value(json_object_get(publisher, "name")));
-    text_copy(out->names, sizeof out->names, json_string_value(json_object_get(publisher, "names")));
-    return true;
-}
-
-/* A trust_lookup: the key that was given, else the home's. */
+/* A trust_lookup that knows the one key that was given. */
 static int look_up(void *context, const uint8_t id[KEY_ID_LEN], struct trust_answer *out, struct error *err)
 {
     const struct inspection *in = context;
-    *out = (struct trust_answer){0};
-    if (in->has_given) {
-        out->known = memcmp(in->given.id, id, KEY_ID_LEN) == 0;
-        out->key = in->given;
-        strcpy(out->publisher, "the given key");
-        strcpy(out->names, "*");
-        return 0;
-    }
-    for (size_t i = 0; i < json_array_size(in->trusted); i++) {
-        const json_t *publisher = json_array_get(in->trusted, i), *keys = json_object_get(publisher, "keys");
-        for (size_t k = 0; k < json_array_size(keys); k++)
-            if (take_trusted(publisher, json_array_get(keys, k), id, out))
-                return 0;
-    }
+    *out = (struct trust_answer){.known = memcmp(in->given.id, id, KEY_ID_LEN) == 0, .key = in->given};
+    strcpy(out->publisher, "the given key");
+    strcpy(out->names, "*");
     return 0;
 }
-
-/* Without --key the home says whom it trusts, if there is a home at all: looking into a package makes none. */
-/* 0, -MOAT_E_X, or the exit status of a failure that was reported. */
-static int take_trust(struct cli *c, struct inspection *in, struct error *err)
-{
-    if (cli_has(c, OPT_KEY)) {
-        in->has_given = true;
-        return key_read_public(c->option[OPT_KEY], &in->given, err);
-    }
-    int rc = cli_home(c, err);
-    if (rc < 0 || access(c->home.lock, F_OK) < 0)
-        return rc;
-    struct ask a;
-    struct reply reply;
-    ask_init(&a, "GET", "/api/trust");
-    int status = ask_route(c, &a, &reply);
-    json_t *result = status ? NULL : json_loadb(reply.result, reply.len, 0, NULL);
-    in->trusted = json_incref((json_t *)(uintptr_t)show_list(result, "publishers"));
-    json_decref(result);
-    reply_free(&reply);
-    return status;
-}
-
-/* ---- looking ---- */
 
 static void note(struct inspection *in, const struct error *err)
 {
     if (!in->findings.count)
         findings_add(&in->findings, err->code, "", error_info(err->code)->advice, "%s", err->message);
 }
+
+/* Without --key the home says whether it would accept the package, if there is a home at all: looking into a package
+ * makes none. 0, -MOAT_E_X, or the exit status of a failure that was reported. */
+static int ask_home(struct cli *c, struct inspection *in, struct error *err)
+{
+    struct ask a;
+    struct reply reply;
+    int rc = cli_home(c, err);
+    if (rc < 0)
+        return rc;
+    if (access(c->home.lock, F_OK) < 0) {
+        struct error why;
+        error_set(&why, MOAT_E_UNKNOWN_KEY,
+                  "the signature is not checked against a trusted key: there is no home here; give --key PUBFILE");
+        note(in, &why);
+        return 0;
+    }
+    ask_init(&a, "POST", "/api/plugins/validate");
+    rc = file_as_body(&a, c->args[0], err);
+    if (rc < 0) {
+        ask_free(&a);
+        return rc;
+    }
+    rc = ask_route(c, &a, &reply);
+    if (rc == 0)
+        in->told = json_loadb(reply.result, reply.len, 0, NULL);
+    /* It names the publisher only once the signature was good and the manifest read. */
+    in->verified = json_is_string(json_object_get(in->told, "publisher"));
+    reply_free(&reply);
+    return rc;
+}
+
+/* ---- looking ---- */
 
 static int unpack(struct inspection *in, struct error *err)
 {
@@ -108,13 +88,15 @@ static int unpack(struct inspection *in, struct error *err)
     return 0;
 }
 
-/* Refusals become findings; what keeps us from looking is an error, or an exit status as of take_trust. */
+/* Refusals become findings; what keeps us from looking is an error, or an exit status as of ask_home. */
 static int look(struct cli *c, struct inspection *in, struct error *err)
 {
     struct error why;
     int rc = package_open(c->args[0], PACKAGE_MAX_EVER, &in->package, err);
+    if (rc == 0 && !cli_has(c, OPT_KEY))
+        return ask_home(c, in, err);
     if (rc == 0)
-        rc = take_trust(c, in, err);
+        rc = key_read_public(c->option[OPT_KEY], &in->given, err);
     if (rc)
         return rc;
     if (package_verify(in->package, look_up, in, clock_wall_ns() / NS_PER_S, &why) < 0) {
@@ -134,7 +116,7 @@ static void clear(struct inspection *in)
     unpacked_free(&in->files);
     findings_free(&in->findings);
     package_free(in->package);
-    json_decref(in->trusted);
+    json_decref(in->told);
 }
 
 /* ---- as one document, from which the text is made too ---- */
@@ -214,8 +196,14 @@ static json_t *document(const struct cli *c, const struct inspection *in)
     json_t *root = json_pack("{s:s, s:o, s:o, s:b, s:b, s:o, s:o}", "file", c->args[0], "sha256",
                              hex_text(hash, sizeof hash), "head", head_document(package_head(in->package)), "verified",
                              in->verified, "valid", in->findings.count == 0, "files", files, "findings", findings);
-    if (in->verified)
+    if (in->told) {
+        static const char *const members[] = {"valid", "findings", "publisher", "permissions"};
+        for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+            if (json_object_get(in->told, members[i]))
+                json_object_set(root, members[i], json_object_get(in->told, members[i]));
+    } else if (in->verified) {
         json_object_set_new(root, "publisher", json_string(package_publisher(in->package)));
+    }
     if (m) {
         json_object_set_new(root, "permissions", permissions_document(m));
         json_object_set_new(root, "manifest", manifest_document(in));
@@ -257,6 +245,10 @@ static void show_document(const json_t *d)
     } else {
         puts("Asks for no permission.");
     }
+    if (!json_object_get(d, "manifest")) {
+        puts("This home verified it. With --key PUBFILE its actions and files are shown as well.");
+        return;
+    }
     show_table(json_object_get(json_object_get(d, "manifest"), "actions"), actions, 2, "No actions.");
     show_table(json_object_get(d, "files"), files, 3, "No files.");
 }
@@ -272,7 +264,8 @@ int run_inspect(struct cli *c)
     }
     json_t *d = document(c, &in);
     const json_t *findings = json_object_get(d, "findings");
-    rc = in.findings.count ? error_info(in.findings.list[0].code)->exit : 0;
+    const char *first = json_string_value(json_object_get(json_array_get(findings, 0), "code"));
+    rc = json_is_true(json_object_get(d, "valid")) ? 0 : error_info(cli_code(first))->exit;
     if (cli_has(c, OPT_JSON)) {
         json_dumpf(d, stdout, JSON_COMPACT);
         putchar('\n');
