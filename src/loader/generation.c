@@ -100,7 +100,6 @@ void waiters_move(struct op **to, struct op **from)
 
 #define ROW_SPAN_NS (60 * NS_PER_S)
 #define ROW_OPENS 5
-#define CIRCUIT_NS (30 * NS_PER_S)
 #define BACKOFF_FIRST_NS (100 * NS_PER_MS)
 #define BACKOFF_LAST_NS (30 * NS_PER_S)
 
@@ -129,7 +128,7 @@ static void open_circuit(struct plugin *p, const struct error *err, uint64_t now
 {
     pthread_mutex_lock(&p->lock);
     p->circuit = CIRCUIT_OPEN;
-    p->circuit_until = now + CIRCUIT_NS;
+    p->circuit_until = now + p->l->circuit_ns;
     p->circuit_code = err->code;
     text_copy(p->circuit_why, sizeof p->circuit_why, err->message);
     pthread_mutex_unlock(&p->lock);
@@ -226,14 +225,22 @@ void plugin_probed(struct loop_task *task)
     plugin_show(p);
 }
 
+/* The first worker is ready: new calls meet this generation before they can meet the worker. */
 void generation_ready(struct generation *g)
 {
     struct plugin *p = g->plugin;
-    if (g == p->next) {
-        p->next = NULL;
-        plugin_publish(p, g, RETIRE_DRAIN, UINT64_MAX);
-        generation_unref(g); /* next's */
-    }
+    if (g != p->next)
+        return;
+    p->next = NULL;
+    plugin_publish(p, g, RETIRE_DRAIN, UINT64_MAX);
+    generation_unref(g); /* next's */
+}
+
+/* It can be met: those who waited for that hear of it. */
+void generation_serves(struct generation *g)
+{
+    struct plugin *p = g->plugin;
+    plugin_show(p);
     if (g->old)
         return;
     pthread_mutex_lock(&p->lock);

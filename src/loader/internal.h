@@ -27,6 +27,7 @@
 #define CANCEL_GRACE_NS (50 * NS_PER_MS)
 #define SHUTDOWN_GRACE_NS (2 * NS_PER_S)
 #define GATE_GRACE_NS (5 * NS_PER_S)
+#define CIRCUIT_NS (30 * NS_PER_S) /* a plugin that fails in a row is left alone for so long */
 #define REVOKE_LATE_NS (5 * NS_PER_S)
 #define WINDOW_WORK_NS (100 * NS_PER_US) /* work in one worker's channel, as far as it was measured */
 #define LINE_MAX_SHOWN 200
@@ -383,6 +384,7 @@ struct loader {
     uint64_t spawner_not_before;
     unsigned spawner_deaths; /* in a row, each within a second of its start */
     uint64_t spawner_started;
+    struct loop_timer spawner_retry;
     struct loop_timer tick; /* while a worker lives */
     struct loop_task first_pump;
     bool supervise_runs, explain_runs, explain_stuck;
@@ -394,6 +396,7 @@ struct loader {
     bool refill_failed; /* do not fill the pool again before somebody needs a wall */
     struct generation *starts;
     struct op *closer;
+    uint64_t circuit_ns; /* CIRCUIT_NS; tests have no half minute */
     uint64_t seed;
 
     struct loop *explain;
@@ -442,7 +445,8 @@ struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat
 struct generation *generation_ref(struct generation *g); /* any thread */
 void generation_unref(struct generation *g);             /* any thread; NULL is fine */
 void generation_start(struct generation *g, bool forced);
-void generation_ready(struct generation *g);
+void generation_ready(struct generation *g);  /* its first worker is: publish it */
+void generation_serves(struct generation *g); /* and calls can reach it: tell who waited */
 void generation_start_failed(struct generation *g, const struct error *err);
 void generation_worker_died(struct generation *g, struct worker *w);
 void generation_worker_gone(struct generation *g, struct worker *w);
@@ -467,6 +471,8 @@ void loader_closed_check(struct loader *l);
 int supervise_open(struct loader *l, struct error *err);
 void supervise_close(struct loader *l);
 void supervise_tick(struct loader *l);
+bool spawner_resting(
+    struct loader *l); /* it died too soon too often: walls_pump is called when it may be tried again */
 int spawner_again(struct loader *l, struct error *err); /* supervise: a living one, started anew when it has died */
 
 /* walls.c: on the supervise thread */

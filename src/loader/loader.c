@@ -354,6 +354,7 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
     pthread_mutex_init(&l->errors_lock, NULL);
     l->errors_end = &l->errors;
     l->errors_task.run = tell_errors;
+    l->circuit_ns = CIRCUIT_NS;
     ticks_init();
     count_spinners(l);
     if (getrandom(&l->seed, sizeof l->seed, 0) < 0)

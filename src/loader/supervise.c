@@ -74,13 +74,25 @@ static void take_death(struct loader *l)
     log_event(LOG_ERROR, "spawner_died", "consequence", "its workers ended with it and are started anew", NULL);
 }
 
+static void again(struct loop_timer *timer)
+{
+    walls_pump((struct loader *)(void *)((char *)timer - offsetof(struct loader, spawner_retry)));
+}
+
+bool spawner_resting(struct loader *l)
+{
+    take_death(l);
+    bool rests = !l->spawner_watch.loop && clock_mono_ns() < l->spawner_not_before;
+    if (rests && !atomic_load(&l->closing))
+        loop_timer_set(l->supervise, &l->spawner_retry, l->spawner_not_before);
+    return rests;
+}
+
 int spawner_again(struct loader *l, struct error *err)
 {
     take_death(l);
     if (l->spawner_watch.loop)
         return 0;
-    if (clock_mono_ns() < l->spawner_not_before)
-        return error_set(err, MOAT_E_START_FAILED, "the process that starts workers keeps dying");
     struct spawner *dead = atomic_load(&l->spawner);
     int rc = start(l, err);
     if (rc == 0)
@@ -90,13 +102,11 @@ int spawner_again(struct loader *l, struct error *err)
 
 static void spawner_died(struct loop_watch *watch, uint32_t events)
 {
-    struct loader *l = (struct loader *)(void *)((char *)watch - offsetof(struct loader, spawner_watch));
-    struct error err;
     (void)events;
+    struct loader *l = (struct loader *)(void *)((char *)watch - offsetof(struct loader, spawner_watch));
     take_death(l);
-    if (!atomic_load(&l->closing) && spawner_again(l, &err))
-        log_event(LOG_ERROR, "spawner_missing", "why", err.message, NULL);
-    walls_pump(l);
+    l->refill_failed = false;
+    walls_pump(l); /* an inspector may want a spawner too: there is always one again */
 }
 
 /* ---- the watchdog of the explain thread ---- */
@@ -142,6 +152,7 @@ int supervise_open(struct loader *l, struct error *err)
     if (rc)
         return rc;
     l->tick.fire = tick;
+    l->spawner_retry.fire = again;
     l->first_pump.run = pump_first;
     loop_post(l->supervise, &l->first_pump);
     if ((rc = pthread_create(&l->supervise_thread, NULL, run, l)))

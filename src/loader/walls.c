@@ -1,4 +1,5 @@
 /* Half-built walls: a few stand ready, filled up again when nobody waits for one; each start takes one. */
+#include "base/log.h"
 #include "loader/internal.h"
 
 static struct generation *first_start(struct loader *l)
@@ -43,6 +44,10 @@ static void pump_once(struct loader *l)
     struct error err;
     while (l->starts && l->pool)
         assign_one(l);
+    if (spawner_resting(l))
+        return; /* a timer comes back here */
+    if (!atomic_load(&l->closing) && spawner_again(l, &err))
+        log_event(LOG_ERROR, "spawner_missing", "why", err.message, NULL);
     while (l->spawning < waiting(l)) {
         if (worker_spawn(l, &err) == 0)
             continue;

@@ -264,7 +264,7 @@ static void now_ready(struct worker *w)
     g->ready++;
     g->lost = 0;
     atomic_store(&w->exposed, true);
-    generation_ready(g); /* new calls meet it from here on */
+    generation_ready(g);
     pthread_mutex_lock(&p->lock);
     p->roster[w->slot] = w;
     pthread_mutex_unlock(&p->lock);
@@ -273,7 +273,7 @@ static void now_ready(struct worker *w)
     if (g->old)
         worker_flag(w, WORKER_RETIRED);
     atomic_exchange(&p->idle[w->slot], w);
-    plugin_show(p);
+    generation_serves(g);
     plugin_kick(p);
     walls_pump(w->l); /* the pool is filled again now that nobody waits */
 }
@@ -326,7 +326,9 @@ static void on_status(struct loop_watch *watch, uint32_t events)
         failed_step(w, ev.step, ev.errnum, "");
         break;
     case CHILD_EXITED:
-        if (!spawner_alive(atomic_load(&w->l->spawner)))
+        /* The spawner reports an end with what was used, and a process that ran has used memory: without it, nobody was
+         * left to report. The spawner's own socket may tell so a moment later. */
+        if (ev.usage.ru_maxrss == 0)
             worker_lost_spawner(w);
         if (w->state == WORKER_READY)
             end_ready(w, &ev);

@@ -115,6 +115,11 @@ static struct manifest *manifest_of(const char *name, const struct variant *v)
         snprintf(with, sizeof with, "\"name\": \"%s\", \"idempotent\": true,", v->idempotent);
         replace(&text, from, with);
     }
+    if (v->renamed) {
+        char from[128];
+        snprintf(from, sizeof from, "\"name\": \"%s\",", v->renamed);
+        replace(&text, from, "\"name\": \"renamed\",");
+    }
     if (manifest_parse(text.data, text.len, &m, &err))
         fail_msg("plugin.json: %s", err.message);
     return m;

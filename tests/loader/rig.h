@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -39,6 +40,7 @@ struct variant {
     unsigned workers;
     const char *deadline;
     const char *idempotent; /* this action is */
+    const char *renamed;    /* this action has another name */
     bool garbage;           /* the code is no ELF file */
     bool no_code;           /* only the manifest */
     const char *read_path;  /* granted */
