@@ -115,7 +115,7 @@ static void follow_more(struct decide_op *d, struct job *job)
     const char *name = d->target.name;
     struct plan p = {0};
     if (!plugin_is_running(op->s, name) || answer_same_wall(&d->was, &d->is)) {
-        if (d->was.ready != d->is.ready || !answer_same_wall(&d->was, &d->is))
+        if (!plugin_is_running(op->s, name))
             plan_define(job, name);
         tell_decided(d);
         op_end(op, 0);
@@ -166,22 +166,18 @@ static int follow_less(struct decide_op *d, struct job *job)
     struct service *s = d->op.s;
     const char *name = d->target.name;
     struct plan p = {0};
-    if (answer_same_wall(&d->was, &d->is) && d->was.ready == d->is.ready)
-        return 0;
     struct error why;
+    bool same = answer_same_wall(&d->was, &d->is) && d->was.ready == d->is.ready;
+    if (same && plugin_is_running(s, name))
+        return 0;
     int rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
     if (rc < 0) { /* whatever it was: no worker with the old rights may go on */
         p = (struct plan){.gate = why.code};
         snprintf(p.message, sizeof p.message, "%s", why.message);
     }
-    struct waits *w = waits_new(1);
-    if (!w) {
-        plan_clear(&p);
-        return error_set(&d->op.error, MOAT_E_OUT_OF_MEMORY, "no memory to wait for %s", name);
-    }
-    plan_set(s, name, &p, LOADER_REVOKE, waits_done, waits_add(w, name));
+    rc = plan_set_wait(s, name, &p, LOADER_REVOKE, &d->op.error);
     plan_clear(&p);
-    return waits_finish(w, WAIT_DEAD_NS, &d->op.error);
+    return rc;
 }
 
 /* ---- grant, refuse ---- */

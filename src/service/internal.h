@@ -77,12 +77,14 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
 int plan_from_package(struct package *package, const struct unpacked *files, const struct registry_decision *decisions,
                       size_t ndecisions, struct plan *out, struct error *err);
 
-/* loader_set of a plan, and waiting for its answer or not. */
+/* loader_set of a plan. */
 void plan_set(struct service *s, const char *name, const struct plan *p, enum loader_how how, loader_done done,
               void *context);
-void plan_forgotten(void *context, const struct error *error); /* a loader_done for who does not wait */
+/* And waits for the answer, on a jobs thread. For what takes a moment, not for starts. */
+int plan_set_wait(struct service *s, const char *name, const struct plan *p, enum loader_how how, struct error *err);
 
-/* Defines NAME anew with its manifest alone. Errors close the gate. */
+/* Defines NAME anew with its manifest alone: calls meet it when this returns. Errors close the gate. Not for a plugin
+ * that runs as it should: it would be replaced. */
 void plan_define(struct job *job, const char *name);
 
 /* ---- rights.c: asks and decisions ---- */

@@ -152,10 +152,12 @@ void jobs_stop(struct jobs *j)
 
 /* ---- operations ---- */
 
-static void op_free(struct op *op)
+/* What the operation held (files, copies) is gone before its answer is heard. */
+static void answer(struct op *op, const struct error *error)
 {
     if (op->clear)
         op->clear(op);
+    op->done(op->context, error, &op->result);
     buf_free(&op->result);
     free(op);
 }
@@ -192,8 +194,7 @@ void op_begin(struct op *op, const char *key, op_step step)
     pthread_mutex_unlock(&j->lock);
     if (closing) {
         error_set(&op->error, MOAT_E_DRAINING, "Moat is closing");
-        op->done(op->context, &op->error, &op->result);
-        op_free(op);
+        answer(op, &op->error);
     }
 }
 
@@ -228,8 +229,7 @@ void op_end(struct op *op, int code)
     give_key(j, op);
     pthread_cond_broadcast(&j->work);
     pthread_mutex_unlock(&j->lock);
-    op->done(op->context, code < 0 ? &op->error : NULL, &op->result);
-    op_free(op);
+    answer(op, code < 0 ? &op->error : NULL);
     pthread_mutex_lock(&j->lock);
     if (--j->alive == 0)
         pthread_cond_broadcast(&j->idle);

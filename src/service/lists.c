@@ -165,7 +165,7 @@ void service_available(struct service *s, const struct service_filter *filter, s
 static void tell_loaded(void *context, const struct loader_status *s)
 {
     struct buf *out = context;
-    if (!s->workers && s->state == STATE_UNLOADED)
+    if (!s->workers && (s->state == STATE_UNLOADED || s->state == STATE_NEEDS_GRANT))
         return;
     tell_open(out, NULL, '{');
     tell_text(out, "name", s->name);

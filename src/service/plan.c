@@ -303,8 +303,13 @@ void plan_set(struct service *s, const char *name, const struct plan *p, enum lo
     loader_set(s->loader, name, p->spec, how, p->gate, p->message, done, context);
 }
 
-void plan_forgotten(void *context, const struct error *error)
+int plan_set_wait(struct service *s, const char *name, const struct plan *p, enum loader_how how, struct error *err)
 {
+    struct waits *w = waits_new(1);
+    if (!w)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to wait for %s", name);
+    plan_set(s, name, p, how, waits_done, waits_add(w, name));
+    return waits_finish(w, WAIT_DEAD_NS, err);
 }
 
 void plan_define(struct job *job, const char *name)
@@ -316,6 +321,8 @@ void plan_define(struct job *job, const char *name)
         return;
     if (rc < 0)
         plan_close(&p, err.code, "%s", err.message);
-    plan_set(job->s, name, &p, LOADER_LAZY, plan_forgotten, NULL);
+    rc = plan_set_wait(job->s, name, &p, LOADER_LAZY, &err);
     plan_clear(&p);
+    if (rc < 0)
+        log_event(LOG_ERROR, "define_failed", "plugin", name, "code", error_info(rc)->name, "why", err.message, NULL);
 }

@@ -276,9 +276,9 @@ static void resolve(struct op *op, struct job *job)
                    op_wait(op, try_again));
         return;
     }
-    plan_set(op->s, name, &p, LOADER_LAZY, plan_forgotten, NULL);
+    rc = plan_set_wait(op->s, name, &p, LOADER_LAZY, &op->error);
     plan_clear(&p);
-    op_end(op, 0);
+    op_end(op, rc);
 }
 
 void resolve_begin(struct service *s, const char *name)

@@ -12,15 +12,8 @@
 
 /* ---- what the loader tells ---- */
 
-static void on_denial(void *context, const struct denial *d)
-{
-    log_event(LOG_WARN, "denial", "plugin", d->plugin, "version", d->version, "action", d->action, "operation",
-              d->operation, "object", d->object, "wall", d->wall, "permission",
-              d->permission < 0 ? NULL : permission_name((enum permission)d->permission), "allow",
-              d->command && *d->command ? d->command : NULL, NULL);
-}
-
-/* The caller of an action knows what the action said; the operator is told what Moat had to do. */
+/* Denials, crashes and failed starts the loader logs itself.  The caller of an action knows what the action said; the
+ * operator is told what Moat had to do. */
 static bool is_operators(enum moat_code code)
 {
     return code == MOAT_E_PLUGIN_CRASHED || code == MOAT_E_START_FAILED || code == MOAT_E_BAD_RESULT ||
@@ -119,7 +112,6 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .deadline_max_ns = s->settings.deadline_max,
                                    .queue_per_plugin = s->settings.queue_per_plugin,
                                    .queue_total = s->settings.queue_total,
-                                   .on_denial = on_denial,
                                    .on_call_error = on_call_error,
                                    .need_spec = need_spec,
                                    .context = s};

@@ -27,6 +27,8 @@ static void begin(struct service *s, const char *what, bool purge, op_step step,
 
 static int forget(struct service *s, const char *name, struct error *err)
 {
+    if (!loader_plugin(s->loader, name))
+        return 0;
     struct waits *w = waits_new(1);
     if (!w)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to stop %s", name);

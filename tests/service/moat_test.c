@@ -1,0 +1,284 @@
+/* libmoat, through its header alone. */
+#include <moat/moat.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kit.h"
+
+static struct moat *m;
+static struct moat_error e;
+
+/* The kit makes the packages; its service gives the home up. */
+static int setup(void **state)
+{
+    if (kit_setup(state) != 0)
+        return -1;
+    struct kit *k = *state;
+    kit_close(k);
+    struct moat_options options = {
+        .size = sizeof options, .home = kit_path(k, "home"), .libexec = getenv("MOAT_TEST_BIN")};
+    if (moat_open(&options, &m, &e) != MOAT_E_OK)
+        fail_msg("%s", e.message);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    moat_close(m);
+    m = NULL;
+    return kit_teardown(state);
+}
+
+static void install(struct kit *k, struct kit_package p)
+{
+    char *json;
+    if (moat_install(m, kit_pack(k, p), NULL, &json, &e) != MOAT_E_OK)
+        fail_msg("%s", e.message);
+    moat_free(json);
+}
+
+#define FINE(call) assert_int_equal((call), MOAT_E_OK)
+
+static void everything_of_the_header_works(void **state)
+{
+    struct kit *k = *state;
+    char *json, grant[700];
+    struct moat_install_options options = {.size = sizeof options, .load = true};
+    const char *package = kit_pack(k, (struct kit_package){.optional = "[\"file_read\"]"});
+    FINE(moat_validate(m, package, &json, &e));
+    assert_non_null(strstr(json, "\"valid\":true"));
+    moat_free(json);
+    FINE(moat_install(m, package, &options, &json, &e));
+    assert_non_null(strstr(json, "\"loaded\":true"));
+    moat_free(json);
+    FINE(moat_list(m, &json, &e));
+    assert_non_null(strstr(json, "\"alpha\""));
+    moat_free(json);
+    FINE(moat_info(m, "alpha", &json, &e));
+    assert_non_null(strstr(json, "\"health_status\""));
+    moat_free(json);
+    FINE(moat_stats(m, &json, &e));
+    assert_non_null(strstr(json, "\"loaded_plugins\":1"));
+    moat_free(json);
+    kit_write(k, "data.txt", "x");
+    snprintf(grant, sizeof grant, "file_read=%s", kit_path(k, "data.txt"));
+    FINE(moat_grant(m, "alpha", grant, &e));
+    FINE(moat_revoke(m, "alpha", grant, &e));
+    FINE(moat_unload(m, "alpha", &e));
+    FINE(moat_load(m, "alpha", &e));
+    FINE(moat_uninstall(m, "alpha", true, &e));
+    assert_int_equal(moat_info(m, "alpha", &json, &e), MOAT_E_NO_SUCH_PLUGIN);
+    assert_int_equal(e.code, MOAT_E_NO_SUCH_PLUGIN);
+    assert_true(strlen(e.message) > 0);
+    assert_int_equal(moat_load(m, "alpha", NULL), MOAT_E_NO_SUCH_PLUGIN); /* without an error to fill */
+    assert_string_equal(moat_code_name(MOAT_E_NO_SUCH_PLUGIN), "no_such_plugin");
+}
+
+static void options_must_say_their_size(void **state)
+{
+    struct kit *k = *state;
+    struct moat *other = NULL;
+    struct moat_options none = {0}, unsafe = {.size = sizeof unsafe, .disable_security = true};
+    struct moat_options busy = {.size = sizeof busy, .home = kit_path(k, "home"), .libexec = getenv("MOAT_TEST_BIN")};
+    assert_int_equal(moat_open(&none, &other, &e), MOAT_E_BAD_USAGE);
+    assert_int_equal(moat_open(&unsafe, &other, &e), MOAT_E_BAD_USAGE);
+    assert_int_equal(moat_open(&busy, &other, &e), MOAT_E_HOME_BUSY);
+    assert_null(other);
+    struct moat_call_data call = {.plugin = "alpha", .action = "echo"};
+    assert_int_equal(moat_call(m, &call), MOAT_E_BAD_USAGE);
+    moat_close(NULL);
+    moat_free(NULL);
+}
+
+static void calls_bring_results_receipts_and_errors(void **state)
+{
+    struct kit *k = *state;
+    install(k, (struct kit_package){0});
+    struct moat_call_data call = {.size = sizeof call, .plugin = "alpha", .action = "echo", .parameters = "{\"a\": 1}"};
+    FINE(moat_call(m, &call));
+    assert_string_equal(call.result, "{\"a\": 1}");
+    assert_int_equal(call.result_len, 8);
+    assert_int_equal(call.receipt.bytes_in, 8);
+    assert_int_equal(call.receipt.bytes_out, 8);
+    assert_true(call.receipt.ran_ns > 0);
+    moat_free(call.result);
+    call.parameters = NULL;
+    FINE(moat_call(m, &call));
+    assert_string_equal(call.result, "{}");
+    moat_free(call.result);
+    call.parameters = "{\"cut\": 1} and more";
+    call.parameters_len = 10;
+    FINE(moat_call(m, &call));
+    assert_string_equal(call.result, "{\"cut\": 1}");
+    moat_free(call.result);
+    call.parameters_len = 0;
+    assert_int_equal(moat_call(m, &call), MOAT_E_BAD_JSON);
+    assert_null(call.result);
+    assert_int_equal(call.error.code, MOAT_E_BAD_JSON);
+    assert_int_equal(strlen(call.error.id), 32);
+    call.parameters = "{\"code\":\"no\",\"message\":\"as asked\"}";
+    call.action = "fail";
+    assert_int_equal(moat_call(m, &call), MOAT_E_ACTION_FAILED);
+    assert_non_null(strstr(call.error.message, "as asked"));
+    call.action = "sleep";
+    call.parameters = "{\"ms\":10000}";
+    call.deadline_ns = 50000000;
+    assert_int_equal(moat_call(m, &call), MOAT_E_DEADLINE);
+    call.action = "crash";
+    call.parameters = NULL;
+    call.deadline_ns = 0;
+    assert_int_equal(moat_call(m, &call), MOAT_E_PLUGIN_CRASHED);
+}
+
+enum { MANY = 2500 };
+
+static void many_calls_at_once(void **state)
+{
+    struct kit *k = *state;
+    static struct moat_call_data calls[MANY];
+    static char parameters[MANY][32];
+    install(k, (struct kit_package){0});
+    memset(calls, 0, sizeof calls);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(parameters[i], sizeof parameters[i], "{\"i\":%d}", i);
+        calls[i] = (struct moat_call_data){.size = sizeof calls[i],
+                                           .plugin = "alpha",
+                                           .action = i % 100 == 99 ? "nothing" : "echo",
+                                           .parameters = parameters[i]};
+    }
+    calls[7].size = 0;
+    assert_int_equal(moat_call_many(m, calls, MANY), MANY / 100 + 1);
+    for (int i = 0; i < MANY; i++) {
+        if (i == 7) {
+            assert_int_equal(calls[i].code, MOAT_E_BAD_USAGE);
+        } else if (i % 100 == 99) {
+            assert_int_equal(calls[i].code, MOAT_E_NO_SUCH_ACTION);
+            assert_null(calls[i].result);
+        } else {
+            assert_int_equal(calls[i].code, MOAT_E_OK);
+            assert_string_equal(calls[i].result, parameters[i]);
+        }
+        moat_free(calls[i].result);
+    }
+    assert_int_equal(moat_call_many(m, calls, 0), 0);
+}
+
+static atomic_int completed;
+static atomic_int wrong;
+
+static void on_done(struct moat_call_data *call)
+{
+    wrong += call->code != MOAT_E_OK || strcmp(call->result, call->parameters) != 0;
+    moat_free(call->result);
+    completed++;
+}
+
+static void completions_come_once_each(void **state)
+{
+    struct kit *k = *state;
+    static struct moat_call_data calls[200];
+    install(k, (struct kit_package){0});
+    completed = wrong = 0;
+    for (int i = 0; i < 200; i++) {
+        calls[i] = (struct moat_call_data){
+            .size = sizeof calls[i], .plugin = "alpha", .action = "echo", .parameters = "{\"x\":\"y\"}"};
+        moat_call_begin(m, &calls[i], on_done);
+    }
+    for (int i = 0; i < 2000 && completed < 200; i++)
+        usleep(5000);
+    assert_int_equal(completed, 200);
+    assert_int_equal(wrong, 0);
+}
+
+static void *call_some(void *argument)
+{
+    uintptr_t failed = 0;
+    for (int i = 0; i < 200; i++) {
+        struct moat_call_data call = {
+            .size = sizeof call, .plugin = "alpha", .action = "echo", .parameters = "{\"t\":true}"};
+        failed += moat_call(m, &call) != MOAT_E_OK;
+        moat_free(call.result);
+    }
+    return (void *)failed;
+}
+
+static void threads_may_call_while_the_plugin_is_reloaded_and_granted(void **state)
+{
+    struct kit *k = *state;
+    pthread_t threads[4];
+    char grant[700];
+    install(k, (struct kit_package){.optional = "[\"file_read\"]", .workers = 2});
+    kit_write(k, "data.txt", "x");
+    snprintf(grant, sizeof grant, "file_read=%s", kit_path(k, "data.txt"));
+    FINE(moat_load(m, "alpha", &e));
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, call_some, NULL), 0);
+    FINE(moat_grant(m, "alpha", grant, &e)); /* adding loses no call */
+    for (int i = 0; i < 4; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_int_equal((uintptr_t)failed, 0);
+    }
+}
+
+/* A program of its own, with the shared and with the static library. */
+static void a_program_embeds_it(void **state)
+{
+    struct kit *k = *state;
+    const char *const programs[] = {getenv("MOAT_TEST_EMBED_SHARED"), getenv("MOAT_TEST_EMBED_STATIC")};
+    char *pem = kit_pem(k->acme), home[600], key[600], package[4096];
+    kit_write(k, "acme.pub", pem);
+    free(pem);
+    snprintf(key, sizeof key, "%s", kit_path(k, "acme.pub"));
+    snprintf(package, sizeof package, "%s", kit_pack(k, (struct kit_package){0}));
+    for (size_t i = 0; i < 2; i++) {
+        assert_non_null(programs[i]);
+        snprintf(home, sizeof home, "%s/embedded-%zu", k->dir, i);
+        int out[2], status;
+        char text[8192];
+        assert_int_equal(pipe(out), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            dup2(out[1], STDOUT_FILENO);
+            execl(programs[i], programs[i], home, getenv("MOAT_TEST_BIN"), key, package, (char *)NULL);
+            _exit(127);
+        }
+        close(out[1]);
+        size_t n = 0;
+        ssize_t got;
+        while ((got = read(out[0], text + n, sizeof text - 1 - n)) > 0)
+            n += (size_t)got;
+        text[n] = '\0';
+        close(out[0]);
+        waitpid(child, &status, 0);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_non_null(strstr(text, "\n{\"hello\":\"world\"}\n"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(everything_of_the_header_works),
+        T(options_must_say_their_size),
+        T(calls_bring_results_receipts_and_errors),
+        T(many_calls_at_once),
+        T(completions_come_once_each),
+        T(threads_may_call_while_the_plugin_is_reloaded_and_granted),
+        T(a_program_embeds_it),
+#undef T
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
