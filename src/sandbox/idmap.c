@@ -24,7 +24,7 @@
 static int hold(void *parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == *(const pid_t *)parent)
+    if (getppid() == (pid_t)(intptr_t)parent)
         for (;;)
             syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
     return 0;
@@ -34,11 +34,11 @@ static int hold(void *parent)
 static pid_t clone_holder(char *stack)
 {
     sigset_t all, before;
-    pid_t self = getpid();
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     /* No exit signal: an embedding program's SIGCHLD handler and its wait(-1) never meet this child. */
-    pid_t pid = clone(hold, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, &self);
+    /* The argument by value: our own stack frame may be gone when it is read. */
+    pid_t pid = clone(hold, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, (void *)(intptr_t)getpid());
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pid;
 }

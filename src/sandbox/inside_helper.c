@@ -54,7 +54,7 @@ const char *inside_helper_lock(void)
         {"not_dumpable", not_dumpable},
         {"no_new_privs", no_new_privs},
         {"capabilities", inside_drop_capabilities}, /* the spawner left it CAP_SETPCAP for this */
-        {"landlock", inside_landlock_nothing}, /* needs a descriptor for a moment */
+        {"landlock", inside_landlock_nothing},      /* needs a descriptor for a moment */
         {"descriptors", only_two_descriptors},
         {"seccomp", filter},
     };

@@ -112,13 +112,30 @@ static bool tie_to_spawner(const struct birth *b)
     return true;
 }
 
+static bool limit(int resource, rlim_t value)
+{
+    struct rlimit now, want = {value, value};
+    if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
+        return false;
+    if (now.rlim_max < value)
+        want.rlim_cur = want.rlim_max = now.rlim_max;
+    return setrlimit((__rlimit_resource_t)resource, &want) == 0;
+}
+
+/* What a host may have made of itself and must not pass on. */
 static void clean_state(void)
 {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    /* READ_IMPLIES_EXEC would undo W^X; a host started without address randomisation should not pass that on. */
+    /* READ_IMPLIES_EXEC would undo W^X; a host started without address randomisation should not pass that on.  Nor
+     * should one with an unlimited stack: exec would lay memory out the old, predictable way. */
     personality(PER_LINUX);
+    limit(RLIMIT_STACK, 8ull << 20);
+    /* A plugin that spins in real time would stop the machine. */
+    struct sched_param plain = {0};
+    if (sched_getscheduler(0) != SCHED_OTHER)
+        sched_setscheduler(0, SCHED_OTHER, &plain);
     /* When memory runs out a plugin goes before the host. Best effort. */
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, "800", 3) < 0) {
@@ -138,16 +155,6 @@ static bool place(const int *fds, int n)
         if (dup2(high[i], i) < 0)
             return false;
     return kernel_close_range((unsigned)n, ~0u) == 0;
-}
-
-static bool limit(int resource, rlim_t value)
-{
-    struct rlimit now, want = {value, value};
-    if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
-        return false;
-    if (now.rlim_max < value)
-        want.rlim_cur = want.rlim_max = now.rlim_max;
-    return setrlimit((__rlimit_resource_t)resource, &want) == 0;
 }
 
 /* A helper's limits come before its exec: it has no say in them.  Descriptors: enough to load its libraries; its lock
