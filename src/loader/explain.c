@@ -31,6 +31,11 @@ struct denial_row {
     char object[];
 };
 
+struct refused {
+    struct explain_event event;
+    uint32_t running; /* the worker's call when it asked, as in struct worker */
+};
+
 /* ---- folding ---- */
 
 static struct denial_row *row_find(struct plugin *p, const char *operation, const char *object)
@@ -41,15 +46,13 @@ static struct denial_row *row_find(struct plugin *p, const char *operation, cons
     return NULL;
 }
 
-static const char *running_action(const struct worker *w)
+static const char *action_of(const struct worker *w, uint32_t running)
 {
-    uint32_t running = atomic_load_explicit(&w->running, memory_order_relaxed);
     const struct manifest *m = w->gen->spec->manifest;
     return running && running <= m->nactions ? m->actions[running - 1].name : "";
 }
 
-static struct denial_row *row_new(struct worker *w, const struct explain_event *ev, const char *operation,
-                                  const char *object)
+static struct denial_row *row_new(struct worker *w, const struct refused *ev, const char *operation, const char *object)
 {
     struct plugin *p = w->plugin;
     size_t len = strlen(object) + 1;
@@ -58,11 +61,11 @@ static struct denial_row *row_new(struct worker *w, const struct explain_event *
         return NULL;
     r->plugin = p;
     text_copy(r->operation, sizeof r->operation, operation);
-    text_copy(r->wall, sizeof r->wall, ev->wall);
+    text_copy(r->wall, sizeof r->wall, ev->event.wall);
     text_copy(r->version, sizeof r->version, w->gen->version);
-    text_copy(r->action, sizeof r->action, running_action(w));
+    text_copy(r->action, sizeof r->action, action_of(w, ev->running));
     memcpy(r->object, object, len);
-    r->permission = ev->permission;
+    r->permission = ev->event.permission;
     r->first_ns = clock_wall_ns();
     r->next = p->rows;
     p->rows = r;
@@ -71,18 +74,18 @@ static struct denial_row *row_new(struct worker *w, const struct explain_event *
 }
 
 /* The row of this event: its own, its operation's, or the last resort. Numbers are never lost, only names. */
-static struct denial_row *row_of(struct worker *w, const struct explain_event *ev)
+static struct denial_row *row_of(struct worker *w, const struct refused *ev)
 {
     struct plugin *p = w->plugin;
-    struct denial_row *r = row_find(p, ev->operation, ev->object);
+    struct denial_row *r = row_find(p, ev->event.operation, ev->event.object);
     if (r)
         return r;
     if (p->nrows < ROWS_OBJECTS)
-        return row_new(w, ev, ev->operation, ev->object);
-    if ((r = row_find(p, ev->operation, OTHER)))
+        return row_new(w, ev, ev->event.operation, ev->event.object);
+    if ((r = row_find(p, ev->event.operation, OTHER)))
         return r;
     if (p->nrows < ROWS_MAX)
-        return row_new(w, ev, ev->operation, OTHER);
+        return row_new(w, ev, ev->event.operation, OTHER);
     r = row_find(p, OTHER, OTHER);
     return r ? r : row_new(w, ev, OTHER, OTHER);
 }
@@ -130,7 +133,7 @@ static void tell(struct loader *l, const struct denial_row *r)
         l->config.on_denial(l->config.context, &d);
 }
 
-static void count_denial(struct worker *w, const struct explain_event *ev)
+static void count_denial(struct worker *w, const struct refused *ev)
 {
     struct loader *l = w->l;
     atomic_fetch_add(&w->plugin->denials, 1);
@@ -213,11 +216,13 @@ static void pause_it(struct explained *e)
                    e->tokens_ns + (uint64_t)(missing * (double)NS_PER_S / TOKENS_PER_SECOND));
 }
 
-static int explain_one(struct worker *w, struct explain_event *ev)
+static int explain_one(struct worker *w, struct refused *ev)
 {
     const struct spec *s = w->gen->spec;
+    /* Before the answer: the call may be over right after it. */
+    ev->running = atomic_load_explicit(&w->running, memory_order_relaxed);
     atomic_store_explicit(&w->l->explain_busy_ns, clock_mono_ns(), memory_order_relaxed);
-    int got = explain_next(w->explained.listener, &w->child, s->grants, s->ngrants, ev);
+    int got = explain_next(w->explained.listener, &w->child, s->grants, s->ngrants, &ev->event);
     atomic_store_explicit(&w->l->explain_busy_ns, 0, memory_order_relaxed);
     return got;
 }
@@ -226,7 +231,7 @@ static void on_listener(struct loop_watch *watch, uint32_t events)
 {
     struct explained *e = (struct explained *)(void *)((char *)watch - offsetof(struct explained, watch));
     struct worker *w = worker_of(e);
-    struct explain_event ev;
+    struct refused ev;
     (void)events;
     refill(e);
     for (int i = 0; i < EVENTS_AT_ONCE; i++) {
@@ -235,9 +240,9 @@ static void on_listener(struct loop_watch *watch, uint32_t events)
             listen_end(e);
         if (got <= 0)
             return;
-        if (ev.denied)
+        if (ev.event.denied)
             count_denial(w, &ev);
-        e->tokens -= ev.denied ? 1.0 : ALLOWED_COST;
+        e->tokens -= ev.event.denied ? 1.0 : ALLOWED_COST;
         if (e->tokens <= 0) {
             pause_it(e);
             return;

@@ -339,6 +339,7 @@ void enders_check(struct plugin *p)
             plugin_unpublish(p);
         generation_unref(op->closed);
         op->closed = NULL;
+        plugin_show(p); /* before anyone can look */
         op_done(op, NULL);
     }
 }

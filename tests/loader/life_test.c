@@ -68,7 +68,7 @@ static void a_gate_answers_at_once(void **state)
     rig_expect(r, "echo", "echo", "1", 0, "1");
     /* Closing it again ends what runs, and what waits is answered. */
     struct test_call *running = begin("echo", "sleep", "{\"ms\": 300}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     struct test_call *waiting = begin("echo", "echo", "2");
     assert_int_equal(rig_set(r, "echo", NULL, LOADER_LAZY, MOAT_E_WRONG_STATE, &err), 0);
     assert_int_equal(rig_status(r, "echo")->workers, 0);
@@ -84,7 +84,7 @@ static void start_and_stop(void **state)
     assert_int_equal(rig_status(r, "echo")->state, STATE_READY);
     assert_int_equal(rig_start(r, "echo", &err), 0);
     struct test_call *running = begin("echo", "sleep", "{\"ms\": 300}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     assert_int_equal(rig_stop(r, "echo", 10 * NS_PER_S, &err), 0);
     assert_true(running->waited.done);
     finish(running, 0, "true");
@@ -94,7 +94,7 @@ static void start_and_stop(void **state)
     assert_int_equal(rig_start(r, "echo", &err), 0);
     rig_expect(r, "echo", "count", "{}", 0, "1");
     running = begin("echo", "sleep", "{\"ms\": 60000, \"deaf\": true}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     uint64_t before = clock_mono_ns();
     assert_int_equal(rig_stop(r, "echo", 100 * NS_PER_MS, &err), 0);
     assert_true(clock_mono_ns() - before < 5 * NS_PER_S);
@@ -151,7 +151,7 @@ static void versions_switch_without_losing_a_call(void **state)
     struct error err;
     rig_define(r, "echo", NULL, LOADER_START);
     struct test_call *old = begin("echo", "sleep", "{\"ms\": 400}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     struct test_call *waiting = begin("echo", "echo", "2"); /* moves */
     uint64_t before = clock_mono_ns();
     rig_define(r, "echo", &(struct variant){.version = "2.0.0"}, LOADER_START);
@@ -189,7 +189,7 @@ static void a_moved_call_is_checked_again(void **state)
 {
     rig_define(r, "echo", NULL, LOADER_START);
     struct test_call *old = begin("echo", "sleep", "{\"ms\": 60000}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     struct test_call *moves = begin("echo", "typed", "{}");
     struct spec *s = rig_spec("echo", &(struct variant){.renamed = "typed"});
     assert_int_equal(rig_set(r, "echo", s, LOADER_START, MOAT_E_OK, NULL), 0);
@@ -203,7 +203,7 @@ static void a_revocation_kills_first(void **state)
     rig_define(r, "echo", NULL, LOADER_START);
     pid_t pid = rig_status(r, "echo")->first_pid;
     struct test_call *running = begin("echo", "sleep", "{\"ms\": 60000, \"deaf\": true}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     struct test_call *waiting = begin("echo", "echo", "2");
     struct spec *s = rig_spec("echo", NULL);
     assert_int_equal(rig_set(r, "echo", s, LOADER_REVOKE, MOAT_E_OK, NULL), 0);
@@ -253,9 +253,9 @@ static void a_full_queue_says_so(void **state)
     rig_define(r, "echo", NULL, LOADER_START);
     rig_define(r, "other", NULL, LOADER_START);
     struct test_call *running = begin("echo", "sleep", "{\"ms\": 60000}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     struct test_call *running2 = begin("other", "sleep", "{\"ms\": 60000}");
-    RIG_WAIT(rig_status(r, "other")->in_flight == 1);
+    rig_wait_inside(r, "other");
     struct test_call *waiting[3];
     for (int i = 0; i < 3; i++)
         waiting[i] = begin("echo", "echo", "2");
@@ -278,7 +278,7 @@ static void waiting_ends_at_the_deadline(void **state)
 {
     rig_define(r, "echo", NULL, LOADER_START);
     struct test_call *running = begin("echo", "sleep", "{\"ms\": 60000}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+    rig_wait_inside(r, "echo");
     struct test_call *waiting = test_call_new(r, "echo", "echo", "2");
     waiting->call.deadline_ns = 50 * NS_PER_MS;
     test_call_begin(r, waiting);
@@ -307,7 +307,7 @@ static void untaken_calls_move(void **state)
             snprintf(text, sizeof text, "%d", i);
             c[i] = begin("echo", i % 2 ? "echo" : "count", text);
         }
-        RIG_WAIT(rig_status(r, "echo")->in_flight > 0);
+        rig_wait_inside(r, "echo");
         kill(rig_status(r, "echo")->first_pid, SIGKILL);
         finish(dies, MOAT_E_PLUGIN_CRASHED, "SIGKILL");
         for (int i = 0; i < N; i++) {
@@ -322,13 +322,13 @@ static void an_idempotent_call_is_tried_once_more(void **state)
 {
     rig_define(r, "echo", &(struct variant){.idempotent = "sleep"}, LOADER_START);
     for (int way = 0; way < 2; way++) {
-        struct test_call *c = begin("echo", "sleep", "{\"ms\": 250, \"deaf\": true}");
-        RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+        struct test_call *c = begin("echo", "sleep", "{\"ms\": 500, \"deaf\": true}");
+        rig_wait_inside(r, "echo");
         usleep(20000);
         kill(rig_status(r, "echo")->first_pid, SIGKILL);
         if (way) {
             RIG_WAIT(rig_status(r, "echo")->in_flight == 0);
-            RIG_WAIT(rig_status(r, "echo")->in_flight == 1);
+            rig_wait_inside(r, "echo");
             usleep(20000);
             kill(rig_status(r, "echo")->first_pid, SIGKILL);
             finish(c, MOAT_E_PLUGIN_CRASHED, "SIGKILL"); /* once, not for ever */
@@ -420,10 +420,10 @@ static void the_spawner_may_die(void **state)
 {
     rig_define(r, "echo", &(struct variant){.idempotent = "sleep"}, LOADER_START);
     rig_define(r, "other", NULL, LOADER_START);
-    struct test_call *again = begin("echo", "sleep", "{\"ms\": 200}");
+    struct test_call *again = begin("echo", "sleep", "{\"ms\": 500}");
     struct test_call *lost = begin("other", "sleep", "{\"ms\": 60000}");
-    RIG_WAIT(rig_status(r, "echo")->in_flight == 1 && rig_status(r, "other")->in_flight == 1);
-    usleep(20000);
+    rig_wait_inside(r, "echo");
+    rig_wait_inside(r, "other");
     pid_t spawner = rig_spawner(r, "echo");
     assert_int_equal(spawner, rig_spawner(r, "other"));
     assert_true(spawner > 1);

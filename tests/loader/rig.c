@@ -326,6 +326,38 @@ struct loader_status *rig_status(struct rig *r, const char *name)
     return &s;
 }
 
+static unsigned long switches_of(pid_t pid)
+{
+    char path[64], line[256];
+    unsigned long n = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        sscanf(line, "voluntary_ctxt_switches: %lu", &n);
+    if (f)
+        fclose(f);
+    return n;
+}
+
+static uint64_t cpu_of(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t = {0};
+    if (clock_getcpuclockid(pid, &clock) == 0)
+        clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* A worker that waits for a call neither computes nor wakes up; one that sleeps does so in short naps. */
+void rig_wait_inside(struct rig *r, const char *name)
+{
+    RIG_WAIT(rig_status(r, name)->in_flight > 0 && rig_status(r, name)->first_pid > 0);
+    pid_t pid = rig_status(r, name)->first_pid;
+    unsigned long switches = switches_of(pid);
+    uint64_t cpu = cpu_of(pid);
+    RIG_WAIT(switches_of(pid) > switches + 2 || cpu_of(pid) > cpu + 10 * NS_PER_MS);
+}
+
 static pid_t parent_of(pid_t pid, char *state)
 {
     char path[64], text[512];

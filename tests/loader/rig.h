@@ -97,6 +97,9 @@ struct loader_status *rig_status(struct rig *r, const char *name); /* of static 
         } \
     } while (0)
 
+/* Waits until one worker of the plugin is inside an action that sleeps or spins: what stands in its channel may not
+ * have been begun yet. */
+void rig_wait_inside(struct rig *r, const char *name);
 pid_t rig_spawner(struct rig *r, const char *name); /* of a running plugin's worker */
 int rig_children(void);                             /* living or unreaped processes below this one */
 uint64_t rig_seed(void);
