@@ -19,11 +19,12 @@ extern char **environ;
 
 static double run_bwrap(void)
 {
-    char *argv[] = {"bwrap", "--unshare-all", "--ro-bind", "/", "/", "true", NULL};
+    const char *const argv[] = {"bwrap", "--unshare-all", "--ro-bind", "/", "/", "true", NULL};
     uint64_t begin = clock_mono_ns();
     pid_t pid;
     int status;
-    if (posix_spawnp(&pid, "bwrap", NULL, NULL, argv, environ) || waitpid(pid, &status, 0) != pid || status)
+    if (posix_spawnp(&pid, "bwrap", NULL, NULL, (char *const *)(uintptr_t)argv, environ) ||
+        waitpid(pid, &status, 0) != pid || status)
         bench_die("bwrap does not run here: it is the reference of this group");
     return (double)(clock_mono_ns() - begin);
 }
