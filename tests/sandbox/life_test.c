@@ -291,6 +291,7 @@ static void an_executable_that_cannot_run_is_named(void **state)
 int main(int argc, char **argv)
 {
     rig_user(argv);
+    rig_needs_wall();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_host_leaves_nothing),
         cmocka_unit_test(a_killed_spawner_takes_its_children_along),

@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "sandbox/doctor.h"
 #include "sandbox/kernel.h"
 
 void rig_user(char **argv)
@@ -35,6 +36,39 @@ void rig_user(char **argv)
     execv("/proc/self/exe", argv);
     puts("1..0 # skipped: the build directory cannot be read by that user");
     exit(0);
+}
+
+static uint32_t lacking;
+
+uint32_t rig_lacking(void)
+{
+    return lacking;
+}
+
+void rig_needs_wall(void)
+{
+    struct doctor_report report;
+    bool must = getenv("MOAT_WALL_MUST_WORK") != NULL;
+    doctor_run(rig_path("WORKER"), getenv("HELPER"), &report);
+    for (int i = 0; i < WALL_LAYER_COUNT; i++) {
+        if (report.lines[i].works)
+            continue;
+        lacking |= 1u << i;
+        print_message("# this machine lacks %s: %s\n", wall_layer_name(report.lines[i].layer), report.lines[i].detail);
+    }
+    if (must && !report.complete)
+        exit(1);
+    if (report.failed_step[0]) {
+        printf("1..0 # skipped: the chain stops at %s: %s\n", report.failed_step, report.failed_why);
+        exit(0);
+    }
+}
+
+void rig_skipped(const char *test, const char *why)
+{
+    if (getenv("MOAT_WALL_MUST_WORK"))
+        fail_msg("%s: %s", test, why);
+    print_message("# skipped %s: %s\n", test, why);
 }
 
 const char *rig_path(const char *name)
@@ -110,7 +144,7 @@ void rig_open(struct rig *g, struct spawner *s, const struct rig_order *o)
     g->request.grants = o->grants;
     g->request.ngrants = o->ngrants;
     g->request.execute_code = o->execute_code;
-    g->request.accepted = o->accepted;
+    g->request.accepted = o->accepted | lacking;
     g->request.limits = o->limits;
     g->request.h2w = memfd_create("h2w", MFD_CLOEXEC);
     g->request.w2h = memfd_create("w2h", MFD_CLOEXEC);

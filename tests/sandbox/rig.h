@@ -48,6 +48,20 @@ struct rig_result {
  * cannot. */
 void rig_user(char **argv);
 
+/* Second in main: skips everything, naming the step, where this machine cannot build a wall at all.  A layer that it
+ * lacks (and doctor names) is accepted in what follows. */
+void rig_needs_wall(void);
+uint32_t rig_lacking(void);
+
+/* Leaves the test and says why; cmocka's own skip reads as a failure in TAP.  MOAT_WALL_MUST_WORK=1 makes it one: for
+ * machines that are meant to have everything. */
+void rig_skipped(const char *test, const char *why);
+#define rig_skip(why) \
+    do { \
+        rig_skipped(__func__, why); \
+        return; \
+    } while (0)
+
 /* Environment of the build: WORKER, PROBE, … */
 const char *rig_path(const char *name);
 

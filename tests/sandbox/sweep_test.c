@@ -125,6 +125,7 @@ static void calls_that_no_filter_sees_end_their_caller(void **state)
 int main(int argc, char **argv)
 {
     rig_user(argv);
+    rig_needs_wall();
     const struct CMUnitTest tests[] = {cmocka_unit_test(no_unnamed_call_succeeds),
                                        cmocka_unit_test(calls_that_no_filter_sees_end_their_caller)};
     return cmocka_run_group_tests_name("sweep", tests, NULL, NULL);

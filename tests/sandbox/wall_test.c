@@ -94,7 +94,7 @@ static void every_layer_is_there(void **state)
 {
     run_script("facts", NULL);
     for (int i = 0; i < WALL_LAYER_COUNT; i++)
-        if (r.seen.missing & (1u << i))
+        if (r.seen.missing & ~rig_lacking() & (1u << i))
             fail_msg("missing: %s", wall_layer_name((enum wall_layer)i));
 }
 
@@ -127,7 +127,7 @@ static void what_plugins_need_works(void **state)
 static void what_plugins_in_cpp_need_works(void **state)
 {
     if (!getenv("PROBE_CPP"))
-        skip();
+        rig_skip("no C++ compiler");
     run_script("", &(struct rig_order){.code = "PROBE_CPP"});
     rig_expect(&r, "exceptions", "ok");
     rig_expect(&r, "library", "ok");
@@ -352,7 +352,7 @@ static void grants_may_nest_and_be_files(void **state)
 static void refused_as_stale(const char *path)
 {
     assert_false(r.ready);
-    if (geteuid() == 0) {
+    if (r.assign) {
         assert_int_equal(r.assign, -MOAT_E_START_FAILED);
         assert_non_null(strstr(r.error.message, path));
         return;
@@ -549,25 +549,31 @@ static void code_is_not_loaded_while_the_channel_is_open(void **state)
     assert_false(r.ready);
 }
 
-static int as_root(void **state)
+/* Not that of a container. */
+static bool real_root(void)
 {
-    if (geteuid() != 0)
-        skip();
-    return 0;
+    unsigned long long in, out, count = 0;
+    FILE *f = fopen("/proc/self/uid_map", "re");
+    bool whole = f && fscanf(f, "%llu %llu %llu", &in, &out, &count) == 3 && count == UINT32_MAX;
+    if (f)
+        fclose(f);
+    return whole && geteuid() == 0;
 }
 
-static void each_worker_of_root_has_a_user_of_its_own(void **state)
+/* Root's workers have a user each; an ordinary user's are that user. */
+static void workers_are_never_the_hosts_root(void **state)
 {
     struct rig g[4];
     static struct rig_result results[4];
     struct rig_order o = {.script = "stay"};
-    as_root(state);
     memset(results, 0, sizeof results);
     for (int i = 0; i < 4; i++) {
         rig_open(&g[i], spawner, &o);
         assert_true(rig_until(&g[i], &o, &results[i], &results[i].ready, 10000));
-        assert_true(g[i].child.uid >= 0x70000000u);
-        for (int k = 0; k < i; k++)
+        assert_int_equal(g[i].child.uid >= 0x70000000u, real_root());
+        if (!real_root())
+            assert_int_equal(g[i].child.uid, geteuid());
+        for (int k = 0; k < i && real_root(); k++)
             assert_int_not_equal(g[k].child.uid, g[i].child.uid);
     }
     for (int i = 0; i < 4; i++)
@@ -589,6 +595,7 @@ static int stop(void **state)
 int main(int argc, char **argv)
 {
     rig_user(argv);
+    rig_needs_wall();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_worker_is_walled_before_its_constructors),
         cmocka_unit_test(every_layer_is_there),
@@ -613,7 +620,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_crash_is_reported),
         cmocka_unit_test(a_message_that_is_not_due_is_a_failure),
         cmocka_unit_test(code_is_not_loaded_while_the_channel_is_open),
-        cmocka_unit_test(each_worker_of_root_has_a_user_of_its_own),
+        cmocka_unit_test(workers_are_never_the_hosts_root),
     };
     return cmocka_run_group_tests_name("wall", tests, start, stop);
 }
