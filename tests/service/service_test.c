@@ -12,7 +12,7 @@
 
 #include "kit.h"
 
-#define INSTALL(k, file, ...) kit_install(k, (struct service_install){.path = (file), ##__VA_ARGS__})
+#define INSTALL(k, ...) kit_install(k, (struct service_install){.path = __VA_ARGS__})
 
 /* ---- installing ---- */
 
