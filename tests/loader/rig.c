@@ -160,7 +160,7 @@ struct spec *rig_spec(const char *name, const struct variant *v)
 
 void waited_init(struct waited *w)
 {
-    memset(w, 0, sizeof *w);
+    *w = (struct waited){0};
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->told, NULL);
 }

@@ -60,7 +60,7 @@ int rig_forget(struct rig *r, const char *name, struct error *err);
 struct waited {
     pthread_mutex_t lock;
     pthread_cond_t told;
-    bool done;
+    _Atomic bool done;
     struct error error;
 };
 void waited_init(struct waited *w);
