@@ -50,3 +50,30 @@ void zstd_pack(const struct buf *plain, struct buf *out)
     out->len = ZSTD_compress(out->data, room, plain->data, plain->len, 3);
     assert_false(ZSTD_isError(out->len));
 }
+
+static void compress_piece(ZSTD_CCtx *zstd, const void *data, size_t len, ZSTD_EndDirective how, struct buf *out)
+{
+    ZSTD_inBuffer in = {.src = data, .size = len};
+    size_t left;
+    do {
+        assert_true(buf_reserve(out, 64 * 1024));
+        ZSTD_outBuffer room = {.dst = out->data + out->len, .size = 64 * 1024};
+        left = ZSTD_compressStream2(zstd, &room, &in, how);
+        assert_false(ZSTD_isError(left));
+        out->len += room.pos;
+    } while (in.pos < in.size || (how == ZSTD_e_end && left));
+}
+
+void zstd_bomb(const struct tar_entry *entry, uint64_t zeros, struct buf *out)
+{
+    static const uint8_t piece[1 << 20];
+    buf_auto tar = BUF_INIT(1 << 20);
+    ZSTD_CCtx *zstd = ZSTD_createCCtx();
+    buf_clear(out);
+    tar_put(&tar, entry);
+    compress_piece(zstd, tar.data, tar.len, ZSTD_e_continue, out);
+    for (; zeros; zeros -= zeros < sizeof piece ? zeros : sizeof piece)
+        compress_piece(zstd, piece, zeros < sizeof piece ? zeros : sizeof piece, ZSTD_e_continue, out);
+    compress_piece(zstd, NULL, 0, ZSTD_e_end, out);
+    ZSTD_freeCCtx(zstd);
+}

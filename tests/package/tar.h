@@ -16,5 +16,7 @@ struct tar_entry {
 void tar_put(struct buf *tar, const struct tar_entry *entry);
 void tar_end(struct buf *tar);
 void zstd_pack(const struct buf *plain, struct buf *out);
+/* The entry, then so many zeros, without ever holding them. */
+void zstd_bomb(const struct tar_entry *entry, uint64_t zeros, struct buf *out);
 
 #endif
