@@ -10,7 +10,7 @@ import elf
 from elf import Elf
 
 EXECUTABLES = ["moat", "moat-worker", "moat-helper"]
-PLUGINS = ["plugins/data_processor.so", "plugins/hostile.so"]
+LIBRARIES = ["libmoat.so", "plugins/data_processor.so", "plugins/hostile.so"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -21,7 +21,7 @@ def hardened(build):
         pytest.skip("a build with sanitizers is not hardened")
 
 
-@pytest.fixture(params=EXECUTABLES + PLUGINS)
+@pytest.fixture(params=EXECUTABLES + LIBRARIES)
 def binary(build, request):
     return Elf(build / request.param)
 
