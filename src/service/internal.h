@@ -12,6 +12,7 @@
 #include "service/jobs.h"
 #include "service/service.h"
 #include "service/settings.h"
+#include "service/vault.h"
 
 #define LOOPS_MAX 4
 #define STOP_GRACE_NS (5 * NS_PER_S)
@@ -24,6 +25,7 @@ struct service {
     struct registry *registry;
     struct loader *loader;
     struct jobs jobs;
+    struct vault *vault;
     struct loop *loops[LOOPS_MAX];
     pthread_t loop_threads[LOOPS_MAX];
     unsigned nloops, nloop_threads;
@@ -72,6 +74,9 @@ enum plan_depth {
  * not what was installed marks its version damaged. */
 int plan_make(struct job *job, const char *name, const char *version, enum plan_depth depth, bool ignore_stop,
               struct plan *out, struct error *err);
+
+/* Makes an open PLAN_MANIFEST a PLAN_CODE; does nothing behind a closed gate. */
+int plan_bring_code(struct job *job, const char *name, struct plan *p, struct error *err);
 
 /* As PLAN_CODE for a package that is not installed yet: decisions are those that would hold. */
 int plan_from_package(struct package *package, const struct unpacked *files, const struct registry_decision *decisions,

@@ -155,12 +155,26 @@ static int open_installed(struct job *job, const struct registry_version *v, str
         rc = same_hash(package, v, err);
     if (rc == 0)
         rc = package_verify(package, trust_find, job->reader, clock_wall_ns() / NS_PER_S, err);
-    if (rc == 0)
-        rc = package_read(package, err);
     if (rc < 0)
         package_free(package);
     else
         *out = package;
+    return rc;
+}
+
+static int unpack_installed(struct job *job, const struct registry_version *v, struct package *package,
+                            struct spec *spec, struct error *err)
+{
+    struct unpacked files = {0};
+    int rc = package_read(package, err);
+    if (rc == 0)
+        rc = package_unpack(package, loader_spawner(job->s->loader), &files, NULL, err);
+    if (rc == 0)
+        rc = spec_code(spec, &files, err);
+    if (rc == 0)
+        vault_keep(job->s->vault, v->sha256, &files);
+    else
+        unpacked_free(&files);
     return rc;
 }
 
@@ -175,17 +189,19 @@ static int mark_damaged(struct job *job, const struct registry_version *v, struc
                      v->name, v->version, why);
 }
 
+/* Key, revocation, expiry and hash are looked at each time; the inspector only the first. */
 static int code_of(struct job *job, const struct registry_version *v, struct spec *spec,
                    const struct policy_answer *answer, struct error *err)
 {
     struct package *package = NULL;
-    struct unpacked files = {0};
     int rc = open_installed(job, v, &package, err);
-    if (rc == 0)
-        rc = package_unpack(package, loader_spawner(job->s->loader), &files, NULL, err);
-    if (rc == 0)
-        rc = spec_code(spec, &files, err);
-    unpacked_free(&files);
+    const struct unpacked *kept = rc == 0 ? vault_lock(job->s->vault, v->sha256) : NULL;
+    if (kept) {
+        rc = spec_code(spec, kept, err);
+        vault_unlock(job->s->vault);
+    } else if (rc == 0) {
+        rc = unpack_installed(job, v, package, spec, err);
+    }
     package_free(package);
     if (is_damage(rc))
         return mark_damaged(job, v, err);
@@ -275,6 +291,18 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
     else
         *out = p;
     return rc;
+}
+
+int plan_bring_code(struct job *job, const char *name, struct plan *p, struct error *err)
+{
+    struct registry_version v;
+    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
+    if (!p->spec)
+        return 0;
+    int rc = registry_find_version(job->reader, name, p->version, &v, &text, err);
+    if (rc == 0)
+        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s any more", name, p->version);
+    return rc < 0 ? rc : code_of(job, &v, p->spec, &p->answer, err);
 }
 
 int plan_from_package(struct package *package, const struct unpacked *files, const struct registry_decision *decisions,

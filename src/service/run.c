@@ -98,16 +98,14 @@ static void start(struct op *op, struct job *job, bool always, bool stop, op_ste
     if (rc == 0)
         rc = gate_is_error(&p, &op->error);
     snprintf(run->version, sizeof run->version, "%s", p.version);
-    plan_clear(&p);
     if (rc == 0 && !always && runs_version(op->s, run->target.name, run->version)) {
+        plan_clear(&p);
         run->already = true;
         op_then(op, next);
         return;
     }
     if (rc == 0)
-        rc = plan_make(job, run->target.name, NULL, PLAN_CODE, !stop, &p, &op->error);
-    if (rc == 0)
-        rc = gate_is_error(&p, &op->error);
+        rc = plan_bring_code(job, run->target.name, &p, &op->error);
     if (rc < 0) {
         plan_clear(&p);
         op_end(op, rc);

@@ -121,7 +121,9 @@ static int start_loader(struct service *s, const struct service_options *options
 static int open_all(struct service *s, const struct service_options *options, struct error *err)
 {
     struct home_owner owner;
-    int rc = home_lock(&s->home, s->server, &s->lock, &owner, err);
+    int rc = (s->vault = vault_new()) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
+    if (rc == 0)
+        rc = home_lock(&s->home, s->server, &s->lock, &owner, err);
     if (rc == 0)
         rc = registry_open(s->home.registry_dir, s->home.plugin_dir, &s->registry, err);
     if (rc == 0)
@@ -172,6 +174,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     jobs_stop(&s->jobs);
     loops_stop(s);
     registry_close(s->registry);
+    vault_free(s->vault);
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
     explicit_bzero(s->token, sizeof s->token);
