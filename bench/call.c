@@ -187,8 +187,10 @@ static void install(struct moat *m)
     bench_install(m, "echo");
 }
 
-int main(void)
+/* bench/call [SETTING]: all, or one of two_cpus, one_cpu, gaps. */
+int main(int argc, char **argv)
 {
+    const char *only = argc > 1 ? argv[1] : NULL;
     char home[256];
     bench_home(home);
     big = malloc(MIB + 1);
@@ -196,12 +198,20 @@ int main(void)
         bench_die("out of memory");
     memset(big, 'a', MIB);
     big[0] = big[MIB - 1] = '"';
+    const struct {
+        const char *name;
+        void (*measure)(struct moat *m);
+        bool one_cpu;
+    } settings[] = {{"two_cpus", on_two_cpus, false}, {"one_cpu", on_one_cpu, true}, {"gaps", with_gaps, false}};
     bool ok = set(home, install, false);
-    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-        fprintf(stderr, "bench: one CPU only: call.spin, call.mib_string and call.pipelined are left out\n");
-    else
-        ok = ok && set(home, on_two_cpus, false);
-    ok = ok && set(home, on_one_cpu, true) && set(home, with_gaps, false);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings && ok; i++) {
+        if (only && strcmp(only, settings[i].name) != 0)
+            continue;
+        if (i == 0 && sysconf(_SC_NPROCESSORS_ONLN) < 2)
+            fprintf(stderr, "bench: one CPU only: call.spin, call.mib_string, call.pipelined are left out\n");
+        else
+            ok = set(home, settings[i].measure, settings[i].one_cpu);
+    }
     bench_cleanup(home);
     return ok ? 0 : 1;
 }
