@@ -78,7 +78,7 @@ int main(int argc, char **argv)
     elf_version(EV_CURRENT);
     /* libarchive converts names in headers of formats that are refused a moment later: the C library looks for its
      * converters' list once, and must not go looking behind the lock.  Whether it finds one does not matter. */
-    iconv_open("ANSI_X3.4-1968", "UTF-8");
+    (void)iconv_open("ANSI_X3.4-1968", "UTF-8");
     /* Nothing hostile was read so far; nothing but the two descriptors is left from here on. */
     if (inside_helper_lock())
         _exit(HELPER_NO_LOCK);

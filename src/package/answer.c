@@ -85,7 +85,7 @@ static int check_hash(struct reading *r, int fd, uint64_t size, const struct fil
 static int read_file(struct reading *r, const struct inspect_record *record)
 {
     struct unpacked *files = &r->answer->files;
-    char path[ARCHIVE_TEXT_MAX + 1];
+    char path[ARCHIVE_TEXT_MAX + 1] = "";
     int rc = get_text(r, record->text_len, path);
     if (rc)
         return rc;
@@ -153,11 +153,11 @@ static int read_elf_text(struct reading *r, const struct inspect_record *record)
 static int read_refused(struct reading *r, const struct inspect_record *record)
 {
     static const char *const reasons[INSPECT_REFUSALS_END] = {
-#define X(id, text) [INSPECT_REFUSAL_##id] = text,
+#define X(id, text) [INSPECT_REFUSAL_##id] = (text),
         INSPECT_REFUSALS(X)
 #undef X
     };
-    char where[ARCHIVE_TEXT_MAX + 1];
+    char where[ARCHIVE_TEXT_MAX + 1] = "";
     int rc = get_text(r, record->text_len, where);
     if (rc)
         return rc;

@@ -49,7 +49,7 @@ static int refuse(struct error *err, size_t line, const char *why)
 
 static int check_clashes(const struct files *files, struct error *err)
 {
-    const char **paths = calloc(files->count, sizeof *paths);
+    const char **paths = calloc(files->count + 1, sizeof *paths);
     if (!paths)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the list of files");
     for (size_t i = 0; i < files->count; i++)

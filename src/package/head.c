@@ -1,14 +1,15 @@
 #include "package/head.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
 
 /* The magic is part of the signed text: a signature made for anything else never fits a package, and a package of
  * another format version never fits this one. */
-#define MAGIC "MOAT package v1\n"
 #define MAGIC_LEN 16
 #define MAGIC_ANY_VERSION 14 /* "MOAT package v" */
+static const uint8_t magic[] = "MOAT package v1\n";
 
 enum {
     AT_ALGORITHM = 16,
@@ -69,9 +70,9 @@ static int damaged(struct error *err, const char *what)
 
 static int check_magic(const uint8_t *bytes, struct error *err)
 {
-    if (memcmp(bytes, MAGIC, MAGIC_LEN) == 0)
+    if (memcmp(bytes, magic, MAGIC_LEN) == 0)
         return 0;
-    if (memcmp(bytes, MAGIC, MAGIC_ANY_VERSION) == 0)
+    if (memcmp(bytes, magic, MAGIC_ANY_VERSION) == 0)
         return error_set(err, MOAT_E_NOT_A_PACKAGE, "this is a package of another format version; this host reads v1");
     return error_set(err, MOAT_E_NOT_A_PACKAGE, "this is not a package: it does not start with \"MOAT package v1\"");
 }
@@ -126,7 +127,7 @@ int head_parse(const uint8_t bytes[PACKAGE_HEAD], struct package_head *out, stru
 void head_format(const struct package_head *head, uint8_t out[PACKAGE_HEAD])
 {
     memset(out, 0, PACKAGE_HEAD);
-    memcpy(out, MAGIC, MAGIC_LEN);
+    memcpy(out, magic, MAGIC_LEN);
     put_le(out + AT_ALGORITHM, 8, head->algorithm);
     put_le(out + AT_SIGNED_AT, 8, head->signed_at);
     put_le(out + AT_EXPIRES_AT, 8, head->expires_at);
@@ -135,6 +136,6 @@ void head_format(const struct package_head *head, uint8_t out[PACKAGE_HEAD])
     put_le(out + AT_ARCHIVE_LEN, 8, head->archive_len);
     memcpy(out + AT_KEY_ID, head->key_id, KEY_ID_LEN);
     memcpy(out + AT_PAYLOAD, head->payload_sha256, 32);
-    memcpy(out + AT_NAME, head->name, strlen(head->name));
-    memcpy(out + AT_VERSION, head->version, strlen(head->version));
+    snprintf((char *)out + AT_NAME, NAME_ROOM, "%s", head->name);
+    snprintf((char *)out + AT_VERSION, VERSION_ROOM, "%s", head->version);
 }

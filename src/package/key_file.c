@@ -121,7 +121,7 @@ int key_read(const char *path, struct signing_key **out, struct error *err)
 {
     char *pem = NULL;
     int rc = read_secret_file(path, &pem, err);
-    if (rc)
+    if (rc || !pem)
         return rc;
     uint8_t seed[KEY_SEED_LEN];
     rc = pem_parse(&private_form, pem, seed, err);

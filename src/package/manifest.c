@@ -307,7 +307,8 @@ static int read_actions(struct reader *r)
     struct manifest_action *actions = reader_keep(r, n, sizeof *actions);
     if (!actions)
         return -MOAT_E_OUT_OF_MEMORY;
-    reader_slice(r->holder->root, r->text, "actions", &text);
+    if (!reader_slice(r->holder->root, r->text, "actions", &text))
+        return reader_refuse(r, "/actions", "is missing");
     r->m->actions = actions;
     for (size_t i = 0; i < n; i++) {
         r->m->nactions = i + 1; /* what was compiled is freed with the manifest, whatever comes */

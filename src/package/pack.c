@@ -71,7 +71,7 @@ static int open_beneath(struct packing *p, const char *path, int *out, uint64_t 
 static int read_manifest(struct packing *p)
 {
     fd_auto fd = -1;
-    uint64_t size;
+    uint64_t size = 0;
     p->dirfd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p->dirfd < 0)
         return error_errno(p->err, errno == ENOENT ? MOAT_E_NO_SUCH_FILE : MOAT_E_STORAGE_FAILED, errno,
@@ -123,22 +123,28 @@ static bool is_code(const struct manifest *m, const char *path)
     return code;
 }
 
-static int put_file(struct packing *p, struct files_entry *entry, uint64_t *at, uint64_t *size)
+/* Where a file's content stands in the list. */
+struct place {
+    uint64_t at, size;
+};
+
+static int put_file(struct packing *p, const struct files_entry *entry, struct place *place)
 {
     fd_auto fd = -1;
-    int rc = open_beneath(p, entry->path, &fd, size);
+    uint64_t size = 0;
+    int rc = open_beneath(p, entry->path, &fd, &size);
     if (rc)
         return rc;
-    if (*size > ARCHIVE_UNPACKED_MAX || p->list_len > ARCHIVE_UNPACKED_MAX - *size)
+    if (size > ARCHIVE_UNPACKED_MAX || p->list_len > ARCHIVE_UNPACKED_MAX - size)
         return error_set(p->err, MOAT_E_TOO_LARGE, "the files are larger than %llu bytes together, at %s",
                          ARCHIVE_UNPACKED_MAX, entry->path);
     struct pack_record record = {
-        .path_len = (uint32_t)strlen(entry->path), .executable = is_code(p->manifest, entry->path), .size = *size};
+        .path_len = (uint32_t)strlen(entry->path), .executable = is_code(p->manifest, entry->path), .size = size};
     rc = put(p, &record, sizeof record);
     if (rc == 0)
         rc = put(p, entry->path, record.path_len);
-    *at = p->list_len;
-    return rc ? rc : put_content(p, fd, entry->path, *size);
+    *place = (struct place){.at = p->list_len, .size = size};
+    return rc ? rc : put_content(p, fd, entry->path, size);
 }
 
 static int name_files(struct packing *p)
@@ -159,18 +165,28 @@ static int name_files(struct packing *p)
 }
 
 /* Hashes what the helper will read, not what the directory holds by then. */
-static int hash_files(struct packing *p, const uint64_t *at, const uint64_t *sizes)
+static int hash_files(struct packing *p, const struct place *places)
 {
     fd_auto sealed = memfile_seal(p->list);
     void *map = sealed < 0 ? MAP_FAILED : mmap(NULL, p->list_len, PROT_READ, MAP_SHARED, sealed, 0);
     if (map == MAP_FAILED)
         return error_errno(p->err, MOAT_E_OUT_OF_MEMORY, errno, "cannot map the package's files");
     for (size_t i = 0; i < p->files.count; i++)
-        sha256((const uint8_t *)map + at[i], sizes[i], p->files.list[i].sha256);
+        sha256((const uint8_t *)map + places[i].at, places[i].size, p->files.list[i].sha256);
     munmap(map, p->list_len);
     io_close(&p->list);
     p->list = io_steal(&sealed);
     return 0;
+}
+
+static int put_files(struct packing *p, struct place *places)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < p->files.count; i++)
+        rc = put_file(p, &p->files.list[i], &places[i]);
+    if (rc == 0)
+        rc = put(p, &(struct pack_record){0}, sizeof(struct pack_record));
+    return rc ? rc : hash_files(p, places);
 }
 
 static int gather_files(struct packing *p)
@@ -179,17 +195,11 @@ static int gather_files(struct packing *p)
     if (rc)
         return rc;
     p->list = memfile_new("moat-pack");
-    uint64_t *places = calloc(p->files.count, 2 * sizeof *places), *sizes = NULL;
-    if (!places || p->list < 0)
+    struct place *places = calloc(p->files.count + 1, sizeof *places);
+    if (p->list < 0 || !places)
         rc = error_set(p->err, MOAT_E_OUT_OF_MEMORY, "no memory for the package's files");
     else
-        sizes = places + p->files.count;
-    for (size_t i = 0; rc == 0 && i < p->files.count; i++)
-        rc = put_file(p, &p->files.list[i], &places[i], &sizes[i]);
-    if (rc == 0)
-        rc = put(p, &(struct pack_record){0}, sizeof(struct pack_record));
-    if (rc == 0)
-        rc = hash_files(p, places, sizes);
+        rc = put_files(p, places);
     free(places);
     return rc;
 }

@@ -30,11 +30,6 @@ void package_free(struct package *p)
     free(p);
 }
 
-static void package_release(struct package **p)
-{
-    package_free(*p);
-}
-
 static int too_large(uint64_t max, struct error *err)
 {
     return error_set(err, MOAT_E_TOO_LARGE, "the package is larger than %" PRIu64 " bytes", max);
@@ -60,26 +55,31 @@ static int check_shape(struct package *p, struct error *err)
     return 0;
 }
 
+static int map_bytes(struct package *p, struct error *err)
+{
+    if (p->len == 0)
+        return error_set(err, MOAT_E_NOT_A_PACKAGE, "this is not a package: it is empty");
+    void *map = mmap(NULL, p->len, PROT_READ, MAP_SHARED, p->fd, 0);
+    if (map == MAP_FAILED)
+        return error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot map the package");
+    p->bytes = map;
+    return check_shape(p, err);
+}
+
 /* Takes over the sealed descriptor. */
 static int adopt(int *fd, size_t len, struct package **out, struct error *err)
 {
-    struct package *p __attribute__((cleanup(package_release))) = calloc(1, sizeof *p);
+    struct package *p = calloc(1, sizeof *p);
     if (!p)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for a package");
     p->fd = io_steal(fd);
     p->len = len;
-    if (len == 0)
-        return error_set(err, MOAT_E_NOT_A_PACKAGE, "this is not a package: it is empty");
-    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, p->fd, 0);
-    if (map == MAP_FAILED)
-        return error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot map the package");
-    p->bytes = map;
-    int rc = check_shape(p, err);
+    int rc = map_bytes(p, err);
     if (rc)
-        return rc;
-    *out = p;
-    p = NULL;
-    return 0;
+        package_free(p);
+    else
+        *out = p;
+    return rc;
 }
 
 int package_open_bytes(const void *bytes, size_t len, uint64_t max, struct package **out, struct error *err)

@@ -93,8 +93,8 @@ struct unpacked {
 int unpacked_find(const struct unpacked *u, const char *path); /* its descriptor (borrowed), or -1 */
 void unpacked_free(struct unpacked *u);
 
-/* Runs the inspector, hashes what it returns against FILES. Findings that refuse the package make it fail with the
- * first one's code; `findings` (may be NULL) has them all. */
+/* Runs the inspector, hashes what it returns against FILES. Whatever refuses the package becomes a finding in
+ * `findings` (may be NULL): on failure there is at least one new one, and the first new one's code is the result. */
 int package_unpack(struct package *p, struct spawner *spawner, struct unpacked *out, struct findings *findings,
                    struct error *err);
 

@@ -53,7 +53,7 @@ static int judge(const struct package *p, const struct answer *answer, struct fi
 int package_unpack_within(struct package *p, struct spawner *spawner, uint64_t timeout_ns, struct unpacked *out,
                           struct findings *findings, struct error *err)
 {
-    struct error unwanted;
+    struct error unwanted = {0};
     struct answer answer = {0};
     err = err ? err : &unwanted;
     if (p->stage < STAGE_READ)

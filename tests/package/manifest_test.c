@@ -49,7 +49,7 @@ static void everything(void **state)
     /* 1e400 is a number that no tree of doubles holds. */
     assert_refused(parse(full, &m, &err), &err, MOAT_E_BAD_MANIFEST, "real number overflow");
     char *text = strdup(full), *big = strstr(text, "1e400");
-    memcpy(big, "1e300", 5);
+    big[2] = '3';
     if (parse(text, &m, &err))
         fail_msg("%s", err.message);
     assert_string_equal(m->name, "data_processor");
@@ -296,7 +296,7 @@ static void damage(void **state)
     struct error err;
     struct manifest *m;
     char *text = strdup(full);
-    memcpy(strstr(text, "1e400"), "1e300", 5);
+    strstr(text, "1e400")[2] = '3';
     size_t len = strlen(text);
     for (size_t cut = 0; cut + 3 < len; cut++)
         assert_int_not_equal(manifest_parse((uint8_t *)text, cut, &m, &err), 0);

@@ -79,21 +79,21 @@ static int by_duration(const void *a, const void *b)
 
 static int measure(struct spawner *s, const char *path, const char *public, int rounds)
 {
-    struct error err;
+    struct error err = {0};
     uint64_t *ns = calloc((size_t)rounds, sizeof *ns);
-    for (int i = 0; ns && i < rounds; i++) {
+    int rc = ns ? 0 : -MOAT_E_OUT_OF_MEMORY;
+    for (int i = 0; rc == 0 && i < rounds; i++) {
         uint64_t started = clock_mono_ns();
-        int rc = check(s, path, public, &err);
-        if (rc)
-            return complain(rc, &err);
+        rc = check(s, path, public, &err);
         ns[i] = clock_mono_ns() - started;
     }
-    if (!ns)
-        return 1;
-    qsort(ns, (size_t)rounds, sizeof *ns, by_duration);
-    printf("verify and unpack: median %.3f ms, best %.3f ms\n", (double)ns[rounds / 2] / 1e6, (double)ns[0] / 1e6);
+    if (rc == 0) {
+        qsort(ns, (size_t)rounds, sizeof *ns, by_duration);
+        int middle = rounds / 2;
+        printf("verify and unpack: median %.3f ms, best %.3f ms\n", (double)ns[middle] / 1e6, (double)ns[0] / 1e6);
+    }
     free(ns);
-    return 0;
+    return rc ? complain(rc, &err) : 0;
 }
 
 int main(int argc, char **argv)
@@ -112,7 +112,7 @@ int main(int argc, char **argv)
     else if (strcmp(argv[3], "check") == 0 && argc == 6)
         status = (rc = check(s, argv[4], argv[5], &err)) ? complain(rc, &err) : 0;
     else if (strcmp(argv[3], "time") == 0 && argc == 7)
-        status = measure(s, argv[4], argv[5], atoi(argv[6]));
+        status = measure(s, argv[4], argv[5], (int)strtol(argv[6], NULL, 10));
     spawner_stop(s);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include <ftw.h>
 #include <inttypes.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,11 @@ int run(const char *format, ...)
     va_start(args, format);
     vsnprintf(command, sizeof command, format, args);
     va_end(args);
-    int status = system(command);
+    char *const arguments[] = {(char[]){"sh"}, (char[]){"-c"}, command, NULL};
+    pid_t pid;
+    int status;
+    if (posix_spawnp(&pid, "sh", NULL, NULL, arguments, environ) != 0 || waitpid(pid, &status, 0) != pid)
+        return 127;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 

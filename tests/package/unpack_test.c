@@ -370,7 +370,7 @@ static void code_is_judged(void **state)
         else
             read_built(name, &code);
         if (patch)
-            code.data[atoi(patch)] = (uint8_t)strchr(patch, '=')[1];
+            code.data[strtoul(patch, NULL, 10)] = (uint8_t)strchr(patch, '=')[1];
         tar_put(&tar, &(struct tar_entry){.path = "demo.so", .data = code.data, .len = code.len});
         tar_end(&tar);
         zstd_pack(&tar, &archive);
