@@ -127,7 +127,8 @@ int head_parse(const uint8_t bytes[PACKAGE_HEAD], struct package_head *out, stru
 void head_format(const struct package_head *head, uint8_t out[PACKAGE_HEAD])
 {
     memset(out, 0, PACKAGE_HEAD);
-    memcpy(out, magic, MAGIC_LEN);
+    for (size_t i = 0; i < MAGIC_LEN; i++)
+        out[i] = magic[i];
     put_le(out + AT_ALGORITHM, 8, head->algorithm);
     put_le(out + AT_SIGNED_AT, 8, head->signed_at);
     put_le(out + AT_EXPIRES_AT, 8, head->expires_at);
