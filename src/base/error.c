@@ -3,6 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef __clang_analyzer__
+#undef error_set
+#undef error_errno
+#endif
+
 static const struct error_info table[MOAT_E_COUNT] = {
 #define X(code, name, http, exit, advice) [MOAT_E_##code] = {name, http, exit, advice},
     MOAT_ERRORS(X)
