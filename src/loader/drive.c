@@ -8,7 +8,8 @@
 
 #define RECORDS_AT_ONCE 256
 #define LET_GO_NS (2 * NS_PER_MS)
-#define ROUNDS 8 /* then other work of the loop has its turn */
+#define HEALTH_NS (5 * NS_PER_S) /* one that does not even answer that is ended */
+#define ROUNDS 8                 /* then other work of the loop has its turn */
 
 static uint32_t flags_of(const struct worker *w)
 {
@@ -42,8 +43,8 @@ static void adopt(struct plugin *p, struct worker *w)
     }
 }
 
-/* Idle workers that have a reason to leave their slot: their end, or calls that wait. */
-static void adopt_wanted(struct plugin *p)
+/* Idle workers that have a reason to leave their slot: their end, calls that wait, a question. */
+static void adopt_wanted(struct plugin *p, bool asks)
 {
     uint32_t slots = atomic_load(&p->slots);
     for (uint32_t i = 0; i < slots; i++) {
@@ -52,7 +53,7 @@ static void adopt_wanted(struct plugin *p)
         struct worker *w = atomic_exchange(&p->idle[i], NULL);
         if (!w)
             continue;
-        if (flags_of(w) || atomic_load(&p->queued))
+        if (flags_of(w) || atomic_load(&p->queued) || asks)
             adopt(p, w);
         else
             worker_return(w);
@@ -220,11 +221,15 @@ static void refuse_queue(struct plugin *p, struct call_list *here)
 static uint64_t drive_round(struct plugin *p, bool *more, struct call_list *here)
 {
     uint64_t now = ticks_now(), next = UINT64_MAX;
-    adopt_wanted(p);
+    bool asks = atomic_load(&p->ask_health) && atomic_exchange(&p->ask_health, false);
+    adopt_wanted(p, asks);
     for (struct worker **link = &p->busy, *w; (w = *link);) {
         service(p, link, now, more, here);
-        if (*link == w)
-            link = &w->busy_next;
+        if (*link != w)
+            continue;
+        if (asks && !lane_flying(&w->lane) && !flags_of(w))
+            lane_control(w, CHANNEL_HEALTH, now, now + HEALTH_NS);
+        link = &w->busy_next;
     }
     if (atomic_load(&p->queued)) {
         struct call_list late;

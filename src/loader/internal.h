@@ -28,6 +28,8 @@
 #define SHUTDOWN_GRACE_NS (2 * NS_PER_S)
 #define GATE_GRACE_NS (5 * NS_PER_S)
 #define CIRCUIT_NS (30 * NS_PER_S) /* a plugin that fails in a row is left alone for so long */
+#define TICK_NS (5 * NS_PER_S)     /* how often supervise looks around while workers live */
+#define PROBE_NS (30 * NS_PER_S)   /* a plugin that is in use, or was not well, is asked how it is so often */
 #define REVOKE_LATE_NS (5 * NS_PER_S)
 #define WINDOW_WORK_NS (100 * NS_PER_US) /* work in one worker's channel, as far as it was measured */
 #define LINE_MAX_SHOWN 200
@@ -269,6 +271,7 @@ struct plugin {
     _Atomic uint32_t slots;   /* atomic: none beyond was ever used */
     _Atomic uint32_t queued;  /* atomic to read, lock to write */
     _Atomic uint32_t flagged; /* atomic: workers with a flag that their loop has not seen off */
+    _Atomic bool ask_health;  /* atomic: set by supervise, taken by the loop */
     _Atomic bool full;        /* atomic: as many workers as it may have are there or on their way */
     _Atomic bool open;        /* atomic: gate open, circuit closed, loader not closing */
 
@@ -310,6 +313,7 @@ struct plugin {
     unsigned crashes; /* in a row */
     uint64_t crashes_since, not_before;
     unsigned restart_due;
+    uint64_t asked_ns, asked_runs; /* when it was asked how it is, and how many calls it had run */
     char last_death[200];
     struct loop_timer retry;
 
@@ -393,10 +397,11 @@ struct loader {
     unsigned spawning, halves;
     unsigned assigned; /* on their way from half-built to ready */
     bool pumping, pump_again;
+    struct loop_timer refill;
     bool refill_failed; /* do not fill the pool again before somebody needs a wall */
     struct generation *starts;
     struct op *closer;
-    uint64_t circuit_ns; /* CIRCUIT_NS; tests have no half minute */
+    uint64_t circuit_ns, tick_ns, probe_ns; /* CIRCUIT_NS and so on; tests have no half minute */
     uint64_t seed;
 
     struct loop *explain;
@@ -480,6 +485,7 @@ void walls_pump(struct loader *l);
 void walls_ask(struct loader *l, struct generation *g);    /* one worker for g, as soon as a half-built wall is there */
 void walls_forget(struct loader *l, struct generation *g); /* it waits for none any more */
 void walls_failed(struct loader *l, const struct error *err, bool lost_spawner); /* one did not get half-built */
+void walls_refill(struct loop_timer *timer);
 void walls_close(struct loader *l);
 
 /* worker.c */

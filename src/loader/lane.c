@@ -209,8 +209,11 @@ static void learn(struct worker *w, uint32_t action, uint64_t ran)
 
 static void control_answered(struct worker *w, const struct flight *f, const struct channel_answer *a)
 {
-    if (a->kind != CHANNEL_FAILURE)
+    if (a->kind != CHANNEL_FAILURE) {
+        if (f->kind == CHANNEL_HEALTH)
+            plugin_health(w->plugin, HEALTH_HEALTHY, "");
         return;
+    }
     char text[2050];
     const char *code, *message;
     copy_failure(a, text, sizeof text, &code, &message);

@@ -355,6 +355,8 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
     l->errors_end = &l->errors;
     l->errors_task.run = tell_errors;
     l->circuit_ns = CIRCUIT_NS;
+    l->tick_ns = TICK_NS;
+    l->probe_ns = PROBE_NS;
     ticks_init();
     count_spinners(l);
     if (getrandom(&l->seed, sizeof l->seed, 0) < 0)

@@ -8,7 +8,6 @@
 
 #define SPAWNER_QUICK_NS NS_PER_S /* one that dies sooner after its start waits longer before the next */
 #define SPAWNER_BURY_NS (30 * NS_PER_S)
-#define TICK_NS (5 * NS_PER_S)
 #define EXPLAIN_STUCK_NS (5 * NS_PER_S)
 
 /* ---- the spawner ---- */
@@ -109,7 +108,26 @@ static void spawner_died(struct loop_watch *watch, uint32_t events)
     walls_pump(l); /* an inspector may want a spawner too: there is always one again */
 }
 
-/* ---- the watchdog of the explain thread ---- */
+/* ---- looking around ---- */
+
+/* Its loop asks, when a worker is idle. A plugin at rest is left at rest. */
+static void ask_health(struct plugin *p, uint64_t now)
+{
+    uint64_t runs = 0;
+    if (!p->current || !p->current->ready || now < p->asked_ns + p->l->probe_ns)
+        return;
+    for (const struct worker *w = p->living; w; w = w->next)
+        runs += atomic_load_explicit(&w->tally.executions, memory_order_relaxed);
+    pthread_mutex_lock(&p->lock);
+    bool well = p->shown.health == HEALTH_HEALTHY;
+    pthread_mutex_unlock(&p->lock);
+    if (well && runs == p->asked_runs)
+        return;
+    p->asked_ns = now;
+    p->asked_runs = runs;
+    atomic_store(&p->ask_health, true);
+    plugin_kick(p);
+}
 
 static void tick(struct loop_timer *timer)
 {
@@ -120,13 +138,18 @@ static void tick(struct loop_timer *timer)
         log_event(LOG_ERROR, "explain_stuck", "why",
                   "a granted file system does not answer: file opens of all plugins wait for it", NULL);
     l->explain_stuck = stuck;
+    pthread_mutex_lock(&l->table_lock);
+    struct plugin *all = l->plugins;
+    pthread_mutex_unlock(&l->table_lock);
+    for (struct plugin *p = all; p; p = p->next_of_all)
+        ask_health(p, now);
     supervise_tick(l);
 }
 
 void supervise_tick(struct loader *l)
 {
     if (l->workers && !l->tick.slot)
-        loop_timer_set(l->supervise, &l->tick, clock_mono_ns() + TICK_NS);
+        loop_timer_set(l->supervise, &l->tick, clock_mono_ns() + l->tick_ns);
 }
 
 /* ---- the thread ---- */
@@ -142,7 +165,7 @@ static void *run(void *context)
 static void pump_first(struct loop_task *task)
 {
     struct loader *l = (struct loader *)(void *)((char *)task - offsetof(struct loader, first_pump));
-    walls_pump(l);
+    walls_refill(&l->refill); /* nobody waits yet */
 }
 
 int supervise_open(struct loader *l, struct error *err)
@@ -153,6 +176,7 @@ int supervise_open(struct loader *l, struct error *err)
         return rc;
     l->tick.fire = tick;
     l->spawner_retry.fire = again;
+    l->refill.fire = walls_refill;
     l->first_pump.run = pump_first;
     loop_post(l->supervise, &l->first_pump);
     if ((rc = pthread_create(&l->supervise_thread, NULL, run, l)))

@@ -2,6 +2,8 @@
 #include "base/log.h"
 #include "loader/internal.h"
 
+#define REFILL_NS (10 * NS_PER_MS)
+
 static struct generation *first_start(struct loader *l)
 {
     struct generation *g = l->starts;
@@ -54,10 +56,19 @@ static void pump_once(struct loader *l)
         while (l->starts)
             fail_start(first_start(l), &err);
     }
-    bool fill = !l->starts && !l->assigned && !l->refill_failed && !atomic_load(&l->closing);
-    while (fill && l->spawning + l->halves < l->config.pool)
-        fill = worker_spawn(l, &err) == 0;
-    l->refill_failed |= !fill && l->spawning + l->halves < l->config.pool && !l->starts && !l->assigned;
+    if (l->spawning + l->halves < l->config.pool && !l->refill_failed && !l->refill.slot && !atomic_load(&l->closing))
+        loop_timer_set(l->supervise, &l->refill, clock_mono_ns() + REFILL_NS);
+}
+
+/* Building a wall takes milliseconds of a CPU: not while somebody starts, nor during the first calls after that. */
+void walls_refill(struct loop_timer *timer)
+{
+    struct loader *l = (struct loader *)(void *)((char *)timer - offsetof(struct loader, refill));
+    struct error err;
+    if (l->starts || l->assigned || atomic_load(&l->closing) || spawner_resting(l))
+        return; /* the end of that comes back to walls_pump */
+    while (!l->refill_failed && l->spawning + l->halves < l->config.pool)
+        l->refill_failed = worker_spawn(l, &err) != 0;
 }
 
 void walls_pump(struct loader *l)

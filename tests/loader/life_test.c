@@ -519,6 +519,67 @@ static void a_granted_file_can_be_read(void **state)
     unlink(path);
 }
 
+/* Whatever a worker does to the channel, its calls end, the host and the other plugins go on, and a new worker comes.
+ */
+static void a_lying_worker_is_ended(void **state)
+{
+    static const struct {
+        const char *action, *why;
+    } lies[] = {{"count", "protocol"},
+                {"typed", "protocol"},
+                {"crash", "SIGILL"},
+                {"mute", "protocol"},
+                {"progress", "protocol"}};
+    rig_define(r, "honest", NULL, LOADER_START);
+    rig_define(r, "echo", &(struct variant){.liar = true}, LOADER_START);
+    struct test_call *sleeps = begin("honest", "sleep", "{\"ms\": 100}");
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++)
+        for (int way = 0; way < 2; way++) {
+            rig_expect(r, "echo", "echo", "1", 0, "1");
+            if (way)
+                finish(begin("echo", lies[i].action, "{}"), MOAT_E_PLUGIN_CRASHED, lies[i].why);
+            else
+                rig_expect(r, "echo", lies[i].action, "{}", MOAT_E_PLUGIN_CRASHED, lies[i].why);
+            if (strcmp(lies[i].why, "protocol") == 0)
+                assert_int_equal(rig_status(r, "echo")->health, HEALTH_FAILED);
+        }
+    rig_expect(r, "echo", "echo", "1", 0, "1");
+    assert_int_equal(rig_status(r, "echo")->restarts, 2 * sizeof lies / sizeof *lies);
+    finish(sleeps, 0, "true");
+    assert_int_equal(rig_status(r, "honest")->restarts, 0);
+}
+
+static void a_plugin_is_asked_how_it_is(void **state)
+{
+    rig_close(r, 0);
+    r = rig_open();
+    r->l->tick_ns = r->l->probe_ns = 50 * NS_PER_MS;
+    rig_define(r, "ill", &(struct variant){.liar = true}, LOADER_START);
+    rig_define(r, "echo", NULL, LOADER_START);
+    rig_expect(r, "echo", "crash", "{}", MOAT_E_PLUGIN_CRASHED, NULL);
+    rig_expect(r, "echo", "echo", "1", 0, "1");
+    rig_expect(r, "ill", "echo", "1", 0, "1");
+    RIG_WAIT(rig_status(r, "ill")->health == HEALTH_DEGRADED);
+    assert_non_null(strstr(rig_status(r, "ill")->health_why, "not healthy"));
+    RIG_WAIT(rig_status(r, "echo")->health == HEALTH_HEALTHY);
+    assert_int_equal(rig_status(r, "ill")->restarts, 0);
+    rig_expect(r, "ill", "echo", "1", 0, "1");
+}
+
+static void a_flood_of_output_is_cut(void **state)
+{
+    char line[3000], text[3100];
+    memset(line, 'x', sizeof line);
+    line[sizeof line - 1] = '\0';
+    snprintf(text, sizeof text, "{\"text\": \"%s\"}", line);
+    rig_define(r, "echo", NULL, LOADER_START);
+    for (int i = 0; i < 1500; i++)
+        rig_expect(r, "echo", "log", text, 0, "null");
+    rig_expect(r, "echo", "log", "{\"text\": \"the end\"}", 0, "null");
+    RIG_WAIT(strcmp(rig_status(r, "echo")->last_log, "the end") == 0);
+    assert_int_equal(rig_status(r, "echo")->restarts, 0);
+}
+
 static void freeing_completes_every_call(void **state)
 {
     enum { N = 30 };
@@ -610,6 +671,9 @@ int main(void)
         TEST(the_spawner_may_die),
         TEST(denials_are_explained_and_counted),
         TEST(a_granted_file_can_be_read),
+        TEST(a_lying_worker_is_ended),
+        TEST(a_plugin_is_asked_how_it_is),
+        TEST(a_flood_of_output_is_cut),
         TEST(freeing_completes_every_call),
         TEST(errors_are_told),
         TEST(names_are_told_in_order),

@@ -131,7 +131,7 @@ static int code_of(const struct variant *v)
     buf_auto bytes = BUF_INIT(64 << 20);
     if (v->garbage)
         buf_puts(&bytes, "this is no shared object");
-    else if (io_read_file(needed("LOADER_ECHO"), &bytes, &err))
+    else if (io_read_file(needed(v->liar ? "LOADER_LIAR" : "LOADER_ECHO"), &bytes, &err))
         fail_msg("%s", err.message);
     int fd = io_sealed("code", bytes.data, bytes.len);
     assert_true(fd >= 0);
