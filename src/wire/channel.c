@@ -178,6 +178,7 @@ unsigned channel_submit(struct channel *ch, enum channel_kind kind, uint32_t act
     ch->pending[CHANNEL_SLOT(ch->next)] =
         (struct pending){.cookie = cookie, .end = ch->head, .kind = (uint8_t)kind, .large = (int8_t)slot};
     ch->reserved = false;
+    ch->submitted = true;
     return CHANNEL_SLOT(ch->next++);
 }
 

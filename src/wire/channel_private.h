@@ -34,10 +34,10 @@ struct channel {
     int8_t reserved_large;
 
     /* answers */
-    uint64_t read;     /* W2H ring: the next record */
-    uint64_t read_end; /* end of the record that channel_next handed out, 0 when none is */
-    int8_t read_large; /* its large slot, or -1 */
-    bool gave_back;    /* released something since the worker's sleep was last looked at */
+    uint64_t read;             /* W2H ring: the next record */
+    uint64_t read_end;         /* end of the record that channel_next handed out, 0 when none is */
+    int8_t read_large;         /* its large slot, or -1 */
+    bool submitted, gave_back; /* since the worker's sleep was last looked at */
     uint64_t large_back[LAYOUT_LARGE];
     uint32_t chatter; /* logs and progress since the last look at the clock */
     uint64_t chatter_since;

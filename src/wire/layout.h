@@ -53,9 +53,11 @@ struct w2h_page {
 _Static_assert(sizeof(struct w2h_page) <= LAYOUT_PAGE, "the words fit their page");
 
 /* A sleep epoch is odd while its owner sleeps or is about to; every sleep has a number of its own, so that the other
- * side wakes each sleep once.  LAYOUT_LOOP: it sleeps in epoll, ring its eventfd instead of the futex. */
+ * side wakes each sleep once.  LAYOUT_LOOP: the host sleeps in epoll, ring its eventfd instead of the futex.
+ * LAYOUT_ROOM: the worker sleeps for want of room, not of work. */
 #define LAYOUT_ASLEEP 1u
 #define LAYOUT_LOOP 2u
+#define LAYOUT_ROOM 2u
 #define LAYOUT_EPOCH 4u
 
 /* A record starts with four words; the payload follows.  Words, because each is then loaded exactly once, as an

@@ -58,6 +58,7 @@ static void ring_host(struct port *p)
 struct want {
     bool (*there)(struct port *p, size_t what);
     size_t what;
+    uint32_t how; /* LAYOUT_ROOM, or 0 */
 };
 
 static bool closed(const struct port *p)
@@ -76,7 +77,7 @@ static void sleep_once(struct port *p, const struct want *want)
      * nothing, must end it. */
     uint32_t seen = atomic_load_explicit(&p->h2w->bell, memory_order_acquire);
     p->epoch += LAYOUT_EPOCH;
-    atomic_store_explicit(&p->w2h->worker_sleep, p->epoch | LAYOUT_ASLEEP, memory_order_relaxed);
+    atomic_store_explicit(&p->w2h->worker_sleep, p->epoch | LAYOUT_ASLEEP | want->how, memory_order_relaxed);
     layout_fence();
     if (!there_or_closed(p, want))
         layout_futex_wait(&p->h2w->bell, seen, 0);
@@ -125,7 +126,7 @@ static bool wait_for_work(struct port *p)
     } else if (layout_yield_until(&p->yield, layout_record(&p->in, p->read), p->read)) {
         return true;
     }
-    return sleep_until(p, (struct want){work_there, 0});
+    return sleep_until(p, (struct want){work_there, 0, 0});
 }
 
 bool port_next(struct port *p, struct port_request *out)
@@ -187,7 +188,7 @@ static bool large_there(struct port *p, size_t what)
 uint8_t *port_room(struct port *p, size_t len)
 {
     size_t size = layout_size(len);
-    if (!ring_there(p, size) && !sleep_until(p, (struct want){ring_there, size}))
+    if (!ring_there(p, size) && !sleep_until(p, (struct want){ring_there, size, LAYOUT_ROOM}))
         return NULL;
     return layout_record(&p->out, p->head)->payload;
 }
@@ -195,7 +196,7 @@ uint8_t *port_room(struct port *p, size_t len)
 int port_large_room(struct port *p)
 {
     int slot = free_large(p);
-    if (slot < 0 && sleep_until(p, (struct want){large_there, 0}))
+    if (slot < 0 && sleep_until(p, (struct want){large_there, 0, LAYOUT_ROOM}))
         slot = free_large(p);
     return slot;
 }

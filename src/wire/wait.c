@@ -76,12 +76,12 @@ bool channel_worker_sleeps(const struct channel *ch)
     return atomic_load_explicit(&ch->w2h->worker_sleep, memory_order_relaxed) & LAYOUT_ASLEEP;
 }
 
-void channel_ring(struct channel *ch)
+/* Each sleep is woken once, and only for what it waits for: a worker woken for nothing costs two switches. */
+static void wake_worker(struct channel *ch, bool work)
 {
-    ch->gave_back = false;
     layout_fence();
     uint32_t epoch = atomic_load_explicit(&ch->w2h->worker_sleep, memory_order_relaxed);
-    if (!(epoch & LAYOUT_ASLEEP) || epoch == ch->woken)
+    if (!(epoch & LAYOUT_ASLEEP) || epoch == ch->woken || !(work || epoch & LAYOUT_ROOM))
         return;
     ch->woken = epoch;
     if (!atomic_load_explicit(&ch->h2w->may_spin, memory_order_relaxed))
@@ -89,6 +89,15 @@ void channel_ring(struct channel *ch)
     uint32_t bell = atomic_load_explicit(&ch->h2w->bell, memory_order_relaxed);
     atomic_store_explicit(&ch->h2w->bell, bell + 1, memory_order_release);
     layout_futex_wake(&ch->h2w->bell, 1);
+}
+
+void channel_ring(struct channel *ch)
+{
+    bool work = ch->submitted;
+    if (!work && !ch->gave_back)
+        return;
+    ch->submitted = ch->gave_back = false;
+    wake_worker(ch, work);
 }
 
 /* Being woken. */
@@ -155,12 +164,13 @@ bool channel_wait(struct channel *ch, uint64_t until_ns, bool spin)
 {
     if (ch->read_end)
         channel_release(ch);
-    if (channel_ready(ch) || (spin && spin_for(ch, until_ns)))
+    if (channel_ready(ch))
+        return true;
+    channel_ring(ch); /* whatever was not rung for yet */
+    if (spin && spin_for(ch, until_ns))
         return true;
     if (!spin && layout_yield_until(&ch->yield, layout_record(&ch->in, ch->read), ch->read))
         return true;
-    if (ch->gave_back)
-        channel_ring(ch);
     uint64_t now = clock_mono_ns(), let_go = now + LET_GO_NS;
     while (!channel_ready(ch) && !woken_by_host(ch)) {
         if (until_ns && now >= until_ns)
@@ -195,8 +205,7 @@ bool channel_arm(struct channel *ch)
 {
     if (ch->read_end)
         channel_release(ch);
-    if (ch->gave_back)
-        channel_ring(ch);
+    channel_ring(ch); /* whatever was not rung for yet */
     fall_asleep(ch, LAYOUT_LOOP);
     if (!channel_ready(ch))
         return true;
