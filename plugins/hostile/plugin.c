@@ -61,32 +61,30 @@ bool attack_attempt(struct attack *a, const char *what, long result)
     return false;
 }
 
-static size_t put_string(char *out, const char *text)
+/* What a JSON string may hold as it is; out has room for twice the text. */
+static void escape(char *out, const char *text)
 {
-    char *at = out;
-    *at++ = '"';
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
         if (c == '"' || c == '\\')
-            *at++ = '\\';
-        *at++ = c >= ' ' && c < 127 ? (char)c : '?';
+            *out++ = '\\';
+        *out++ = c >= ' ' && c < 127 ? (char)c : '?';
     }
-    *at++ = '"';
-    return (size_t)(at - out);
+    *out = 0;
 }
 
 static bool answer_report(struct attack *a)
 {
     const struct report *r = &a->report;
-    char json[2 * (sizeof r->tried + sizeof r->detail) + 128], *at = json;
-    at += sprintf(at, "{\"tried\":");
-    at += put_string(at, r->tried);
-    at += sprintf(at, ",\"succeeded\":%s,\"errno\":", r->succeeded ? "true" : "false");
-    at += r->errnum ? put_string(at, errno_name(r->errnum)) : (size_t)sprintf(at, "null");
-    at += sprintf(at, ",\"detail\":");
-    at += put_string(at, r->detail);
-    *at++ = '}';
-    return a->host->answer(a->call, json, (size_t)(at - json));
+    char tried[2 * sizeof r->tried], detail[2 * sizeof r->detail], errnum[32] = "null";
+    char json[sizeof tried + sizeof detail + 128];
+    escape(tried, r->tried);
+    escape(detail, r->detail);
+    if (r->errnum)
+        snprintf(errnum, sizeof errnum, "\"%.24s\"", errno_name(r->errnum));
+    int len = snprintf(json, sizeof json, "{\"tried\":\"%s\",\"succeeded\":%s,\"errno\":%s,\"detail\":\"%s\"}", tried,
+                       r->succeeded ? "true" : "false", errnum, detail);
+    return a->host->answer(a->call, json, (size_t)len);
 }
 
 static const struct {

@@ -59,11 +59,12 @@ static void find_moat(struct values *v)
     char *slash = strrchr(self, '/');
     *slash = 0;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        int put = snprintf(candidate, sizeof candidate, "%s/%s/moat/plugin.h", self, places[i]);
-        if (put < 0 || (size_t)put >= sizeof candidate || access(candidate, R_OK) != 0)
+        int put = snprintf(candidate, sizeof candidate, "%s/%s/moat", self, places[i]);
+        if (put < 0 || (size_t)put >= sizeof candidate || !realpath(candidate, real))
             continue;
-        candidate[put - (int)strlen("/moat/plugin.h")] = 0;
-        if (realpath(candidate, real) && is_plain_path(real)) {
+        *strrchr(real, '/') = 0; /* the directory that "moat/plugin.h" is found in */
+        put = snprintf(candidate, sizeof candidate, "%s/moat/plugin.h", real);
+        if (put > 0 && (size_t)put < sizeof candidate && access(candidate, R_OK) == 0 && is_plain_path(real)) {
             text_copy(v->include, sizeof v->include, real);
             return;
         }

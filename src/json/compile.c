@@ -257,8 +257,8 @@ static const struct node_list *compile_list(struct compiler *c, struct node *n, 
     for (p = first; (item = walk_item(p)); p = walk_value(item))
         if (!(list->nodes[list->count++] = compile_schema(c, item)))
             return NULL;
-    for (size_t i = 0; i < count; i++)
-        compile_adopt(n, list->nodes[i], 0);
+    for (size_t i = 0; i < list->count; i++)
+        compile_adopt(n, list->nodes[i], 0); /* NOLINT(clang-analyzer-core.NullDereference): each was looked at */
     return list;
 }
 

@@ -110,7 +110,7 @@ static bool read_size(struct compiler *c, const uint8_t *value, uint64_t *size)
 
 bool compile_size(struct compiler *c, const uint8_t *least, const uint8_t *most, struct size_rules *rules)
 {
-    rules->least = 0;
+    rules->least = 0; /* NOLINT(clang-analyzer-core.NullDereference): compile_refuse answers false */
     rules->most = UINT64_MAX;
     return read_size(c, least, &rules->least) && read_size(c, most, &rules->most);
 }

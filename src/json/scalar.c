@@ -13,7 +13,7 @@ SCAN_INLINE bool levels_push(struct levels *l, bool object)
     if (l->base + l->depth >= JSON_DEPTH_MAX)
         return false;
     uint64_t bit = 1ull << (l->depth & 63), *word = &l->objects[l->depth >> 6];
-    *word = object ? *word | bit : *word & ~bit;
+    *word = object ? *word | bit : *word & ~bit; /* NOLINT(clang-analyzer-core.*): the other bits are never read */
     l->depth++;
     return true;
 }

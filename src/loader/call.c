@@ -270,7 +270,7 @@ void call_finish(struct call *c, int code, struct call_list *here)
     c->code = code;
     if (p && code)
         stats_error(p, c);
-    if (h->trial)
+    if (p && h->trial)
         trial_over(p, code);
     if (h->gen)
         generation_unref(h->gen);

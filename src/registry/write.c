@@ -295,7 +295,7 @@ static int forget_name(struct registry *r, int64_t plugin, struct error *err)
 static int uninstall(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 {
     const char *name = c->uninstall.name, *version = c->uninstall.version;
-    int64_t plugin, all, one = 0, current = 0;
+    int64_t plugin = 0, all = 0, one = 0, current = 0;
     int rc = plugin_id(r, name, &plugin, err);
     if (rc == 0)
         rc = db_number(&r->writer, err, 0, &all, "SELECT count(*) FROM version WHERE plugin = ?", "i", plugin);

@@ -37,8 +37,7 @@ static int syntax(void)
 static void answer(const struct json_schema *schema, const char *line, size_t len)
 {
     struct json_fault fault;
-    uint8_t *text = padded(line, len), *copy = padded("", 0);
-    copy = realloc(copy, len + JSON_PAD);
+    uint8_t *text = padded(line, len), *copy = malloc(len + JSON_PAD);
     int r = json_schema_check(schema, text, len, &fault);
     int again = copy ? json_schema_copy_check(schema, copy, text, len, NULL) : 1;
     if (r != again)

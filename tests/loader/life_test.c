@@ -172,9 +172,8 @@ static void versions_switch_without_losing_a_call(void **state)
     /* The same definition again changes nothing; a reload does. */
     struct spec *s = rig_spec("echo", NULL);
     assert_int_equal(rig_set(r, "echo", s, LOADER_START, MOAT_E_OK, &err), 0);
-    pid_t pid = rig_status(r, "echo")->first_pid;
     RIG_WAIT(rig_status(r, "echo")->workers == 1);
-    pid = rig_status(r, "echo")->first_pid;
+    pid_t pid = rig_status(r, "echo")->first_pid;
     assert_int_equal(rig_set(r, "echo", s, LOADER_START, MOAT_E_OK, &err), 0);
     assert_int_equal(rig_set(r, "echo", s, LOADER_LAZY, MOAT_E_OK, &err), 0);
     assert_int_equal(rig_status(r, "echo")->first_pid, pid);
