@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "http/server.h"
@@ -19,6 +20,7 @@
 /* A refused request whose body still comes: most clients read the answer only once they have sent all of it. */
 #define SWALLOW_MAX (32ull << 20)
 #define SMALL_ANSWER (16 * 1024)
+#define SMALL_BODY 4096 /* arrives with its head, or nearly */
 
 enum state { HEAD, BODY, RUNNING, ANSWERED };
 
@@ -145,6 +147,30 @@ static struct rest_principal principal_of(struct exchange *x, const char *author
 
 static enum MHD_Result answer(struct exchange *x);
 
+static void watch_client(struct exchange *x, void (*ready)(struct loop_watch *watch, uint32_t events))
+{
+    x->watch.fd = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    x->watch.ready = ready;
+    /* Unwatched, a client that leaves only costs the rest of its request. */
+    loop_watch(x->listener->loop, &x->watch, EPOLLRDHUP, NULL);
+}
+
+/* libmicrohttpd takes a short read for an emptied socket, and does not see an end that came together with the last
+ * bytes: a broken upload would keep its connection and its file until the timeout. */
+static void sender_ended(struct loop_watch *watch, uint32_t events)
+{
+    struct exchange *x = (struct exchange *)((char *)watch - offsetof(struct exchange, watch));
+    char byte;
+    if (recv(watch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+        listener_kick(x->listener); /* there is more to read first */
+        return;
+    }
+    int fd = watch->fd;
+    loop_unwatch(watch);
+    shutdown(fd, SHUT_RDWR); /* which it does see, and ends the request */
+    listener_kick(x->listener);
+}
+
 static enum MHD_Result begin(struct exchange *x, const char *method, const char *version)
 {
     struct head head = {0};
@@ -170,7 +196,11 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
     x->state = BODY;
     /* An early answer ends the connection. Otherwise it is given when the body was taken and thrown away. */
     bool unsent = head.expect || (length != REST_LENGTH_UNKNOWN && length > SWALLOW_MAX);
-    return rest_answered(x->request) && length && unsent ? answer(x) : MHD_YES;
+    if (rest_answered(x->request) && length && unsent)
+        return answer(x);
+    if (length > SMALL_BODY)
+        watch_client(x, sender_ended);
+    return MHD_YES;
 }
 
 static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *size)
@@ -246,11 +276,8 @@ static void client_left(struct loop_watch *watch, uint32_t events)
 static void suspend(struct exchange *x)
 {
     x->suspended = true;
-    x->watch.fd = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    x->watch.ready = client_left;
     MHD_suspend_connection(x->connection);
-    /* Unwatched, a client that leaves only costs the rest of its call. */
-    loop_watch(x->listener->loop, &x->watch, EPOLLRDHUP, NULL);
+    watch_client(x, client_left);
 }
 
 static void request_done(struct rest_request *q, void *context)
@@ -273,6 +300,7 @@ static void request_done(struct rest_request *q, void *context)
 static enum MHD_Result run(struct exchange *x)
 {
     struct listener *l = x->listener;
+    loop_unwatch(&x->watch); /* the body is whole */
     x->state = RUNNING;
     x->since = clock_mono_ns();
     l->waiting++;

@@ -56,16 +56,28 @@ static void daemon_ready(struct loop_watch *watch, uint32_t events)
 
 static void kicked(struct loop_task *task)
 {
-    /* It has woken the loop: that was its whole purpose. */
+    struct listener *l = (struct listener *)((char *)task - offsetof(struct listener, kick));
+    l->kicking = false; /* it has woken the loop: that was its whole purpose */
+}
+
+void listener_init(struct listener *l, struct http *h, bool is_unix)
+{
+    l->http = h;
+    l->is_unix = is_unix;
+    l->watch.ready = daemon_ready;
+    l->kick.run = kicked;
+    l->idle.before_sleep = before_sleep;
 }
 
 void listener_kick(struct listener *l)
 {
-    if (l->must_run)
-        return;
     l->must_run = true;
-    if (!l->inside)
-        loop_post(l->loop, &l->kick);
+    /* The daemon may have been run, and must_run cleared, before the loop comes to a kick that was posted: that one
+     * still stands in the loop's list, and will wake it. */
+    if (l->inside || l->kicking)
+        return;
+    l->kicking = true;
+    loop_post(l->loop, &l->kick);
 }
 
 /* The peer of the Unix socket, looked at once per connection: the home's owner and root are admin. */
@@ -96,9 +108,6 @@ static int daemon_start(struct listener *l, int fd, struct error *err)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "cannot start the HTTP server");
     }
     l->watch.fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-    l->watch.ready = daemon_ready;
-    l->kick.run = kicked;
-    l->idle.before_sleep = before_sleep;
     return 0;
 }
 
@@ -187,8 +196,8 @@ int http_new(struct rest *rest, struct http **out, struct error *err)
     if (!h)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the HTTP server");
     h->rest = rest;
-    h->unix_socket.http = h->tcp.http = h;
-    h->unix_socket.is_unix = true;
+    listener_init(&h->unix_socket, h, true);
+    listener_init(&h->tcp, h, false);
     *out = h;
     return 0;
 }

@@ -21,6 +21,7 @@ struct listener {
     struct loop_task kick;
     bool must_run;  /* the daemon has something to do */
     bool inside;    /* it is being run just now */
+    bool kicking;   /* kick is linked in the loop, where it must not be linked twice */
     bool stopping;  /* connections are given up */
     size_t waiting; /* calls under way whose connections are not suspended */
     struct exchange *exchanges;
@@ -55,6 +56,7 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
 void exchange_abandon_all(struct listener *l);
 
 /* ---- server.c ---- */
+void listener_init(struct listener *l, struct http *h, bool is_unix);
 /* The daemon has to be run before the loop sleeps. On the loop. */
 void listener_kick(struct listener *l);
 

@@ -1,6 +1,7 @@
 """The HTTP server on the wire, over a service that does what the test says: framing, limits, who is let in, clients
 that are slow or leave, ending."""
 
+import concurrent.futures
 import http.client
 import json
 import os
@@ -254,11 +255,13 @@ def test_upload_arrives_and_a_broken_one_leaves_nothing(rig):
     assert rig.tell("package") == "a package" and "load=1" in rig.tell("asked")
     before = rig.tell("asked")
     more = AUTH + "Content-Type: application/octet-stream\r\nContent-Length: 100000\r\n"
-    for _ in range(5):
+    for whole in (False, True) * 5:
         with wire.dial(rig.url) as sock:
             sock.sendall(head(rig, target="/api/plugins/install", more=more) + b"x" * 5000)
-            rig.until("busy", "1")
+            if not whole:  # else its end comes together with its bytes
+                rig.until("busy", "1")
             assert incoming(rig) == []
+        rig.until("busy", "0")
     rig.until("busy", "0")
     descriptors = os.listdir(f"/proc/{rig.process.pid}/fd")
     assert not [fd for fd in descriptors if "incoming" in os.readlink(f"/proc/{rig.process.pid}/fd/{fd}")]
@@ -266,6 +269,15 @@ def test_upload_arrives_and_a_broken_one_leaves_nothing(rig):
 
 
 # ---- slow clients and clients that leave ----
+
+
+def test_a_client_that_only_ends_its_sending_is_answered(rig):
+    """Half-closed with everything sent: that is no client that left, as long as its request is a short one."""
+    body = b"1" * 100_000
+    with wire.dial(rig.url) as sock:
+        sock.sendall(head(rig, more=AUTH + f"Content-Length: {len(body)}\r\n") + body)
+        sock.shutdown(socket.SHUT_WR)
+        assert wire.read_reply(sock).status == 200
 
 
 def test_a_slow_client_holds_nobody_up(rig):
@@ -321,6 +333,24 @@ def test_slow_calls_do_not_stop_fast_ones(rig):
         for _ in range(100):
             assert rig.call().status == 200
         assert rig.tell("busy") == "1"
+
+
+def test_answers_from_the_loop_and_from_other_threads_at_once(rig):
+    """Each wakes the server by its own way; none of them may swallow another's wake-up."""
+
+    def many(kind):
+        connection = rig.connect()
+        for i in range(400):
+            if kind:
+                reply = wire.request(connection, "POST", "/api/plugins/execute/a/b", str(i), wire.TOKEN)
+            else:
+                reply = wire.request(connection, "GET", "/api/plugins/stats", None, wire.TOKEN)
+            assert reply.status == 200
+        connection.close()
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        for done in [pool.submit(many, i % 2) for i in range(16)]:
+            done.result()
 
 
 # ---- ending ----
