@@ -6,7 +6,8 @@
 static const char intro[] =
     "# The HTTP API\n"
     "\n"
-    "This page is made from the table that routes (`moat help pages/api`). `moat serve` answers it on a loopback address "
+    "This page is made from the table that routes (`moat help pages/api`). `moat serve` answers it on a loopback "
+    "address "
     "and "
     "on\nthe home's Unix socket; the command line uses the same routes, with or without a server.\n"
     "\n"
