@@ -360,5 +360,6 @@ int main(void)
         TEST(many_at_once),
         TEST(log_lines_are_kept),
     };
+    cmocka_set_test_filter(getenv("MOAT_TEST")); /* one by its name, or all */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

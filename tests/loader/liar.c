@@ -33,24 +33,29 @@ static void boast(struct port *port)
     __builtin_trap();
 }
 
+static void ring(struct port *port)
+{
+    const uint64_t one = 1;
+    atomic_fetch_add(&port->w2h->bell, 1);
+    layout_futex_wake(&port->w2h->bell, 1);
+    if (write(port->bell, &one, sizeof one) < 0)
+        return; /* full: the host has not looked yet */
+}
+
 /* Wakes the host as fast as it can, both ways, and never answers. */
 static void storm(struct port *port)
 {
-    const uint64_t one = 1;
-    for (;;) {
-        atomic_fetch_add(&port->w2h->bell, 1);
-        layout_futex_wake(&port->w2h->bell, 1);
-        if (write(port->bell, &one, sizeof one) < 0)
-            continue;
-    }
+    for (;;)
+        ring(port);
 }
 
+/* Log lines without end, as fast as the host reads them. */
 static void chatter(struct port *port)
 {
     const struct header h = {.kind = CHANNEL_LOG};
     for (uint64_t head = port->head;; head += LAYOUT_ALIGN) {
         while (head - atomic_load(&port->h2w->ring_back) > LAYOUT_RING / 2)
-            layout_futex_wake(&port->w2h->bell, 1);
+            ring(port);
         layout_publish(&port->out, head, LAYOUT_ALIGN, &h);
     }
 }
