@@ -20,3 +20,10 @@ def test_the_header_is_c_and_cpp(root, tmp_path):
         source.write_text("#include <moat/moat.h>\nint main(void) { return moat_code_name(0) == 0; }\n")
         subprocess.run([compiler, "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I",
                         str(root / "include"), str(source)], check=True)
+
+
+def test_the_documented_program_is_the_tested_one(root):
+    shown = re.search(r"```c\n(.*?)```", (root / "docs" / "embedding.md").read_text(), re.DOTALL).group(1)
+    tested = (root / "tests" / "service" / "embed.c").read_text()
+    assert tested.endswith(shown)
+    assert shown.startswith("#include <moat/moat.h>")
