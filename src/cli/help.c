@@ -108,8 +108,12 @@ static int markdown(FILE *out)
 /* In a man page a backslash and a line's first dot or quote have a meaning, and a plain hyphen is typographic. */
 static void roff(FILE *out, const char *text)
 {
+    static const char dots[] = "…";
     for (; *text; text++) {
-        if (*text == '\\')
+        if (strncmp(text, dots, sizeof dots - 1) == 0) { /* troff reads Latin-1 */
+            fputs("...", out);
+            text += sizeof dots - 2;
+        } else if (*text == '\\')
             fputs("\\e", out);
         else if (*text == '-')
             fputs("\\-", out);
