@@ -172,7 +172,7 @@ static int unpack_installed(struct job *job, const struct registry_version *v, s
     if (rc == 0)
         rc = spec_code(spec, &files, err);
     if (rc == 0)
-        vault_keep(job->s->vault, v->sha256, &files);
+        vault_keep(job->s->vault, v->sha256, spec->manifest, &files);
     else
         unpacked_free(&files);
     return rc;
@@ -256,15 +256,25 @@ static int decide(const struct registry_decision *list, size_t count, struct man
     return p->spec ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", m->name);
 }
 
-static int decide_installed(struct job *job, const char *name, struct buf *text, struct plan *p, struct error *err)
+static int installed_manifest(struct job *job, const struct registry_version *v, struct buf *text,
+                              struct manifest **out, struct error *err)
+{
+    *out = vault_manifest(job->s->vault, v->sha256);
+    if (*out)
+        return 0;
+    if (!buf_reserve(text, 0))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", v->name);
+    return manifest_parse(text->data, text->len, out, err);
+}
+
+static int decide_installed(struct job *job, const struct registry_version *v, struct buf *text, struct plan *p,
+                            struct error *err)
 {
     struct decisions decisions = {0};
     struct manifest *m = NULL;
-    int rc = buf_reserve(text, 0) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", name);
+    int rc = installed_manifest(job, v, text, &m, err);
     if (rc == 0)
-        rc = manifest_parse(text->data, text->len, &m, err);
-    if (rc == 0)
-        rc = decisions_read(job->reader, name, &decisions, err);
+        rc = decisions_read(job->reader, v->name, &decisions, err);
     if (rc == 0)
         rc = decide(decisions.list, decisions.count, m, p, err);
     decisions_free(&decisions);
@@ -283,7 +293,7 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
         return rc;
     close_by_state(&p, &v, ignore_stop);
     if (p.gate == MOAT_E_OK)
-        rc = decide_installed(job, name, &text, &p, err);
+        rc = decide_installed(job, &v, &text, &p, err);
     if (rc == 0 && p.spec && depth == PLAN_CODE)
         rc = code_of(job, &v, p.spec, &p.answer, err);
     if (rc < 0)

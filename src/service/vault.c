@@ -6,6 +6,7 @@
 
 struct entry {
     uint8_t sha256[32];
+    struct manifest *manifest;
     struct unpacked files;
     uint64_t bytes, used; /* used 0: the entry is free */
 };
@@ -29,6 +30,7 @@ static void drop(struct vault *v, struct entry *e)
     if (!e->used)
         return;
     unpacked_free(&e->files);
+    manifest_unref(e->manifest);
     v->bytes -= e->bytes;
     *e = (struct entry){0};
 }
@@ -68,6 +70,15 @@ void vault_unlock(struct vault *v)
     pthread_mutex_unlock(&v->lock);
 }
 
+struct manifest *vault_manifest(struct vault *v, const uint8_t sha256[32])
+{
+    pthread_mutex_lock(&v->lock);
+    struct entry *e = find(v, sha256);
+    struct manifest *m = e ? manifest_ref(e->manifest) : NULL;
+    pthread_mutex_unlock(&v->lock);
+    return m;
+}
+
 /* A free entry, or the longest unused. */
 static struct entry *oldest(struct vault *v)
 {
@@ -87,7 +98,7 @@ static struct entry *oldest_used(struct vault *v)
     return least;
 }
 
-void vault_keep(struct vault *v, const uint8_t sha256[32], struct unpacked *files)
+void vault_keep(struct vault *v, const uint8_t sha256[32], struct manifest *manifest, struct unpacked *files)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < files->count; i++)
@@ -99,6 +110,7 @@ void vault_keep(struct vault *v, const uint8_t sha256[32], struct unpacked *file
         struct entry *e = oldest(v);
         drop(v, e);
         memcpy(e->sha256, sha256, 32);
+        e->manifest = manifest_ref(manifest);
         e->files = *files;
         e->bytes = bytes;
         e->used = ++v->clock;

@@ -1,6 +1,6 @@
-/* service/vault: code that was verified and unpacked, kept as sealed memory files by the SHA-256 of its package, so
- * that a load after the first does not ask the inspector again.  Never decides whether something may run: the caller
- * has verified the package with that hash just before.  Jobs threads. */
+/* service/vault: what was verified, read and unpacked, kept by the SHA-256 of its package: the manifest, and the code
+ * as sealed memory files.  A load after the first does not ask the inspector again.  Never decides whether something
+ * may run: the caller verifies the package with that hash each time.  Jobs threads. */
 #ifndef SERVICE_VAULT_H
 #define SERVICE_VAULT_H
 
@@ -21,7 +21,10 @@ void vault_free(struct vault *v);
 const struct unpacked *vault_lock(struct vault *v, const uint8_t sha256[32]);
 void vault_unlock(struct vault *v);
 
-/* Takes the files over, whether it keeps them or not; the longest unused make room. */
-void vault_keep(struct vault *v, const uint8_t sha256[32], struct unpacked *files);
+/* A reference of its own to that package's manifest, or NULL. */
+struct manifest *vault_manifest(struct vault *v, const uint8_t sha256[32]);
+
+/* Takes the files over, whether it keeps them or not, and a reference of the manifest; the longest unused make room. */
+void vault_keep(struct vault *v, const uint8_t sha256[32], struct manifest *manifest, struct unpacked *files);
 
 #endif
