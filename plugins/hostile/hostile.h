@@ -27,7 +27,7 @@ struct attack {
 };
 
 /* Parameters; the defaults stand in for what was left out. */
-const char *attack_text(struct attack *a, const char *name, const char *otherwise);
+__attribute__((returns_nonnull)) const char *attack_text(struct attack *a, const char *name, const char *otherwise);
 long attack_integer(struct attack *a, const char *name, long otherwise);
 
 __attribute__((format(printf, 2, 3))) void attack_tried(struct attack *a, const char *format, ...);
