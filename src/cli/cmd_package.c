@@ -9,10 +9,6 @@
 #include "cli/new.h"
 #include "package/package.h"
 
-/* Of src/service: where the two executables are. */
-int locate_executables(const struct service_options *options, char worker[PATH_MAX], char helper[PATH_MAX],
-                       struct error *err);
-
 int cli_executables(char worker[PATH_MAX], char helper[PATH_MAX], struct error *err)
 {
     static const struct service_options defaults;

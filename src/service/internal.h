@@ -37,12 +37,6 @@ struct service {
     uint8_t token[32]; /* SHA-256; written once, before has_token */
 };
 
-/* ---- locate.c ---- */
-
-/* Where the two executables are; outputs are PATH_MAX. */
-int locate_executables(const struct service_options *options, char worker[PATH_MAX], char helper[PATH_MAX],
-                       struct error *err);
-
 /* ---- target.c: NAME and NAME@VERSION ---- */
 
 struct target {

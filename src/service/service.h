@@ -28,6 +28,10 @@ struct service_options {
     unsigned loops; /* 0: one per core, at most 4 */
 };
 
+/* Where the two executables are that options (all of it may be zero) lead to, for commands that need no home. */
+int locate_executables(const struct service_options *options, char worker[PATH_MAX], char helper[PATH_MAX],
+                       struct error *err);
+
 /* Takes the lock, opens the registry, starts threads, defines every installed active plugin (lazily). MOAT_E_HOME_BUSY
  * at once when someone else holds it. Blocks. */
 int service_open(const struct service_options *options, struct service **out, struct error *err);
