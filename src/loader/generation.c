@@ -100,6 +100,7 @@ void waiters_move(struct op **to, struct op **from)
 
 #define ROW_SPAN_NS (60 * NS_PER_S)
 #define ROW_OPENS 5
+#define MORE_NS NS_PER_S
 #define BACKOFF_FIRST_NS (100 * NS_PER_MS)
 #define BACKOFF_LAST_NS (30 * NS_PER_S)
 
@@ -258,7 +259,6 @@ void generation_start_failed(struct generation *g, const struct error *err)
         return; /* it was ended, or something newer took its place */
     log_event(LOG_WARN, "start_failed", "plugin", p->name, "version", g->version, "why", err->message, NULL);
     generation_ref(g);
-    waiters_tell(&g->waiters, err);
     if (g == p->next) {
         p->next = NULL;
         g->old = true;
@@ -266,10 +266,14 @@ void generation_start_failed(struct generation *g, const struct error *err)
     } else if (g == p->current && !g->ready) {
         plugin_health(p, HEALTH_FAILED, err->message);
         count_failure(p, false, err);
-        fail_queue(p, err);
+    } else if (g == p->current) {
+        p->not_before = clock_mono_ns() + MORE_NS; /* the others work on; one more is tried again later */
     }
+    plugin_show(p); /* before anyone hears of it and looks */
+    waiters_tell(&g->waiters, err);
+    if (g == p->current && !g->ready)
+        fail_queue(p, err);
     generation_unref(g);
-    plugin_show(p);
 }
 
 /* ---- ends ---- */

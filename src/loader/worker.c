@@ -103,6 +103,8 @@ static void end_early(struct worker *w, const struct error *err)
             generation_start_failed(g, err);
     } else if (spawning) {
         walls_failed(l, err, lost);
+    } else if (!lost) {
+        l->refill_failed = true; /* walls that die in the pool are not built again and again */
     }
     forget(w);
 }
