@@ -49,8 +49,9 @@ struct option_info {
     const char *about;
 };
 extern const struct option_info cli_options[OPT_COUNT];
+_Static_assert(OPT_COUNT <= 64, "a command's options are bits of one number");
 
-#define OPT(id) (1u << OPT_##id)
+#define OPT(id) (1ull << OPT_##id)
 #define OPT_EVERYWHERE (OPT(HELP) | OPT(JSON) | OPT(HOME) | OPT(VERSION))
 
 enum cli_group {
@@ -73,7 +74,7 @@ struct command {
     enum cli_group group;
     const char *arguments; /* "NAME PUBFILE [--names PATTERN]" */
     const char *summary, *example;
-    uint32_t options; /* besides those everywhere */
+    uint64_t options; /* besides those everywhere */
     unsigned least, most;
     int (*run)(struct cli *c); /* an exit status */
 };

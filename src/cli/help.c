@@ -23,10 +23,10 @@ int help_all(FILE *out)
     return 0;
 }
 
-static void print_options(FILE *out, uint32_t options, const char *before, const char *between, const char *after)
+static void print_options(FILE *out, uint64_t options, const char *before, const char *between, const char *after)
 {
     for (int i = 0; i < OPT_COUNT; i++) {
-        if (!(options & 1u << i))
+        if (!(options & 1ull << i))
             continue;
         const struct option_info *o = &cli_options[i];
         char name[64];
@@ -42,7 +42,7 @@ int help_command(const struct command *command)
     printf("moat %s: %s\n\nUsage: moat %s%s%s\n\nOptions:\n", command->name, command->summary, command->name,
            *command->arguments ? " " : "", command->arguments);
     for (int i = 0; i < OPT_COUNT; i++) {
-        if (!((command->options | OPT_EVERYWHERE) & 1u << i) || i == OPT_VERSION)
+        if (!((command->options | OPT_EVERYWHERE) & 1ull << i) || i == OPT_VERSION)
             continue;
         const struct option_info *o = &cli_options[i];
         char name[64];
@@ -148,7 +148,7 @@ static int manual(FILE *out)
             roff(out, m->summary);
             fputs(".\n", out);
             for (int k = 0; k < OPT_COUNT; k++) {
-                if (!(m->options & 1u << k))
+                if (!(m->options & 1ull << k))
                     continue;
                 fprintf(out, ".br\n\\fB\\-\\-%s\\fR %s: ", cli_options[k].name,
                         cli_options[k].value ? cli_options[k].value : "");
@@ -238,12 +238,12 @@ int run_completion(struct cli *c)
             continue;
         size_t len = strcspn(commands[i].name, " ");
         printf("    %.*s) options='", (int)len, commands[i].name);
-        uint32_t options = OPT_EVERYWHERE;
+        uint64_t options = OPT_EVERYWHERE;
         for (size_t k = i; k < ncommands; k++)
             if (strncmp(commands[k].name, commands[i].name, len) == 0 && strcspn(commands[k].name, " ") == len)
                 options |= commands[k].options;
         for (int k = 0; k < OPT_COUNT; k++)
-            if (options & 1u << k)
+            if (options & 1ull << k)
                 printf("--%s ", cli_options[k].name);
         fputs("'", stdout);
         if (commands[i].name[len]) {
