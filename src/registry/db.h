@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 
-#define DB_STATEMENTS 96
+#define DB_STATEMENTS 192
 
 struct db {
     sqlite3 *handle;

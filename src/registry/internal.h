@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "registry/audit.h"
 #include "registry/db.h"
 #include "registry/registry.h"
 
@@ -22,15 +23,14 @@ struct registry {
 
     /* The store thread's: hashes that the open transaction may have left unreferenced, 32 bytes each. */
     struct buf dropped;
+    struct audit_head head; /* of the trail, with what the open transaction appended */
+    uint64_t now_ms;        /* the open transaction's */
 };
 
 struct registry_reader {
     struct registry *registry;
     struct db db;
 };
-
-/* What a command does inside its savepoint; 0 or an error, which rolls the savepoint back. now: seconds. */
-int write_run(struct registry *r, struct registry_command *command, uint64_t now, struct error *err);
 
 int store_start(struct registry *r, struct error *err);
 void store_stop(struct registry *r);

@@ -47,6 +47,8 @@ static int prepare(struct registry *r, const char *dir, struct error *err)
     if (rc == 0)
         rc = schema_migrate(&r->writer, schema_steps, schema_version, err);
     if (rc == 0)
+        rc = audit_load(&r->writer, &r->head, err);
+    if (rc == 0)
         rc = claim(r, dir, err);
     if (rc == 0)
         rc = files_collect(r->plugin_dir, is_referenced, r, err);

@@ -65,22 +65,26 @@ static bool get_key(sqlite3_stmt *row, struct registry_key *k)
 
 #define PLUGIN_COLUMNS \
     "p.name, o.name, p.active, p.wanted, c.version, p.newest, p.first_at," \
-    " (SELECT count(*) FROM version n WHERE n.plugin = p.id)"
-#define PLUGIN_COUNT 8
+    " (SELECT count(*) FROM version n WHERE n.plugin = p.id), p.pinned, p.owner_since," \
+    " (SELECT version FROM version n WHERE n.id = p.previous)"
+#define PLUGIN_COUNT 11
 
 static bool get_plugin(sqlite3_stmt *row, struct registry_plugin *p)
 {
     *p = (struct registry_plugin){.active = sqlite3_column_int(row, 2) != 0,
                                   .wanted = (enum registry_wanted)sqlite3_column_int(row, 3),
                                   .first_at = (uint64_t)sqlite3_column_int64(row, 6),
-                                  .versions = (unsigned)sqlite3_column_int(row, 7)};
+                                  .versions = (unsigned)sqlite3_column_int(row, 7),
+                                  .pinned = sqlite3_column_int(row, 8) != 0,
+                                  .owner_since = (uint64_t)sqlite3_column_int64(row, 9)};
     return db_text(row, 0, p->name, sizeof p->name) && db_text(row, 1, p->owner, sizeof p->owner) &&
-           db_text(row, 4, p->current, sizeof p->current) && db_text(row, 5, p->newest, sizeof p->newest);
+           db_text(row, 4, p->current, sizeof p->current) && db_text(row, 5, p->newest, sizeof p->newest) &&
+           db_text(row, 10, p->previous, sizeof p->previous);
 }
 
 #define VERSION_COLUMNS \
     "p.name, v.version, o.name, v.sha256, v.key, v.size, v.signed_at, v.expires_at, v.installed_at, v.state," \
-    " v.id IS p.current, k.revoked_at <> 0, v.manifest"
+    " v.id IS p.current, k.revoked_at <> 0, v.manifest, v.damaged_at, v.changed_at, v.reason"
 #define VERSION_MANIFEST 12
 
 /* A damaged version stays damaged, whatever points at it. */
@@ -92,8 +96,8 @@ static bool get_state(sqlite3_stmt *row, int first, enum registry_state *out)
     for (int s = REGISTRY_AVAILABLE; s <= REGISTRY_DAMAGED; s++) {
         if (strcmp(name, registry_state_name((enum registry_state)s)) != 0)
             continue;
-        bool current = s != REGISTRY_DAMAGED && sqlite3_column_int(row, first + 10);
-        *out = current ? REGISTRY_CURRENT : (enum registry_state)s;
+        bool whole = sqlite3_column_int64(row, first + 13) == 0, current = sqlite3_column_int(row, first + 10);
+        *out = !whole ? REGISTRY_DAMAGED : current ? REGISTRY_CURRENT : (enum registry_state)s;
         return true;
     }
     return false;
@@ -105,10 +109,12 @@ static bool get_version(sqlite3_stmt *row, int first, struct registry_version *v
                                    .signed_at = (uint64_t)sqlite3_column_int64(row, first + 6),
                                    .expires_at = (uint64_t)sqlite3_column_int64(row, first + 7),
                                    .installed_at = (uint64_t)sqlite3_column_int64(row, first + 8),
+                                   .changed_at = (uint64_t)sqlite3_column_int64(row, first + 14),
                                    .key_revoked = sqlite3_column_int(row, first + 11) != 0};
     return db_text(row, first, v->name, sizeof v->name) && db_text(row, first + 1, v->version, sizeof v->version) &&
            db_text(row, first + 2, v->publisher, sizeof v->publisher) && db_blob(row, first + 3, v->sha256, 32) &&
-           db_blob(row, first + 4, v->key_id, 32) && get_state(row, first, &v->state);
+           db_blob(row, first + 4, v->key_id, 32) && db_text(row, first + 15, v->reason, sizeof v->reason) &&
+           get_state(row, first, &v->state);
 }
 
 static bool get_decision(sqlite3_stmt *row, struct registry_decision *d)
@@ -124,8 +130,11 @@ static bool get_token(sqlite3_stmt *row, struct registry_token *t)
 {
     *t = (struct registry_token){.id = sqlite3_column_int64(row, 0),
                                  .created_at = (uint64_t)sqlite3_column_int64(row, 3),
-                                 .expires_at = (uint64_t)sqlite3_column_int64(row, 4)};
-    return db_blob(row, 1, t->hash, 32) && db_text(row, 2, t->scopes, sizeof t->scopes);
+                                 .expires_at = (uint64_t)sqlite3_column_int64(row, 4),
+                                 .revoked_at = (uint64_t)sqlite3_column_int64(row, 5),
+                                 .last_used_at = (uint64_t)sqlite3_column_int64(row, 6)};
+    return db_blob(row, 1, t->hash, 32) && db_text(row, 2, t->scopes, sizeof t->scopes) &&
+           db_text(row, 7, t->name, sizeof t->name);
 }
 
 /* ---- look-ups ---- */
@@ -302,8 +311,9 @@ int registry_each_token(struct registry_reader *reader, bool (*each)(void *conte
 {
     sqlite3_stmt *row;
     struct registry_token t;
-    int rc =
-        db_start(&reader->db, err, &row, "SELECT id, hash, scopes, created_at, expires_at FROM token ORDER BY id", "");
+    int rc = db_start(
+        &reader->db, err, &row,
+        "SELECT id, hash, scopes, created_at, expires_at, revoked_at, last_used_at, name FROM token ORDER BY id", "");
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_token(row, &t))
             return damaged(reader, row, err);
@@ -356,7 +366,7 @@ static const struct {
     {"SELECT count(*) FROM plugin p WHERE active AND EXISTS (SELECT 1 FROM version WHERE plugin = p.id)",
      offsetof(struct registry_totals, active)},
     {"SELECT count(*) FROM version", offsetof(struct registry_totals, versions)},
-    {"SELECT count(*) FROM version WHERE state = 'damaged'", offsetof(struct registry_totals, damaged)},
+    {"SELECT count(*) FROM version WHERE damaged_at <> 0", offsetof(struct registry_totals, damaged)},
     {"SELECT count(*) FROM publisher", offsetof(struct registry_totals, publishers)},
     {"SELECT count(*) FROM key WHERE revoked_at = 0", offsetof(struct registry_totals, keys)},
     {"SELECT count(*) FROM decision", offsetof(struct registry_totals, decisions)},

@@ -29,6 +29,11 @@
 #define REGISTRY_SCOPE_MAX 512 /* of a grant, with its 0 */
 #define REGISTRY_SCOPES_MAX 256
 #define REGISTRY_SETTING_MAX 64
+#define REGISTRY_REASON_MAX 500 /* why a version is deprecated */
+#define REGISTRY_TOKEN_NAME_MAX 64
+#define REGISTRY_ACTOR_MAX 80    /* of the audit trail: "uid:1000", "token:3", "plugin:NAME", "host" */
+#define REGISTRY_CALL_MAX 64     /* the id of the request or call that caused it */
+#define REGISTRY_SUBJECT_MAX 128 /* what was changed: a plugin, a publisher, a setting, a token's id */
 
 struct registry;
 
@@ -62,10 +67,12 @@ struct registry_plugin {
     char name[REGISTRY_NAME_MAX + 1], owner[REGISTRY_PUBLISHER_MAX + 1];
     bool active;
     enum registry_wanted wanted;
-    char current[REGISTRY_VERSION_MAX + 1]; /* or empty */
-    char newest[REGISTRY_VERSION_MAX + 1];  /* ever installed, also when it is gone */
-    unsigned versions;                      /* 0: not installed; owner and decisions are remembered */
-    uint64_t first_at;
+    char current[REGISTRY_VERSION_MAX + 1];  /* or empty */
+    char newest[REGISTRY_VERSION_MAX + 1];   /* ever installed, also when it is gone */
+    char previous[REGISTRY_VERSION_MAX + 1]; /* current before this one, still installed; or empty */
+    bool pinned;
+    unsigned versions;              /* 0: not installed; owner and decisions are remembered */
+    uint64_t first_at, owner_since; /* owner_since 0: the first owner still has it */
 };
 
 enum registry_state { REGISTRY_AVAILABLE, REGISTRY_CURRENT, REGISTRY_DEPRECATED, REGISTRY_ARCHIVED, REGISTRY_DAMAGED };
@@ -76,6 +83,8 @@ struct registry_version {
     uint8_t sha256[32], key_id[32];
     uint64_t size, signed_at, expires_at, installed_at; /* expires_at 0: never */
     enum registry_state state;
+    uint64_t changed_at; /* when it became deprecated or archived, else 0 */
+    char reason[REGISTRY_REASON_MAX + 1];
     bool key_revoked;
 };
 
@@ -90,8 +99,14 @@ struct registry_decision {
 struct registry_token {
     int64_t id;
     uint8_t hash[32];
+    char name[REGISTRY_TOKEN_NAME_MAX + 1]; /* the operator's word for it, or empty */
     char scopes[REGISTRY_SCOPES_MAX];
-    uint64_t created_at, expires_at;
+    uint64_t created_at, expires_at, revoked_at, last_used_at; /* 0: never */
+};
+
+struct registry_token_use {
+    int64_t id;
+    uint64_t at;
 };
 
 /* ---- writing ---- */
@@ -116,6 +131,8 @@ enum registry_verb {
     REGISTRY_UNDECIDE,
     REGISTRY_SET,
     REGISTRY_TOKEN_ADD,
+    REGISTRY_TOKEN_REVOKE,
+    REGISTRY_TOKEN_USED,
     REGISTRY_VERB_COUNT,
 };
 
@@ -178,10 +195,23 @@ struct registry_command {
         } set;
         struct {
             const uint8_t *hash;
-            const char *scopes;
+            const char *scopes, *name; /* name NULL: none */
             uint64_t expires_at;
+            int64_t id; /* out */
         } token_add;
+        /* MOAT_E_NOT_FOUND. Revoked again changes nothing. */
+        struct {
+            int64_t id;
+        } token_revoke;
+        /* No change that the trail tells of; one that is gone is skipped. */
+        struct {
+            const struct registry_token_use *list;
+            size_t count;
+        } token_used;
     };
+    /* Who asked (NULL: Moat itself, "host") and by which request: for the audit trail, in which each command that
+     * changes something appends one record, in the same transaction. */
+    const char *actor, *call;
     /* Called once on the store thread, must not block. */
     void (*done)(struct registry_command *command);
     void *context;

@@ -2,6 +2,9 @@
 
 #include <stdio.h>
 
+#include "registry/audit.h"
+#include "registry/search.h"
+
 #define APPLICATION_ID 0x4d6f6174 /* "Moat" */
 
 /* identity: what the packages' directory remembers, so that no other registry takes them for strays.
@@ -40,7 +43,55 @@ static const char step_1[] =
     "CREATE TABLE token (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
     " scopes TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL) STRICT;";
 
-const char *const schema_steps[] = {step_1};
+/* plugin.previous: what a rollback goes back to.  owner_since: when the name was transferred; 0: its first owner's.
+ * version.state is the operator's word, damaged_at what a load found: mending gives the operator's word back.
+ * changed_at and reason: of the state. config: each revision of a plugin's configuration as JSON; secret properties
+ * stand in `secret`, which nothing exports. counter: what happened on one day (days since 1970); it outlives the
+ * version, not the name. audit: see docs/audit.md. audit_head is what the last record's number and hash must be;
+ * audit_root what the first kept record follows (the last row; each rotation adds one); audit_sign signed heads. */
+static const char step_2[] =
+    "ALTER TABLE plugin ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1));"
+    "ALTER TABLE plugin ADD COLUMN previous INTEGER REFERENCES version (id) ON DELETE SET NULL;"
+    "ALTER TABLE plugin ADD COLUMN owner_since INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX plugin_previous ON plugin (previous);"
+    "CREATE INDEX plugin_owner ON plugin (owner);"
+    "ALTER TABLE version ADD COLUMN changed_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE version ADD COLUMN reason TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE version ADD COLUMN damaged_at INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE version SET damaged_at = max(installed_at, 1), state = 'available' WHERE state = 'damaged';"
+    "CREATE TABLE config (plugin INTEGER NOT NULL REFERENCES plugin (id), revision INTEGER NOT NULL,"
+    " value TEXT NOT NULL, secret TEXT NOT NULL, set_at INTEGER NOT NULL, PRIMARY KEY (plugin, revision))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE counter (plugin INTEGER NOT NULL REFERENCES plugin (id), version TEXT NOT NULL, day INTEGER NOT NULL,"
+    " installs INTEGER NOT NULL DEFAULT 0, downloads INTEGER NOT NULL DEFAULT 0, loads INTEGER NOT NULL DEFAULT 0,"
+    " calls INTEGER NOT NULL DEFAULT 0, errors INTEGER NOT NULL DEFAULT 0, last_call INTEGER NOT NULL DEFAULT 0,"
+    " PRIMARY KEY (plugin, version, day)) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE token ADD COLUMN name TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE token ADD COLUMN revoked_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE token ADD COLUMN last_used_at INTEGER NOT NULL DEFAULT 0;"
+    "CREATE VIRTUAL TABLE search USING fts5 (name, description, author, actions, keywords,"
+    " tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3');"
+    "CREATE TABLE word (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;"
+    "CREATE TABLE typo (key TEXT NOT NULL, word INTEGER NOT NULL, PRIMARY KEY (key, word)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE audit (seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, count INTEGER NOT NULL, actor TEXT NOT NULL,"
+    " call TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL,"
+    " hash BLOB NOT NULL CHECK (length(hash) = 32)) STRICT;"
+    "CREATE INDEX audit_subject ON audit (subject);"
+    "CREATE TABLE audit_head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL,"
+    " hash BLOB NOT NULL CHECK (length(hash) = 32)) STRICT;"
+    "CREATE TABLE audit_root (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK (length(hash) = 32),"
+    " at INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE audit_sign (seq INTEGER NOT NULL, key BLOB NOT NULL CHECK (length(key) = 32),"
+    " hash BLOB NOT NULL CHECK (length(hash) = 32), at INTEGER NOT NULL,"
+    " signature BLOB NOT NULL CHECK (length(signature) = 64), PRIMARY KEY (seq, key)) STRICT, WITHOUT ROWID;";
+
+static int fill_2(struct db *db, struct error *err)
+{
+    int rc = audit_create(db, err);
+    return rc < 0 ? rc : search_rebuild(db, err);
+}
+
+const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)
@@ -80,12 +131,15 @@ static int recognise(struct db *db, int newest, int64_t *version, struct error *
     return 0;
 }
 
-static int steps_from(struct db *db, const char *const *steps, int64_t from, int version, struct error *err)
+static int steps_from(struct db *db, const struct schema_step *steps, int64_t from, int version, struct error *err)
 {
     char mark[96];
     int rc = 0;
-    for (int64_t i = from; i < version && rc == 0; i++)
-        rc = run(db, steps[i], err);
+    for (int64_t i = from; i < version && rc == 0; i++) {
+        rc = run(db, steps[i].sql, err);
+        if (rc == 0 && steps[i].fill)
+            rc = steps[i].fill(db, err);
+    }
     snprintf(mark, sizeof mark, "PRAGMA application_id=%d; PRAGMA user_version=%d", APPLICATION_ID, version);
     if (rc == 0)
         rc = run(db, mark, err);
@@ -94,7 +148,7 @@ static int steps_from(struct db *db, const char *const *steps, int64_t from, int
     return rc;
 }
 
-int schema_migrate(struct db *db, const char *const *steps, int version, struct error *err)
+int schema_migrate(struct db *db, const struct schema_step *steps, int version, struct error *err)
 {
     int rc = run(db, "BEGIN IMMEDIATE", err);
     if (rc < 0)

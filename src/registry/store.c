@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "registry/files.h"
-#include "registry/internal.h"
+#include "registry/write.h"
 
 #define GROUP_MAX 128
 
@@ -18,17 +18,19 @@ static bool lost(const struct registry *r)
     return sqlite3_get_autocommit(r->writer.handle) != 0;
 }
 
-static void run_one(struct registry *r, struct registry_command *c, uint64_t now)
+static void run_one(struct registry *r, struct registry_command *c)
 {
+    struct audit_head head = r->head;
     size_t dropped = r->dropped.len;
     c->code = sql(r, "SAVEPOINT command", &c->error);
     if (c->code < 0)
         return;
-    c->code = write_run(r, c, now, &c->error);
+    c->code = write_run(r, c, &c->error);
     if (c->code == 0)
         c->code = sql(r, "RELEASE command", &c->error);
     if (c->code < 0) {
         r->dropped.len = dropped;
+        r->head = head;
         if (!lost(r) && (sql(r, "ROLLBACK TO command", NULL) < 0 || sql(r, "RELEASE command", NULL) < 0))
             sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
     }
@@ -63,18 +65,22 @@ static void fail_all(struct registry_command *group, const struct error *err)
 static void run_group(struct registry *r, struct registry_command *group)
 {
     struct error err = {.code = MOAT_E_STORAGE_FAILED};
-    uint64_t now = clock_wall_ns() / NS_PER_S;
+    struct audit_head head = r->head;
+    r->now_ms = clock_wall_ns() / NS_PER_MS;
     int rc = sql(r, "BEGIN IMMEDIATE", &err);
     for (struct registry_command *c = group; c && rc == 0; c = c->next) {
-        run_one(r, c, now);
+        run_one(r, c);
         if (lost(r)) {
             err = c->error;
             rc = c->code;
         }
     }
+    if (rc == 0 && r->head.count != head.count)
+        rc = audit_save(&r->writer, &r->head, &err);
     if (rc == 0)
         rc = sql(r, "COMMIT", &err);
     if (rc < 0) {
+        r->head = head;
         sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
         fail_all(group, &err);
         buf_clear(&r->dropped);

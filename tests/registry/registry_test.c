@@ -399,10 +399,11 @@ static void migration_is_all_or_nothing(void **state)
     struct db db;
     char path[400];
     int64_t n;
-    const char *const good[] = {"CREATE TABLE one (x INTEGER) STRICT; INSERT INTO one VALUES (1)",
-                                "CREATE TABLE two (x INTEGER) STRICT; INSERT INTO two SELECT x + 1 FROM one"};
-    const char *const bad[] = {good[0], good[1],
-                               "CREATE TABLE three (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1)"};
+    const struct schema_step good[] = {
+        {.sql = "CREATE TABLE one (x INTEGER) STRICT; INSERT INTO one VALUES (1)"},
+        {.sql = "CREATE TABLE two (x INTEGER) STRICT; INSERT INTO two SELECT x + 1 FROM one"}};
+    const struct schema_step bad[] = {
+        good[0], good[1], {.sql = "CREATE TABLE three (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1)"}};
     snprintf(path, sizeof path, "%s/other.db", f->place.registry);
     OK(db_open(&db, path, true, &f->err));
     OK(schema_migrate(&db, good, 1, &f->err));

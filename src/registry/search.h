@@ -1,0 +1,31 @@
+/* registry/search: the words of what is installed, where a search looks.  One row for each plugin, of the version that
+ * stands for it (the current one, else the one installed last), and the index of near misses.  Private to src/registry.
+ *
+ * search: FTS5 over name, description, author, actions, keywords; rowid is the plugin's id.  Its tokens are those of
+ *   unicode61, without diacritics: "data_processor" is data and processor. Prefixes of 2 and 3 characters are indexed.
+ * word: each word of 4 to 32 bytes that ever stood in a row, folded to lower case (ASCII).
+ * typo: for each such word, itself and what is left when one character (UTF-8) is taken out.  Two words within one
+ *   insertion, deletion, substitution or transposition share such a key: take the keys of what was typed
+ *   (search_keys), look them up here, and keep the words that are near enough. */
+#ifndef REGISTRY_SEARCH_H
+#define REGISTRY_SEARCH_H
+
+#include "registry/db.h"
+
+#define SEARCH_WORD_MIN 4
+#define SEARCH_WORD_MAX 32
+
+/* After anything that changes which version stands for the plugin; the plugin may be gone. */
+int search_refresh(struct db *db, int64_t plugin, struct error *err);
+/* All of it anew: the migration's, and the cure of a search that `doctor --deep` finds wrong. */
+int search_rebuild(struct db *db, struct error *err);
+
+/* The next word at *p: letters and digits of ASCII in lower case, and every byte that is not ASCII.  Returns its
+ * length, cut at SEARCH_WORD_MAX (not inside a character), or 0 at the end; *p stands behind it. */
+size_t search_next_word(const char **p, char out[SEARCH_WORD_MAX + 1]);
+
+/* Calls each with the word and with the word less each of its characters; stops at the first error. */
+int search_keys(const char *word, int (*each)(void *context, const char *key, struct error *err), void *context,
+                struct error *err);
+
+#endif

@@ -1,0 +1,189 @@
+/* The table of verbs: what each does, and how the audit trail tells of it.  No record without a change, no change
+ * without its record: both happen in the command's savepoint. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "registry/audit.h"
+#include "registry/write.h"
+
+/* The members of the record's detail. Never a secret: a token's hash, a configuration's or a setting's value. */
+typedef void (*verb_tell)(const struct registry_command *c, struct buf *detail);
+
+/* ---- details ---- */
+
+static void tell_trust_add(const struct registry_command *c, struct buf *out)
+{
+    audit_put_hex(out, "key", c->trust_add.id, 32);
+    audit_put_text(out, "names", c->trust_add.names);
+}
+
+static void tell_trust_revoke(const struct registry_command *c, struct buf *out)
+{
+    audit_put_hex(out, "key", c->trust_revoke.key, 32);
+}
+
+static void tell_decisions(struct buf *out, const struct registry_decision *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        buf_printf(out, "%s{\"permission\":%d", i ? "," : "", list[i].permission);
+        audit_put_text(out, "scope", list[i].scope);
+        if (list[i].refused)
+            buf_puts(out, ",\"refused\":true");
+        if (list[i].until)
+            audit_put_number(out, "until", list[i].until);
+        buf_putc(out, '}');
+    }
+}
+
+static void tell_install(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->install.version);
+    audit_put_hex(out, "sha256", c->install.sha256, 32);
+    audit_put_hex(out, "key", c->install.key, 32);
+    buf_printf(out, ",\"current\":%s", c->install.current ? "true" : "false");
+    if (c->install.already)
+        buf_puts(out, ",\"already\":true");
+    if (c->install.ndecisions) {
+        buf_puts(out, ",\"grants\":[");
+        tell_decisions(out, c->install.decisions, c->install.ndecisions);
+        buf_putc(out, ']');
+    }
+}
+
+static void tell_uninstall(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->uninstall.version);
+    audit_put_number(out, "removed", c->uninstall.removed);
+    if (c->uninstall.purge)
+        buf_puts(out, ",\"purge\":true");
+}
+
+static void tell_use(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->use.version);
+}
+
+static void tell_damage(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->damage.version);
+}
+
+static void tell_want(const struct registry_command *c, struct buf *out)
+{
+    static const char *const names[] = {"lazy", "loaded", "stopped"};
+    audit_put_text(out, "wanted", names[c->want.wanted]);
+}
+
+static void tell_decide(const struct registry_command *c, struct buf *out)
+{
+    buf_puts(out, "\"decisions\":[");
+    tell_decisions(out, c->decide.list, c->decide.count);
+    buf_putc(out, ']');
+}
+
+static void tell_undecide(const struct registry_command *c, struct buf *out)
+{
+    buf_puts(out, "\"decisions\":[");
+    tell_decisions(out, c->undecide.list, c->undecide.count);
+    buf_putc(out, ']');
+}
+
+static void tell_set(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "value", c->set.value ? c->set.value : NULL);
+}
+
+static void tell_token_add(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "id", (uint64_t)c->token_add.id);
+    audit_put_text(out, "scopes", c->token_add.scopes);
+    if (c->token_add.expires_at)
+        audit_put_number(out, "until", c->token_add.expires_at);
+}
+
+static void tell_token_revoke(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "id", (uint64_t)c->token_revoke.id);
+}
+
+/* ---- the table ---- */
+
+static const struct verb {
+    int (*run)(struct registry *r, struct registry_command *c, uint64_t now, struct error *err);
+    const char *action;    /* of the record; NULL: no change of trust, grant, state, configuration or token */
+    size_t subject;        /* where the command has the subject: a const char *, NULL for all of them ... */
+    bool subject_is_token; /* ... or an int64_t */
+    verb_tell tell;
+} verbs[REGISTRY_VERB_COUNT] = {
+#define AT(member) offsetof(struct registry_command, member)
+    [REGISTRY_TRUST_ADD] = {write_trust_add, "trust.add", AT(trust_add.publisher), false, tell_trust_add},
+    [REGISTRY_TRUST_REVOKE] = {write_trust_revoke, "trust.revoke", AT(trust_revoke.publisher), false,
+                               tell_trust_revoke},
+    [REGISTRY_INSTALL] = {write_install, "plugin.install", AT(install.name), false, tell_install},
+    [REGISTRY_UNINSTALL] = {write_uninstall, "plugin.uninstall", AT(uninstall.name), false, tell_uninstall},
+    [REGISTRY_USE] = {write_use, "plugin.use", AT(use.name), false, tell_use},
+    [REGISTRY_WANT] = {write_want, "plugin.want", AT(want.name), false, tell_want},
+    [REGISTRY_DAMAGE] = {write_damage, "plugin.damaged", AT(damage.name), false, tell_damage},
+    [REGISTRY_DECIDE] = {write_decide, "grant.decide", AT(decide.name), false, tell_decide},
+    [REGISTRY_UNDECIDE] = {write_undecide, "grant.withdraw", AT(undecide.name), false, tell_undecide},
+    [REGISTRY_SET] = {write_set, "setting.set", AT(set.key), false, tell_set},
+    [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), true, tell_token_add},
+    [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), true, tell_token_revoke},
+    [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, false, NULL},
+#undef AT
+};
+
+#define DETAIL_MAX 12000
+
+static void put_detail(const struct verb *v, const struct registry_command *c, struct buf *out)
+{
+    buf_auto members = BUF_INIT(DETAIL_MAX);
+    v->tell(c, &members);
+    /* A list of hundreds of grants is longer than a record may be: the record says so, the grants are in the tables. */
+    buf_printf(out, "{%s}", members.failed ? "\"cut\":true" : buf_text(&members));
+}
+
+static void put_subject(const struct verb *v, const struct registry_command *c, char out[REGISTRY_SUBJECT_MAX + 1])
+{
+    const char *at = (const char *)c + v->subject;
+    if (v->subject_is_token) {
+        int64_t id;
+        memcpy(&id, at, sizeof id);
+        snprintf(out, REGISTRY_SUBJECT_MAX + 1, "%lld", (long long)id);
+        return;
+    }
+    const char *text;
+    memcpy(&text, at, sizeof text);
+    snprintf(out, REGISTRY_SUBJECT_MAX + 1, "%s", text ? text : "*");
+}
+
+static int record(struct registry *r, const struct verb *v, const struct registry_command *c, struct error *err)
+{
+    char subject[REGISTRY_SUBJECT_MAX + 1], actor[REGISTRY_ACTOR_MAX + 1], call[REGISTRY_CALL_MAX + 1];
+    buf_auto detail = BUF_INIT(DETAIL_MAX + 16);
+    put_subject(v, c, subject);
+    put_detail(v, c, &detail);
+    snprintf(actor, sizeof actor, "%s", c->actor ? c->actor : "host");
+    snprintf(call, sizeof call, "%s", c->call ? c->call : "");
+    if (detail.failed)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the audit trail");
+    struct audit_entry e = {.time_ms = r->now_ms,
+                            .count = 1,
+                            .actor = actor,
+                            .call = call,
+                            .action = v->action,
+                            .subject = subject,
+                            .outcome = error_info(MOAT_E_OK)->name,
+                            .detail = buf_text(&detail)};
+    return audit_append(&r->writer, &r->head, &e, err);
+}
+
+int write_run(struct registry *r, struct registry_command *c, struct error *err)
+{
+    const struct verb *v = &verbs[c->verb];
+    int rc = v->run(r, c, r->now_ms / 1000, err);
+    if (rc == WRITE_CHANGED && v->action)
+        rc = record(r, v, c, err);
+    return rc < 0 ? rc : 0;
+}

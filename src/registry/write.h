@@ -1,0 +1,43 @@
+/* registry/write: what each command does.  Runs on the store thread, inside the command's savepoint.
+ *
+ * A new verb is a function here, one row of the table in verbs.c (which says how the audit trail tells of it), and its
+ * part of struct registry_command.  Private to src/registry. */
+#ifndef REGISTRY_WRITE_H
+#define REGISTRY_WRITE_H
+
+#include "registry/internal.h"
+
+/* Runs the command and appends its record to the audit trail; 0, or an error, which rolls the savepoint back. */
+int write_run(struct registry *r, struct registry_command *command, struct error *err);
+
+/* What a verb's function answers: an error, or one of these. now: seconds. */
+enum { WRITE_CHANGED, WRITE_NOTHING_NEW /* no record of the trail */ };
+#define WRITE_VERB(name) int name(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+WRITE_VERB(write_trust_add);
+WRITE_VERB(write_trust_revoke);
+WRITE_VERB(write_install);
+WRITE_VERB(write_uninstall);
+WRITE_VERB(write_use);
+WRITE_VERB(write_want);
+WRITE_VERB(write_damage);
+WRITE_VERB(write_decide);
+WRITE_VERB(write_undecide);
+WRITE_VERB(write_set);
+WRITE_VERB(write_token_add);
+WRITE_VERB(write_token_revoke);
+WRITE_VERB(write_token_used);
+
+/* ---- what they share ---- */
+
+/* The first column of the row of that name, or 0. */
+int write_row_id(struct registry *r, struct error *err, int64_t *id, const char *sql, const char *name);
+int write_plugin_id(struct registry *r, const char *name, int64_t *id, struct error *err); /* 0: never heard of */
+/* A plugin with at least one version, else MOAT_E_NO_SUCH_PLUGIN. */
+int write_installed_id(struct registry *r, const char *name, int64_t *id, struct error *err);
+/* Or MOAT_E_NO_SUCH_VERSION. */
+int write_version_id(struct registry *r, int64_t plugin, const char *name, const char *version, int64_t *id,
+                     struct error *err);
+int write_decisions(struct registry *r, int64_t plugin, const struct registry_decision *list, size_t count,
+                    uint64_t now, struct error *err);
+
+#endif

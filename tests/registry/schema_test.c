@@ -1,0 +1,106 @@
+/* A registry that the first release wrote opens in this one: everything is there, the search finds it, and the audit
+ * trail begins. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "base/io.h"
+#include "registry/internal.h"
+#include "sample.h"
+
+static void run_sql(const char *path, const char *sql)
+{
+    sqlite3 *db;
+    char *why = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+        fail_msg("%s", why);
+    sqlite3_close(db);
+}
+
+static void make_version_1(const struct place *p, char path[400])
+{
+    buf_auto dump = BUF_INIT(1 << 20);
+    struct error err;
+    if (io_read_file(VERSION_1_SQL, &dump, &err) < 0 || io_mkdirs(p->registry, 0700, &err) < 0)
+        fail_msg("%s", err.message);
+    snprintf(path, 400, "%s/registry.db", p->registry);
+    run_sql(path, buf_text(&dump));
+}
+
+static int64_t number(struct registry *r, const char *sql)
+{
+    int64_t n = -1;
+    struct error err;
+    if (db_number(&r->writer, &err, -1, &n, sql, "") < 0)
+        fail_msg("%s", err.message);
+    return n;
+}
+
+static void a_first_release_opens(void **state)
+{
+    struct place p;
+    struct registry *r;
+    struct error err;
+    char path[400];
+    place_make(&p);
+    make_version_1(&p, path);
+    if (place_open(&p, &r, &err) < 0)
+        fail_msg("%s", err.message);
+    buf_auto text = BUF_INIT(1 << 16);
+    sample_describe(r, &p, &text);
+    assert_string_equal(buf_text(&text), "key acme 58\n"
+                                         "plugin data_processor of acme, 1 versions, current 1.0.0\n"
+                                         " 1.0.0 15 current\n"
+                                         "plugin hostile of acme, 1 versions, current 1.0.0\n"
+                                         " 1.0.0 170 damaged\n"
+                                         "decision hostile 0 /etc\n"
+                                         "decision hostile 5  refused\n");
+    /* Words of the manifests: a name, a description, an action's name. */
+    assert_int_equal(number(r, "SELECT count(*) FROM search WHERE search MATCH 'processor'"), 1);
+    assert_int_equal(number(r, "SELECT count(*) FROM search WHERE search MATCH 'actions : aggregate'"), 1);
+    assert_int_equal(number(r, "SELECT count(*) FROM typo t JOIN word w ON w.id = t.word WHERE key = 'procesor'"), 1);
+    assert_int_equal(number(r, "SELECT seq FROM audit_head"), 0);
+    assert_int_equal(number(r, "SELECT count(*) FROM audit_root JOIN audit_head USING (hash)"), 1);
+    assert_int_equal(number(r, "SELECT count(*) FROM token WHERE name = '' AND revoked_at = 0"), 1);
+    /* And it goes on from there. */
+    if (sample_set(r, "pool", "2", &err) < 0)
+        fail_msg("%s", err.message);
+    registry_close(r);
+    if (place_open(&p, &r, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(number(r, "SELECT seq FROM audit_head"), 1);
+    assert_int_equal(number(r, "SELECT count(*) FROM audit WHERE action = 'setting.set' AND subject = 'pool'"), 1);
+    registry_close(r);
+    place_remove(&p);
+}
+
+/* Whatever makes a step fail, the file is as it was. */
+static void a_migration_that_fails_changes_nothing(void **state)
+{
+    struct place p;
+    struct registry *r;
+    struct error err;
+    char path[400];
+    place_make(&p);
+    make_version_1(&p, path);
+    run_sql(path, "CREATE TABLE typo (x INTEGER)");
+    assert_int_equal(place_open(&p, &r, &err), -MOAT_E_STORAGE_FAILED);
+    assert_non_null(strstr(err.message, "typo"));
+    run_sql(path, "DROP TABLE typo");
+    if (place_open(&p, &r, &err) < 0)
+        fail_msg("%s", err.message);
+    registry_close(r);
+    place_remove(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_first_release_opens),
+                                       cmocka_unit_test(a_migration_that_fails_changes_nothing)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
