@@ -26,6 +26,13 @@ int cli_home(struct cli *c, struct error *err)
     return rc;
 }
 
+int cli_secrets(const struct cli *c, struct error *err)
+{
+    if (c->secrets_error.code)
+        *err = c->secrets_error;
+    return -(int)c->secrets_error.code;
+}
+
 /* ---- building a request ---- */
 
 void ask_init(struct ask *a, const char *method, const char *path)
@@ -184,14 +191,16 @@ static int ask_here(struct service *s, const struct ask *a, struct reply *reply,
  * which ends soon, or a server that is just starting or ending; in no case do two write at once. */
 static int reach(struct cli *c, int *socket, struct service **service, struct error *err)
 {
-    struct service_options options = {.home = c->home, .loops = 1};
+    struct service_options options = {.home = c->home, .loops = 1, .secrets = &c->secrets};
     uint64_t until = clock_mono_ns() + HOME_WAIT_NS;
     for (;;) {
         *socket = client_connect(c->home.socket);
         if (*socket >= 0)
             return 0;
         /* EAGAIN: a server with more connections waiting than it takes just now. */
-        int rc = errno == EAGAIN ? -MOAT_E_HOME_BUSY : service_open(&options, service, err);
+        int rc = errno == EAGAIN ? -MOAT_E_HOME_BUSY : cli_secrets(c, err);
+        if (rc == 0)
+            rc = service_open(&options, service, err);
         if (rc != -MOAT_E_HOME_BUSY)
             return rc;
         if (clock_mono_ns() > until)

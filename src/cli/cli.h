@@ -22,6 +22,7 @@
     X(HOME, "home", 0, "DIR", "the directory that this Moat owns") \
     X(VERSION, "version", 0, NULL, "show Moat's version") \
     X(KEY, "key", 0, "FILE", "the key's file") \
+    X(HMAC, "hmac", 0, NULL, "sign with this host's own key, PLUGIN_SECRET_KEY or PLUGIN_SECRET_KEY_FILE") \
     X(OUTPUT, "output", 'o', "FILE", "where to write") \
     X(EXPIRES, "expires", 0, "TIME", "the package is not accepted after so long") \
     X(NAMES, "names", 0, "PATTERN", "the names that may be published, such as acme_*; else any nobody else owns") \
@@ -93,6 +94,8 @@ struct cli {
     size_t ngrants;
     struct home home; /* resolved by cli_home */
     bool home_known;
+    struct secrets secrets;     /* of the environment, which holds them no longer */
+    struct error secrets_error; /* code not 0: what is wrong with them, for the commands that need them */
 };
 
 /* ---- arguments ---- */
@@ -106,6 +109,7 @@ static inline bool cli_has(const struct cli *c, enum cli_option option)
     return c->option[option] != NULL;
 }
 int cli_home(struct cli *c, struct error *err);
+int cli_secrets(const struct cli *c, struct error *err); /* 0 when the environment's keys can be used, or are none */
 
 /* ---- what people see ---- */
 

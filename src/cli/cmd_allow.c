@@ -40,11 +40,9 @@ int run_trust_add(struct cli *c)
 
 static void show_publishers(struct cli *c, const json_t *result)
 {
-    static const struct column columns[] = {{"PUBLISHER", "name", false},
-                                            {"MAY PUBLISH", "names", false},
-                                            {"KEY", "key.id", false},
-                                            {"ALGORITHM", "key.algorithm", false},
-                                            {"REVOKED", "key.revoked_at", false}};
+    static const struct column columns[] = {{"PUBLISHER", "name", false},    {"MAY PUBLISH", "names", false},
+                                            {"KEY", "key.id", false},        {"ALGORITHM", "key.algorithm", false},
+                                            {"STATUS", "key.status", false}, {"REVOKED", "key.revoked_at", false}};
     json_t *rows = json_array(); /* one a key */
     const json_t *publishers = show_list(result, "publishers");
     for (size_t i = 0; i < json_array_size(publishers); i++) {
@@ -54,7 +52,7 @@ static void show_publishers(struct cli *c, const json_t *result)
                                   json_pack("{s:O, s:O, s:O}", "name", json_object_get(publisher, "name"), "names",
                                             json_object_get(publisher, "names"), "key", json_array_get(keys, k)));
     }
-    show_table(rows, columns, 5, "Nobody is trusted; `moat trust add NAME PUBFILE` changes that.");
+    show_table(rows, columns, 6, "Nobody is trusted; `moat trust add NAME PUBFILE` changes that.");
     json_decref(rows);
 }
 

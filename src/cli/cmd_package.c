@@ -72,22 +72,38 @@ static int take_expiry(const struct cli *c, struct pack_options *options, struct
     return 0;
 }
 
+/* Whose signature it gets; *own is the caller's to free. */
+static int take_key(const struct cli *c, struct pack_options *options, struct signing_key **own, struct error *err)
+{
+    if (cli_has(c, OPT_KEY) + cli_has(c, OPT_HMAC) != 1)
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "moat pack takes one of --key FILE (`moat keygen FILE` makes one) and --hmac");
+    if (cli_has(c, OPT_KEY)) {
+        int rc = key_read(c->option[OPT_KEY], own, err);
+        options->key = *own;
+        return rc;
+    }
+    int rc = cli_secrets(c, err);
+    if (rc == 0 && !c->secrets.key)
+        rc = error_set(err, MOAT_E_BAD_USAGE,
+                       "--hmac signs with this host's own key: set PLUGIN_SECRET_KEY_FILE or PLUGIN_SECRET_KEY");
+    options->key = c->secrets.key;
+    return rc;
+}
+
 static int pack(const struct cli *c, char made[4096], struct error *err)
 {
     struct pack_options options = {.out_path = c->option[OPT_OUTPUT]};
     struct signing_key *key = NULL;
     struct spawner *spawner = NULL;
     char worker[PATH_MAX], helper[PATH_MAX];
-    if (!cli_has(c, OPT_KEY))
-        return error_set(err, MOAT_E_BAD_USAGE, "moat pack lacks --key FILE; `moat keygen FILE` makes one");
     int rc = take_expiry(c, &options, err);
     if (rc == 0)
-        rc = key_read(c->option[OPT_KEY], &key, err);
+        rc = take_key(c, &options, &key, err);
     if (rc == 0)
         rc = cli_executables(worker, helper, err);
     if (rc == 0)
         rc = spawner_start(worker, helper, &spawner, err);
-    options.key = key;
     if (rc == 0)
         rc = package_pack(c->args[0], &options, spawner, made, err);
     spawner_stop(spawner);

@@ -38,7 +38,7 @@ static void raise_descriptors(void)
 /* A command that holds the home ends soon; another server does not. */
 static int open_service(struct cli *c, struct service **out, struct error *err)
 {
-    struct service_options options = {.home = c->home, .server = true};
+    struct service_options options = {.home = c->home, .server = true, .secrets = &c->secrets};
     uint64_t until = clock_mono_ns() + HOME_WAIT_NS;
     for (;;) {
         int rc = service_open(&options, out, err);
@@ -52,6 +52,8 @@ static int start(struct cli *c, struct server *s, struct error *err)
 {
     struct http_options options = {.listen = c->option[OPT_LISTEN]};
     int rc = cli_home(c, err);
+    if (rc == 0)
+        rc = cli_secrets(c, err);
     if (rc == 0)
         rc = open_service(c, &s->service, err);
     if (rc == 0)

@@ -22,8 +22,9 @@ const struct command commands[] = {
 
     {"new", GROUP_WRITE, "DIR", "start a plugin: manifest, source, Makefile, a test", "moat new word_count", 0, 1, 1,
      run_new},
-    {"pack", GROUP_WRITE, "DIR --key FILE [--expires TIME] [-o FILE]", "make a signed package of a plugin's directory",
-     "moat pack word_count --key acme.key", OPT(KEY) | OPT(EXPIRES) | OPT(OUTPUT), 1, 1, run_pack},
+    {"pack", GROUP_WRITE, "DIR --key FILE or --hmac [--expires TIME] [-o FILE]",
+     "make a signed package of a plugin's directory", "moat pack word_count --key acme.key",
+     OPT(KEY) | OPT(HMAC) | OPT(EXPIRES) | OPT(OUTPUT), 1, 1, run_pack},
     {"inspect", GROUP_WRITE, "FILE [--key PUBFILE]",
      "look into a package, behind the wall: what it is, what it asks for, whether it would be accepted",
      "moat inspect word_count-0.1.0.moat --key acme.key.pub", OPT(KEY), 1, 1, run_inspect},

@@ -84,8 +84,8 @@ int key_hmac(const void *secret, size_t len, struct signing_key **out, struct er
     static const char label[] = "moat hmac key id\n";
     if (len < HMAC_KEY_MIN)
         return error_set(err, MOAT_E_BAD_USAGE, "the HMAC key has %zu bytes; it needs at least %d", len, HMAC_KEY_MIN);
-    if (len > KEY_HMAC_MAX)
-        return error_set(err, MOAT_E_BAD_USAGE, "the HMAC key has %zu bytes; at most %d are taken", len, KEY_HMAC_MAX);
+    if (len > HMAC_KEY_MAX)
+        return error_set(err, MOAT_E_BAD_USAGE, "the HMAC key has %zu bytes; at most %d are taken", len, HMAC_KEY_MAX);
     struct signing_key *key = key_alloc(ALGORITHM_HMAC_SHA256, len);
     uint8_t *labelled = key ? sodium_malloc(sizeof label - 1 + len) : NULL;
     if (!labelled) {

@@ -15,6 +15,7 @@
 #define KEY_ID_HEX (2 * KEY_ID_LEN + 1)
 #define SIGNATURE_LEN 64
 #define HMAC_KEY_MIN 32
+#define HMAC_KEY_MAX 4096
 
 enum algorithm { ALGORITHM_ED25519 = 1, ALGORITHM_HMAC_SHA256 = 2 };
 const char *algorithm_name(enum algorithm a); /* "ed25519", "hmac-sha256" */
@@ -31,8 +32,11 @@ int key_generate(struct signing_key **out, struct error *err);
 /* Writes path (mode 0600, never over an existing file) and path.pub. */
 int key_write(const struct signing_key *key, const char *path, struct error *err);
 int key_read(const char *path, struct signing_key **out, struct error *err);
-/* The HMAC key of this host: at least HMAC_KEY_MIN bytes. */
+int key_parse(const char *pem, struct signing_key **out, struct error *err); /* of a private key's PEM */
+/* The HMAC key of this host: HMAC_KEY_MIN to HMAC_KEY_MAX bytes. */
 int key_hmac(const void *secret, size_t len, struct signing_key **out, struct error *err);
+/* The bytes of a file, without one newline at the end; nobody but its owner may read or write it. */
+int key_read_hmac(const char *path, struct signing_key **out, struct error *err);
 void key_free(struct signing_key *key);
 const struct public_key *key_public(const struct signing_key *key);
 

@@ -58,8 +58,14 @@ static const char *what_is_it(const char *pem)
         {"-----BEGIN PRIVATE KEY-----", "a private key"},
         {"-----BEGIN PUBLIC KEY-----", "a public key"},
         {"-----BEGIN OPENSSH PRIVATE KEY-----", "an OpenSSH private key"},
-        {"-----BEGIN CERTIFICATE-----", "a certificate"},
+        {"-----BEGIN RSA PRIVATE KEY-----", "an RSA private key"},
+        {"-----BEGIN EC PRIVATE KEY-----", "an elliptic curve's private key"},
+        {"-----BEGIN RSA PUBLIC KEY-----", "an RSA public key"},
+        {"-----BEGIN CERTIFICATE REQUEST-----", "a certificate request"},
+        {"-----BEGIN CERTIFICATE-----", "a certificate (`openssl x509 -pubkey -noout -in FILE` takes the key out)"},
+        {"-----BEGIN PGP ", "an OpenPGP file"},
         {"ssh-ed25519 ", "an OpenSSH public key"},
+        {"ssh-rsa ", "an OpenSSH public key"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strstr(pem, kinds[i].mark))
@@ -94,13 +100,22 @@ static int pem_parse(const struct form *form, const char *pem, uint8_t key[32], 
     return rc;
 }
 
-/* A secret must not stay behind in a buffer that was grown or freed: one fixed, locked page. */
-static int read_secret_file(const char *path, char **text, struct error *err)
+/* O_NONBLOCK: a fifo must not hold the caller up before it is found to be none of ours. */
+static int open_secret(const char *path, int *out, struct stat *st, struct error *err)
 {
-    fd_auto fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
+    fd_auto fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, st) < 0)
         return error_errno(err, errno == ENOENT || errno == ENOTDIR ? MOAT_E_NO_SUCH_FILE : MOAT_E_STORAGE_FAILED,
                            errno, "cannot open %s", path);
+    if (!S_ISREG(st->st_mode))
+        return error_set(err, MOAT_E_BAD_USAGE, "%s is not a file", path);
+    *out = io_steal(&fd);
+    return 0;
+}
+
+/* A secret must not stay behind in a buffer that was grown or freed: one fixed, locked page. */
+static int read_secret(int fd, const char *path, char **text, size_t *len, struct error *err)
+{
     char *bytes = key_ready() ? sodium_malloc(KEY_FILE_MAX + 1) : NULL;
     if (!bytes)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no locked memory for a key");
@@ -114,23 +129,69 @@ static int read_secret_file(const char *path, char **text, struct error *err)
     }
     bytes[n] = '\0';
     *text = bytes;
+    *len = (size_t)n;
     return 0;
+}
+
+int key_parse(const char *pem, struct signing_key **out, struct error *err)
+{
+    uint8_t seed[KEY_SEED_LEN];
+    int rc = pem_parse(&private_form, pem, seed, err);
+    if (rc == 0)
+        rc = key_from_seed(seed, out, err);
+    sodium_memzero(seed, sizeof seed);
+    return rc;
 }
 
 int key_read(const char *path, struct signing_key **out, struct error *err)
 {
     char *pem = NULL;
-    int rc = read_secret_file(path, &pem, err);
+    size_t len = 0;
+    struct stat st;
+    fd_auto fd = -1;
+    int rc = open_secret(path, &fd, &st, err);
+    if (rc == 0)
+        rc = read_secret(fd, path, &pem, &len, err);
     if (rc || !pem)
         return rc;
-    uint8_t seed[KEY_SEED_LEN];
-    rc = pem_parse(&private_form, pem, seed, err);
+    rc = key_parse(pem, out, err);
     sodium_free(pem);
     if (rc)
         error_prefix(err, "%s", path);
-    else
-        rc = key_from_seed(seed, out, err);
-    sodium_memzero(seed, sizeof seed);
+    return rc;
+}
+
+/* A secret that others may read is none; one that others may write is theirs. */
+static int check_private(const char *path, const struct stat *st, struct error *err)
+{
+    if (st->st_uid != geteuid() && st->st_uid != 0)
+        return error_set(err, MOAT_E_BAD_USAGE, "%s holds a secret key and belongs to another user (uid %u)", path,
+                         (unsigned)st->st_uid);
+    if (st->st_mode & 077)
+        return error_set(err, MOAT_E_BAD_USAGE, "others may read or write %s, which holds a secret key: `chmod 600 %s`",
+                         path, path);
+    return 0;
+}
+
+int key_read_hmac(const char *path, struct signing_key **out, struct error *err)
+{
+    char *text = NULL;
+    size_t len = 0;
+    struct stat st;
+    fd_auto fd = -1;
+    int rc = open_secret(path, &fd, &st, err);
+    if (rc == 0)
+        rc = check_private(path, &st, err);
+    if (rc == 0)
+        rc = read_secret(fd, path, &text, &len, err);
+    if (rc || !text)
+        return rc;
+    if (len && text[len - 1] == '\n') /* the one that editors and echo leave */
+        len--;
+    rc = key_hmac(text, len, out, err);
+    sodium_free(text);
+    if (rc)
+        error_prefix(err, "%s", path);
     return rc;
 }
 

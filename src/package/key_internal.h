@@ -5,7 +5,6 @@
 #include "package/key.h"
 
 #define KEY_SEED_LEN 32
-#define KEY_HMAC_MAX 4096
 
 /* Lives in sodium_malloc memory only. */
 struct signing_key {

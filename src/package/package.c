@@ -216,6 +216,11 @@ static int check_key(const struct package *p, trust_lookup lookup, void *context
     int rc = lookup(context, p->head.key_id, answer, err);
     if (rc)
         return rc;
+    if (p->head.algorithm == ALGORITHM_HMAC_SHA256 && !answer->hmac)
+        return error_set(err, MOAT_E_UNKNOWN_KEY,
+                         "%s %s is signed by the HMAC key %s, which this host was not given at its start: set "
+                         "PLUGIN_SECRET_KEY_FILE to it, or PLUGIN_SECRET_KEY_OLD_FILE while it is being replaced",
+                         p->head.name, p->head.version, id);
     /* The algorithm is the key's, never the package's choice: a public key must not become an HMAC secret. */
     if (!answer->known || memcmp(answer->key.id, p->head.key_id, KEY_ID_LEN) != 0 ||
         answer->key.algorithm != p->head.algorithm)

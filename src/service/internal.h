@@ -22,6 +22,7 @@ struct service {
     struct home home;
     int lock; /* the home's */
     bool server, auto_load;
+    const struct secrets *secrets; /* or NULL */
     struct registry *registry;
     struct loader *loader;
     struct jobs jobs;
@@ -125,7 +126,8 @@ int waits_finish(struct waits *w, uint64_t timeout_ns, struct error *err);
 bool plugin_is_running(struct service *s, const char *name);
 void resolve_begin(struct service *s, const char *name); /* run.c: the loader needs code */
 int wanted_start(struct service *s, struct error *err);  /* open: starts what is to run */
-int trust_find(void *reader, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err);
+int trust_find(void *job, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err);
+int trust_open(struct service *s, struct registry_reader *reader, struct error *err); /* open: this host's own keys */
 int token_load(struct service *s, struct registry_reader *reader, struct error *err);
 
 #endif

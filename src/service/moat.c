@@ -16,6 +16,7 @@
 
 struct moat {
     struct service *s;
+    struct secrets secrets;
     _Atomic(struct call *) spare; /* MANY of them, for the next moat_call_many */
     _Atomic unsigned turn;        /* of the loops, for moat_call_begin */
 };
@@ -83,8 +84,12 @@ int moat_open(const struct moat_options *options, struct moat **out, struct moat
         return fail(error, MOAT_E_OUT_OF_MEMORY, "no memory for Moat");
     int rc = resolve(o, &so, worker, helper, &err);
     if (rc == 0)
+        rc = secrets_read(&m->secrets, &err);
+    so.secrets = &m->secrets;
+    if (rc == 0)
         rc = service_open(&so, &m->s, &err);
     if (rc < 0) {
+        secrets_free(&m->secrets);
         free(m);
         return put_error(error, &err, "");
     }
@@ -97,6 +102,7 @@ void moat_close(struct moat *m)
     if (!m)
         return;
     service_close(m->s, CLOSE_GRACE_NS);
+    secrets_free(&m->secrets);
     free(atomic_load(&m->spare));
     free(m);
 }

@@ -28,21 +28,6 @@ static void plan_close(struct plan *p, enum moat_code gate, const char *format, 
     p->gate = gate;
 }
 
-int trust_find(void *reader, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err)
-{
-    struct registry_key key;
-    int rc = registry_find_key(reader, key_id, &key, err);
-    *out = (struct trust_answer){.known = rc > 0, .revoked = rc > 0 && key.revoked_at != 0};
-    if (rc <= 0)
-        return rc;
-    out->key.algorithm = (enum algorithm)key.algorithm;
-    memcpy(out->key.id, key.id, sizeof out->key.id);
-    memcpy(out->key.bytes, key.bytes, sizeof out->key.bytes);
-    snprintf(out->publisher, sizeof out->publisher, "%s", key.publisher);
-    snprintf(out->names, sizeof out->names, "%s", key.names);
-    return 0;
-}
-
 /* ---- a spec ---- */
 
 static struct spec *spec_of(struct manifest *m)
@@ -154,7 +139,7 @@ static int open_installed(struct job *job, const struct registry_version *v, str
     if (rc == 0)
         rc = same_hash(package, v, err);
     if (rc == 0)
-        rc = package_verify(package, trust_find, job->reader, clock_wall_ns() / NS_PER_S, err);
+        rc = package_verify(package, trust_find, job, clock_wall_ns() / NS_PER_S, err);
     if (rc < 0)
         package_free(package);
     else

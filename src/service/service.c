@@ -85,6 +85,8 @@ static int read_state(struct service *s, struct error *err)
         rc = settings_read(reader, &s->settings, err);
     if (rc == 0)
         rc = token_load(s, reader, err);
+    if (rc == 0)
+        rc = trust_open(s, reader, err);
     registry_reader_free(reader);
     if (rc < 0)
         return rc;
@@ -148,6 +150,7 @@ int service_open(const struct service_options *options, struct service **out, st
     s->lock = -1;
     s->server = options->server;
     s->auto_load = options->auto_load;
+    s->secrets = options->secrets;
     s->opened_ns = clock_mono_ns();
     pthread_mutex_init(&s->token_lock, NULL);
     /* Signals are the program's business, on its own threads. */

@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "loader/loader.h"
 #include "service/home.h"
+#include "service/secret.h"
 
 struct service;
 
@@ -25,7 +26,8 @@ struct service_options {
     bool auto_load;          /* load what is installed (moat.h's option) */
     const char *worker_path; /* NULL: beside this executable or library, then $MOAT_LIBEXEC, then PREFIX/libexec */
     const char *helper_path;
-    unsigned loops; /* 0: one per core, at most 4 */
+    unsigned loops;                /* 0: one per core, at most 4 */
+    const struct secrets *secrets; /* this host's HMAC keys; stay until service_close; NULL: none */
 };
 
 /* Where the two executables are that options (all of it may be zero) lead to, for commands that need no home. */

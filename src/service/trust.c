@@ -1,12 +1,63 @@
-/* Whom the operator trusts. */
+/* Whom the operator trusts, and this host's own key beside them. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "service/internal.h"
 #include "service/tell.h"
+
+/* ---- asked by package_verify ---- */
+
+int trust_find(void *context, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err)
+{
+    const struct job *job = context;
+    struct registry_key key;
+    int rc = registry_find_key(job->reader, key_id, &key, err);
+    *out = (struct trust_answer){.known = rc > 0, .revoked = rc > 0 && key.revoked_at != 0};
+    if (rc <= 0)
+        return rc;
+    out->key.algorithm = (enum algorithm)key.algorithm;
+    memcpy(out->key.id, key.id, sizeof out->key.id);
+    memcpy(out->key.bytes, key.bytes, sizeof out->key.bytes);
+    out->hmac = secrets_find(job->s->secrets, key_id);
+    text_copy(out->publisher, sizeof out->publisher, key.publisher);
+    text_copy(out->names, sizeof out->names, key.names);
+    return 0;
+}
+
+/* ---- this host's own keys ---- */
+
+/* The registry knows an HMAC key by its id alone, so that the versions it signed have an owner and it can be revoked;
+ * the secret stays with the environment. */
+static int know_key(struct service *s, struct registry_reader *reader, const struct signing_key *secret,
+                    struct error *err)
+{
+    static const uint8_t nothing[32];
+    struct registry_key known;
+    if (!secret)
+        return 0;
+    const struct public_key *key = key_public(secret);
+    int rc = registry_find_key(reader, key->id, &known, err);
+    if (rc > 0 && known.revoked_at)
+        log_event(LOG_WARN, "hmac_key_revoked", "publisher", SECRET_PUBLISHER, "why",
+                  "a key of this host's environment was revoked: what it signed is refused", NULL);
+    if (rc)
+        return rc < 0 ? rc : 0;
+    struct registry_command c = {
+        .verb = REGISTRY_TRUST_ADD,
+        .trust_add = {
+            .publisher = SECRET_PUBLISHER, .id = key->id, .bytes = nothing, .algorithm = (int)key->algorithm}};
+    return registry_run(s->registry, &c, err);
+}
+
+int trust_open(struct service *s, struct registry_reader *reader, struct error *err)
+{
+    int rc = s->secrets ? know_key(s, reader, s->secrets->key, err) : 0;
+    return rc == 0 && s->secrets ? know_key(s, reader, s->secrets->old, err) : rc;
+}
 
 struct trust_op {
     struct op op;
@@ -70,6 +121,10 @@ static int check(struct trust_op *t)
         return error_set(err, MOAT_E_BAD_USAGE,
                          "\"%.64s\" is no publisher's name: letters, digits, '.', '_' and '-', %d at most",
                          t->publisher, REGISTRY_PUBLISHER_MAX);
+    if (strcmp(t->publisher, SECRET_PUBLISHER) == 0)
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "%s is the publisher of this host's own key (PLUGIN_SECRET_KEY): choose another name",
+                         SECRET_PUBLISHER);
     if (t->names && !is_pattern(t->names))
         return error_set(err, MOAT_E_BAD_USAGE,
                          "\"%.64s\" is no pattern of plugin names, such as acme_* or a,b_*: %d characters at most",
@@ -115,8 +170,19 @@ void service_trust_add(struct service *s, const char *publisher, const char *pem
 
 struct listing {
     struct buf *out;
+    const struct secrets *secrets;
     char publisher[REGISTRY_PUBLISHER_MAX + 1];
 };
+
+static const char *key_status(const struct secrets *secrets, const struct registry_key *k)
+{
+    if (k->revoked_at)
+        return "revoked";
+    if (k->algorithm != ALGORITHM_HMAC_SHA256)
+        return "trusted";
+    const struct signing_key *secret = secrets_find(secrets, k->id);
+    return !secret ? "not_given" : secret == secrets->key ? "signs" : "verifies";
+}
 
 /* Keys come in the order of their publishers. */
 static bool tell_key(void *context, const struct registry_key *k)
@@ -136,6 +202,7 @@ static bool tell_key(void *context, const struct registry_key *k)
     tell_open(l->out, NULL, '{');
     tell_hex(l->out, "id", k->id, sizeof k->id);
     tell_text(l->out, "algorithm", algorithm_name((enum algorithm)k->algorithm));
+    tell_text(l->out, "status", key_status(l->secrets, k));
     tell_flag(l->out, "revoked", k->revoked_at != 0);
     tell_seconds(l->out, "added_at", k->added_at);
     tell_seconds(l->out, "revoked_at", k->revoked_at);
@@ -145,7 +212,7 @@ static bool tell_key(void *context, const struct registry_key *k)
 
 static void list(struct op *op, struct job *job)
 {
-    struct listing l = {.out = &op->result};
+    struct listing l = {.out = &op->result, .secrets = op->s->secrets};
     tell_open(l.out, NULL, '{');
     tell_open(l.out, "publishers", '[');
     int rc = registry_each_key(job->reader, NULL, tell_key, &l, &op->error);

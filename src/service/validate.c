@@ -29,7 +29,7 @@ int intake_read(struct intake *in, struct job *job, const char *path, struct fin
     uint64_t now = clock_wall_ns() / NS_PER_S;
     int rc = package_open(path, service_setting_package_max(job->s), &in->package, err);
     if (rc == 0)
-        rc = package_verify(in->package, trust_find, job->reader, now, err);
+        rc = package_verify(in->package, trust_find, job, now, err);
     if (rc == 0)
         rc = package_read(in->package, err);
     return found(rc, findings, err);
