@@ -191,7 +191,7 @@ static void algorithms_do_not_mix(void **state)
     memcpy(bytes.data + 64, key_public(mine)->id, KEY_ID_LEN);
     sign_again(&bytes, fake);
     struct trust trust = trust_in(mine, "*");
-    assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_UNKNOWN_KEY, "hmac-sha256");
+    assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_UNKNOWN_KEY, "HMAC key");
     bytes.data[16] = ALGORITHM_ED25519;
     sign_again(&bytes, fake);
     assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_BAD_SIGNATURE, "");
