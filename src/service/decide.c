@@ -75,7 +75,7 @@ static int write_one(struct decide_op *d, struct job *job, bool refused)
     struct registry_decision one = {.permission = (int)d->grant.permission, .refused = refused};
     memcpy(one.scope, d->grant.scope, sizeof one.scope);
     struct registry_command c = {.verb = REGISTRY_DECIDE, .decide = {.name = d->target.name, .list = &one, .count = 1}};
-    return registry_run(d->op.s->registry, &c, &d->op.error);
+    return op_write(&d->op, &c, &d->op.error);
 }
 
 static int read_after(struct decide_op *d, struct job *job)
@@ -276,7 +276,7 @@ static void revoke(struct op *op, struct job *job)
         .verb = REGISTRY_UNDECIDE,
         .undecide = {.name = d->target.name, .list = d->removed.list, .count = d->removed.count}};
     if (rc == 0 && d->removed.count)
-        rc = registry_run(op->s->registry, &c, &op->error);
+        rc = op_write(op, &c, &op->error);
     if (rc == 0)
         rc = read_after(d, job);
     if (rc == 0)

@@ -91,7 +91,7 @@ static void tell(struct op *op, struct job *job)
     in->loaded = op->code == 0;
     struct registry_command c = {.verb = REGISTRY_WANT,
                                  .want = {.name = manifest_of(in)->name, .wanted = REGISTRY_LOADED}};
-    if (in->loaded && in->load && registry_run(op->s->registry, &c, &in->load_error) < 0)
+    if (in->loaded && in->load && op_write(op, &c, &in->load_error) < 0)
         in->loaded = false;
     tell_installed(in);
     op_end(op, 0);
@@ -169,7 +169,7 @@ static int commit(struct install_op *in, struct job *job, struct error *err)
                                              .decisions = in->asked.list,
                                              .ndecisions = in->asked.count,
                                              .use = in->use && in->use_error.code == MOAT_E_OK}};
-    rc = registry_run(in->op.s->registry, &c, err);
+    rc = op_write(&in->op, &c, err);
     registry_unstage(&stage);
     in->already = c.install.already;
     in->current = c.install.current;

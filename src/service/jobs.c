@@ -162,6 +162,23 @@ static void answer(struct op *op, const struct error *error)
     free(op);
 }
 
+static _Thread_local struct {
+    char actor[REGISTRY_ACTOR_MAX + 1], call[REGISTRY_CALL_MAX + 1];
+} acting;
+
+void service_act_as(const char *actor, const char *call)
+{
+    snprintf(acting.actor, sizeof acting.actor, "%s", actor ? actor : "");
+    snprintf(acting.call, sizeof acting.call, "%s", call ? call : "");
+}
+
+int op_write(struct op *op, struct registry_command *command, struct error *err)
+{
+    command->actor = op->actor[0] ? op->actor : NULL;
+    command->call = op->call;
+    return registry_run(op->s->registry, command, err);
+}
+
 void *op_new(struct service *s, size_t size, service_done done, void *context)
 {
     struct op *op = calloc(1, size);
@@ -175,6 +192,8 @@ void *op_new(struct service *s, size_t size, service_done done, void *context)
     op->s = s;
     op->done = done;
     op->context = context;
+    memcpy(op->actor, acting.actor, sizeof op->actor);
+    memcpy(op->call, acting.call, sizeof op->call);
     op->result = BUF_INIT(JOBS_RESULT_MAX);
     return op;
 }

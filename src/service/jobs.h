@@ -34,10 +34,11 @@ struct op {
     op_step step;
     void (*clear)(struct op *op); /* frees what the operation's own struct owns; NULL: nothing */
     char key[MANIFEST_NAME_MAX + 1];
-    bool holds;         /* its key */
-    int code;           /* of what was waited for */
-    struct error error; /* the first one; of code */
-    struct buf result;  /* JSON */
+    bool holds;                                                      /* its key */
+    int code;                                                        /* of what was waited for */
+    struct error error;                                              /* the first one; of code */
+    char actor[REGISTRY_ACTOR_MAX + 1], call[REGISTRY_CALL_MAX + 1]; /* in whose name; see service_act_as */
+    struct buf result;                                               /* JSON */
     op_step after;
     struct op *next;
 };
@@ -70,6 +71,9 @@ void op_begin(struct op *op, const char *key, op_step step);
 void op_then(struct op *op, op_step step);
 void op_rekey(struct op *op, const char *key, op_step step); /* only without a key so far */
 void op_end(struct op *op, int code);                        /* 0: result; else error */
+
+/* registry_run in the name of who began the operation. */
+int op_write(struct op *op, struct registry_command *command, struct error *err);
 
 /* Pass to the loader as done and context: step runs once it has answered, with op->code (and op->error). */
 void *op_wait(struct op *op, op_step step);

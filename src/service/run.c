@@ -15,10 +15,10 @@ struct run_op {
     bool already;
 };
 
-static int want(struct service *s, const char *name, enum registry_wanted wanted, struct error *err)
+static int want(struct op *op, const char *name, enum registry_wanted wanted)
 {
     struct registry_command c = {.verb = REGISTRY_WANT, .want = {.name = name, .wanted = wanted}};
-    return registry_run(s->registry, &c, err);
+    return op_write(op, &c, &op->error);
 }
 
 bool plugin_is_running(struct service *s, const char *name)
@@ -63,7 +63,7 @@ static void loaded(struct op *op, struct job *job)
     struct run_op *run = (struct run_op *)op;
     int rc = op->code;
     if (rc == 0)
-        rc = want(op->s, run->target.name, REGISTRY_LOADED, &op->error);
+        rc = want(op, run->target.name, REGISTRY_LOADED);
     if (rc == 0)
         tell_state(run, loader_state_name(STATE_READY));
     op_end(op, rc);
@@ -159,7 +159,7 @@ static void unload(struct op *op, struct job *job)
     int rc = op->code;
     run->already = rc == 0 && !plugin_is_running(op->s, run->target.name);
     if (rc == 0)
-        rc = want(op->s, run->target.name, REGISTRY_STOPPED, &op->error);
+        rc = want(op, run->target.name, REGISTRY_STOPPED);
     if (rc < 0) {
         op_end(op, rc);
         return;
@@ -218,7 +218,7 @@ static int stop_them(struct service *s, const struct running *r, struct error *e
 static void stop_all(struct op *op, struct job *job)
 {
     struct running r = {0};
-    int rc = want(op->s, NULL, REGISTRY_STOPPED, &op->error);
+    int rc = want(op, NULL, REGISTRY_STOPPED);
     loader_each(op->s->loader, note_status, &r);
     if (rc == 0 && r.failed)
         rc = error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "no memory to stop everything");

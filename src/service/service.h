@@ -47,6 +47,10 @@ const struct home *service_home(const struct service *s);
 
 typedef void (*service_done)(void *context, const struct error *error, struct buf *result);
 
+/* In whose name, and by which request, the operations act that this thread begins from now on: the audit trail tells
+ * of it. Copied; NULL: Moat itself ("host"), no request. The front door sets it around each request. */
+void service_act_as(const char *actor, const char *call);
+
 /* ---- packages ---- */
 struct service_install {
     const char *path; /* the package: a file that stays until done; removed after when `temporary` */

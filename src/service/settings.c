@@ -295,7 +295,7 @@ static void set(struct op *op, struct job *job)
         rc = error_set(&op->error, MOAT_E_BAD_USAGE, "deadline_default must not be above deadline_max");
     struct registry_command c = {.verb = REGISTRY_SET, .set = {.key = o->key, .value = o->value}};
     if (rc == 0)
-        rc = registry_run(op->s->registry, &c, &op->error);
+        rc = op_write(op, &c, &op->error);
     if (rc == 0) {
         apply(op->s, &now);
         tell_setting(&op->result, t, n);

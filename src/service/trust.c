@@ -145,7 +145,7 @@ static void add(struct op *op, struct job *job)
                                                .bytes = t->key.bytes,
                                                .algorithm = (int)t->key.algorithm}};
     if (rc == 0)
-        rc = registry_run(op->s->registry, &c, &op->error);
+        rc = op_write(op, &c, &op->error);
     struct registry_key known;
     if (rc == 0)
         rc = registry_find_key(job->reader, t->key.id, &known, &op->error);
@@ -288,7 +288,7 @@ static void revoke(struct op *op, struct job *job)
     struct registry_command c = {.verb = REGISTRY_TRUST_REVOKE,
                                  .trust_revoke = {.publisher = t->publisher, .key = t->text ? id : NULL}};
     if (rc == 0)
-        rc = registry_run(op->s->registry, &c, &op->error);
+        rc = op_write(op, &c, &op->error);
     if (rc == 0)
         rc = kill_affected(op, job, &a);
     if (rc == 0) {

@@ -47,7 +47,7 @@ static void uninstall(struct op *op, struct job *job)
         .uninstall = {.name = t->name, .version = t->version[0] ? t->version : NULL, .purge = v->purge}};
     int rc = op->code;
     if (rc == 0)
-        rc = registry_run(op->s->registry, &c, &op->error);
+        rc = op_write(op, &c, &op->error);
     int left = rc < 0 ? rc : registry_find_plugin(job->reader, t->name, &plugin, &op->error);
     if (left == 0 || (left > 0 && !plugin.versions))
         rc = forget(op->s, t->name, &op->error);
@@ -85,7 +85,7 @@ static void record(struct op *op, struct job *job)
     struct registry_command c = {.verb = REGISTRY_USE, .use = {.name = v->target.name, .version = v->target.version}};
     int rc = op->code;
     if (rc == 0) {
-        rc = registry_run(op->s->registry, &c, &op->error);
+        rc = op_write(op, &c, &op->error);
         if (rc < 0 || !v->live)
             plan_define(job, v->target.name);
     }
