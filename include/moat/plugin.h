@@ -57,6 +57,11 @@ struct moat_host {
     void (*log)(enum moat_log_level level, const char *message);
     /* In initialize and configure, before returning false: why. One line, shown to the operator. */
     void (*refuse)(const char *message);
+
+    /* At any time, initialize included.  The bytes of one of the manifest's assets, by the path that it has there; NULL
+     * when there is none.  It starts on a page, a 0 stands behind its last byte, and it stays for the process's life.
+     * All workers of this version share the same memory, which nobody can write to.  len may be NULL. */
+    const void *(*asset)(const char *name, size_t *len);
 };
 
 struct moat_plugin {
@@ -81,10 +86,10 @@ struct moat_plugin {
 #ifdef __cplusplus
 #define MOAT_PLUGIN_C_LINKAGE extern "C"
 #else
-#define MOAT_PLUGIN_C_LINKAGE
+#define MOAT_PLUGIN_C_LINKAGE extern
 #endif
 #define MOAT_PLUGIN(...) \
-    MOAT_PLUGIN_C_LINKAGE __attribute__((visibility("default"))) extern const struct moat_plugin moat_plugin; \
+    MOAT_PLUGIN_C_LINKAGE __attribute__((visibility("default"))) const struct moat_plugin moat_plugin; \
     const struct moat_plugin moat_plugin = {.size = sizeof(struct moat_plugin), .abi = MOAT_PLUGIN_ABI, __VA_ARGS__}
 
 #ifdef __cplusplus

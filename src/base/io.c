@@ -120,16 +120,25 @@ int io_mkdirs(const char *path, mode_t mode, struct error *err)
     return 0;
 }
 
-int io_sealed(const char *name, const void *data, size_t len)
+int io_memfile(const char *name)
 {
-    fd_auto fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || !io_write_all(fd, data, len) ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+int io_seal(int fd)
+{
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -1;
     /* A descriptor that was opened for writing would still let its holder change mode and times. */
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+int io_sealed(const char *name, const void *data, size_t len)
+{
+    fd_auto fd = io_memfile(name);
+    return fd >= 0 && io_write_all(fd, data, len) ? io_seal(fd) : -1;
 }
 
 bool io_send(int socket, const void *data, size_t len, const int *fds, size_t nfds)

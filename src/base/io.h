@@ -35,7 +35,14 @@ int io_replace_file(const char *path, const void *data, size_t len, mode_t mode,
 /* Creates every missing directory of path with mode. */
 int io_mkdirs(const char *path, mode_t mode, struct error *err);
 
-/* A sealed memory file (write, shrink, grow, seal) with these bytes, reopened read-only; or -1 with errno. */
+/* A memory file to be written and then sealed; or -1 with errno. */
+int io_memfile(const char *name);
+
+/* Seals it (write, shrink, grow, seal) and opens it again read-only; fd stays the caller's.  -1 with errno.
+ * No writable mapping may be left. */
+int io_seal(int fd);
+
+/* Both in one go, with these bytes; or -1 with errno. */
 int io_sealed(const char *name, const void *data, size_t len);
 
 /* SEQPACKET helpers: one message with up to IO_FDS descriptors.  io_recv returns the length, 0 at end, -1 with errno

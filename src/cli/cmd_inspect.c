@@ -148,7 +148,8 @@ static json_t *file_document(const struct unpacked *u, size_t i)
 {
     uint8_t hash[32];
     size_t size = (size_t)u->sizes[i];
-    void *bytes = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, u->fds[i], 0) : NULL;
+    int fd = u->fds[i] < 0 ? u->assets : u->fds[i];
+    void *bytes = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, (off_t)u->offsets[i]) : NULL;
     if (bytes == MAP_FAILED)
         return NULL;
     sha256(bytes ? bytes : "", size, hash);

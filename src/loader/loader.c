@@ -28,6 +28,8 @@ void spec_unref(struct spec *s)
     manifest_unref(s->manifest);
     for (size_t i = 0; i < s->ncode; i++)
         io_close(&s->code[i]);
+    if (s->assets > 0)
+        io_close(&s->assets);
     free(s->config);
     free(s);
 }

@@ -62,6 +62,7 @@ struct spec {
     struct manifest *manifest; /* a reference of its own */
     int code[WALL_CODE_MAX];   /* owned: sealed memory files, the entry last */
     size_t ncode;
+    int assets;   /* owned: sealed memory file (wire/assets.h), or 0: none */
     char *config; /* owned: JSON object */
     size_t config_len;
     struct wall_grant grants[WALL_GRANTS_MAX];

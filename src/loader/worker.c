@@ -427,7 +427,8 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
                               .w2h = w2h,
                               .bell = bell,
                               .start = g->start_fd,
-                              .ncode = s->ncode};
+                              .ncode = s->ncode,
+                              .assets = s->assets};
     memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
     rc = wall_assign(&w->child, &w->request, err);
     w->request.h2w = w->request.w2h = w->request.bell = -1;

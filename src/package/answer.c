@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "package/memfile.h"
+#include "wire/assets.h"
 
 #define CHUNK (64 * 1024)
 
@@ -17,6 +17,7 @@ struct reading {
     const struct answer_source *source;
     const struct files *expected;
     uint64_t budget; /* left */
+    struct assets_writer assets;
     struct answer *answer;
     struct error *err;
 };
@@ -67,10 +68,12 @@ static int copy_content(struct reading *r, int fd, uint64_t size)
 }
 
 /* Hashed after it was sealed: what has the right hash is what will run. */
-static int check_hash(struct reading *r, int fd, uint64_t size, const struct files_entry *entry)
+static int check_hash(struct reading *r, int fd, size_t i)
 {
     uint8_t hash[32];
-    void *map = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : NULL;
+    const struct files_entry *entry = &r->expected->list[i];
+    uint64_t size = r->answer->files.sizes[i];
+    void *map = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)r->answer->files.offsets[i]) : NULL;
     if (map == MAP_FAILED)
         return error_errno(r->err, MOAT_E_OUT_OF_MEMORY, errno, "cannot map %s", entry->path);
     sha256(map ? map : "", size, hash);
@@ -82,38 +85,65 @@ static int check_hash(struct reading *r, int fd, uint64_t size, const struct fil
     return 0;
 }
 
+/* A memory file of its own: the loader wants one. */
+static int take_code(struct reading *r, size_t i)
+{
+    fd_auto fd = io_memfile("moat-file");
+    if (fd < 0)
+        return error_errno(r->err, MOAT_E_OUT_OF_MEMORY, errno, "no memory for the package's files");
+    int rc = copy_content(r, fd, r->answer->files.sizes[i]);
+    if (rc)
+        return rc;
+    fd_auto sealed = io_seal(fd);
+    if (sealed < 0)
+        return error_errno(r->err, MOAT_E_OUT_OF_MEMORY, errno, "cannot seal %s", r->expected->list[i].path);
+    rc = check_hash(r, sealed, i);
+    if (rc == 0)
+        r->answer->files.fds[i] = io_steal(&sealed);
+    return rc;
+}
+
+/* Beside the others; all are hashed together when their file is sealed. */
+static int take_asset(struct reading *r, size_t i)
+{
+    struct unpacked *files = &r->answer->files;
+    int rc = r->assets.list ? 0 : assets_begin(&r->assets, r->expected->count, r->err);
+    if (rc)
+        return rc;
+    int64_t offset = assets_add(&r->assets, r->expected->list[i].path, files->sizes[i], r->err);
+    if (offset < 0)
+        return (int)offset;
+    files->offsets[i] = (uint64_t)offset;
+    return copy_content(r, r->assets.fd, files->sizes[i]);
+}
+
 static int read_file(struct reading *r, const struct inspect_record *record)
 {
     struct unpacked *files = &r->answer->files;
     char path[ARCHIVE_TEXT_MAX + 1] = "";
+    size_t i = files->count;
     int rc = get_text(r, record->text_len, path);
     if (rc)
         return rc;
-    if (files->count == r->expected->count)
+    if (i == r->expected->count)
         return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "the archive has %s, which FILES does not name", path);
-    const struct files_entry *entry = &r->expected->list[files->count];
+    const struct files_entry *entry = &r->expected->list[i];
     if (strcmp(path, entry->path) != 0)
         return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "the archive has %s where FILES names %s", path, entry->path);
     if (record->value > r->budget)
         return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "the archive unpacks to more than this host allows, at %s",
                          path);
-    fd_auto fd = memfile_new("moat-file");
-    if (fd < 0)
-        return error_errno(r->err, MOAT_E_OUT_OF_MEMORY, errno, "no memory for the package's files");
-    rc = copy_content(r, fd, record->value);
-    if (rc)
+    files->sizes[i] = record->value;
+    files->fds[i] = -1;
+    rc = entry->asset ? take_asset(r, i) : take_code(r, i);
+    if (rc == 0 && !(files->paths[i] = strdup(path)))
+        rc = error_set(r->err, MOAT_E_OUT_OF_MEMORY, "no memory for the package's files");
+    if (rc) {
+        io_close(&files->fds[i]);
         return rc;
-    fd_auto sealed = memfile_seal(fd);
-    if (sealed < 0)
-        return error_errno(r->err, MOAT_E_OUT_OF_MEMORY, errno, "cannot seal %s", path);
-    rc = check_hash(r, sealed, record->value, entry);
-    if (rc)
-        return rc;
-    if (!(files->paths[files->count] = strdup(path)))
-        return error_set(r->err, MOAT_E_OUT_OF_MEMORY, "no memory for the package's files");
+    }
     r->budget -= record->value;
-    files->sizes[files->count] = record->value;
-    files->fds[files->count++] = io_steal(&sealed);
+    files->count++;
     return 0;
 }
 
@@ -167,6 +197,21 @@ static int read_refused(struct reading *r, const struct inspect_record *record)
                      where);
 }
 
+static int seal_assets(struct reading *r)
+{
+    struct unpacked *files = &r->answer->files;
+    if (!r->assets.list)
+        return 0;
+    fd_auto sealed = assets_finish(&r->assets, r->err);
+    int rc = sealed < 0 ? sealed : 0;
+    for (size_t i = 0; rc == 0 && i < files->count; i++)
+        if (r->expected->list[i].asset)
+            rc = check_hash(r, sealed, i);
+    if (rc == 0)
+        files->assets = io_steal(&sealed);
+    return rc;
+}
+
 static int read_end(struct reading *r, const struct inspect_record *record)
 {
     const struct unpacked *files = &r->answer->files;
@@ -177,7 +222,7 @@ static int read_end(struct reading *r, const struct inspect_record *record)
         return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "FILES names %s, which the archive does not have",
                          r->expected->list[files->count].path);
     ssize_t n = r->source->read(r->source->context, &more, 1, r->err);
-    return n < 0 ? (int)n : n ? nonsense(r, "bytes after its end") : 0;
+    return n < 0 ? (int)n : n ? nonsense(r, "bytes after its end") : seal_assets(r);
 }
 
 /* One record after the other; each reader consumes exactly its own. */
@@ -205,9 +250,11 @@ static bool make_room(struct answer *a, size_t n)
     a->files.paths = calloc(n, sizeof *a->files.paths);
     a->files.fds = calloc(n, sizeof *a->files.fds);
     a->files.sizes = calloc(n, sizeof *a->files.sizes);
+    a->files.offsets = calloc(n, sizeof *a->files.offsets);
+    a->files.assets = -1;
     a->facts = calloc(n, sizeof *a->facts);
     a->nfacts = n;
-    return a->files.paths && a->files.fds && a->files.sizes && a->facts;
+    return a->files.paths && a->files.fds && a->files.sizes && a->files.offsets && a->facts;
 }
 
 struct unpacked answer_steal_files(struct answer *a)
@@ -230,10 +277,12 @@ int answer_read(const struct answer_source *source, const struct files *expected
                 struct error *err)
 {
     struct answer answer = {0};
-    struct reading r = {.source = source, .expected = expected, .budget = budget, .answer = &answer, .err = err};
+    struct reading r = {
+        .source = source, .expected = expected, .budget = budget, .assets = {.fd = -1}, .answer = &answer, .err = err};
     int rc = make_room(&answer, expected->count)
                  ? read_records(&r)
                  : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the package's files");
+    assets_abandon(&r.assets);
     if (rc) {
         answer_free(&answer);
         return rc;
@@ -256,8 +305,11 @@ void unpacked_free(struct unpacked *u)
         free(u->paths[i]);
         io_close(&u->fds[i]);
     }
+    if (u->fds) /* an empty struct has no descriptor at all */
+        io_close(&u->assets);
     free(u->paths);
     free(u->fds);
     free(u->sizes);
+    free(u->offsets);
     *u = (struct unpacked){0};
 }

@@ -8,6 +8,7 @@
 struct files_entry {
     char path[PACKAGE_PATH_MAX + 1];
     uint8_t sha256[32];
+    bool asset; /* set when the manifest was read: data, not code */
 };
 struct files {
     struct files_entry *list; /* ascending by path, bytewise */

@@ -18,7 +18,6 @@
 #include "package/files.h"
 #include "package/head.h"
 #include "package/helper.h"
-#include "package/memfile.h"
 #include "package/package.h"
 #include "wire/archive.h"
 
@@ -167,7 +166,7 @@ static int name_files(struct packing *p)
 /* Hashes what the helper will read, not what the directory holds by then. */
 static int hash_files(struct packing *p, const struct place *places)
 {
-    fd_auto sealed = memfile_seal(p->list);
+    fd_auto sealed = io_seal(p->list);
     void *map = sealed < 0 ? MAP_FAILED : mmap(NULL, p->list_len, PROT_READ, MAP_SHARED, sealed, 0);
     if (map == MAP_FAILED)
         return error_errno(p->err, MOAT_E_OUT_OF_MEMORY, errno, "cannot map the package's files");
@@ -194,7 +193,7 @@ static int gather_files(struct packing *p)
     int rc = name_files(p);
     if (rc)
         return rc;
-    p->list = memfile_new("moat-pack");
+    p->list = io_memfile("moat-pack");
     struct place *places = calloc(p->files.count + 1, sizeof *places);
     if (p->list < 0 || !places)
         rc = error_set(p->err, MOAT_E_OUT_OF_MEMORY, "no memory for the package's files");

@@ -13,7 +13,6 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "package/head.h"
-#include "package/memfile.h"
 #include "package/package_internal.h"
 
 #define CLOCK_SKEW 300 /* seconds */
@@ -129,12 +128,12 @@ int package_open(const char *path, uint64_t max, struct package **out, struct er
     max = max < PACKAGE_MAX_EVER ? max : PACKAGE_MAX_EVER;
     int rc = open_regular(path, &from, err);
     if (rc == 0) {
-        fd_auto copy = memfile_new("moat-package");
+        fd_auto copy = io_memfile("moat-package");
         if (copy < 0)
             rc = error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "no memory for the package");
         if (rc == 0)
             rc = copy_in(from, copy, max, &len, err);
-        fd_auto sealed = rc == 0 ? memfile_seal(copy) : -1;
+        fd_auto sealed = rc == 0 ? io_seal(copy) : -1;
         if (rc == 0 && sealed < 0)
             rc = error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot seal the package's memory");
         if (rc == 0)
@@ -282,14 +281,19 @@ int package_verify(struct package *p, trust_lookup lookup, void *context, uint64
 }
 
 /* The manifest and FILES must name the same entries: an archive has nothing that nobody asked for. */
-static int check_entries(const struct manifest *m, const struct files *files, struct error *err)
+static int check_entries(const struct manifest *m, struct files *files, struct error *err)
 {
     size_t named = 1 + m->nlibraries + m->nassets;
     const char *missing = files_find(files, m->entry) < 0 ? m->entry : NULL;
     for (size_t i = 0; i < m->nlibraries && !missing; i++)
         missing = files_find(files, m->libraries[i]) < 0 ? m->libraries[i] : NULL;
-    for (size_t i = 0; i < m->nassets && !missing; i++)
-        missing = files_find(files, m->assets[i]) < 0 ? m->assets[i] : NULL;
+    for (size_t i = 0; i < m->nassets && !missing; i++) {
+        long found = files_find(files, m->assets[i]);
+        if (found >= 0)
+            files->list[found].asset = true;
+        else
+            missing = m->assets[i];
+    }
     if (missing)
         return error_set(err, MOAT_E_NOT_A_PACKAGE, "the manifest names %s, which FILES does not", missing);
     /* All of them were found and they are distinct: the counts decide. */

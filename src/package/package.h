@@ -83,14 +83,16 @@ void findings_add(struct findings *f, enum moat_code code, const char *where, co
     __attribute__((format(printf, 5, 6)));
 void findings_free(struct findings *f);
 
-/* Verified files in memory: entry i of `paths` is the sealed memory file `fds[i]`. */
+/* Verified files in memory: code is a sealed memory file each, fds[i]; all assets together are one (wire/assets.h),
+ * and their fds[i] is -1.  File i stands at offsets[i], the start of a page, of its memory file. */
 struct unpacked {
     char **paths;
     int *fds;
-    uint64_t *sizes;
+    uint64_t *sizes, *offsets;
     size_t count;
+    int assets; /* sealed; -1: there are none, or 0 in an empty struct */
 };
-int unpacked_find(const struct unpacked *u, const char *path); /* its descriptor (borrowed), or -1 */
+int unpacked_find(const struct unpacked *u, const char *path); /* of code: its descriptor (borrowed), or -1 */
 void unpacked_free(struct unpacked *u);
 
 /* Runs the inspector, hashes what it returns against FILES. Whatever refuses the package becomes a finding in

@@ -42,7 +42,8 @@ static bool receive_assignment(struct builder *b)
     size_t n = IO_FDS;
     ssize_t got = io_recv(b->control, &b->order, sizeof b->order, fds, &n);
     if (got != (ssize_t)sizeof b->order || b->order.version != MESSAGE_VERSION || b->order.kind != ORDER_ASSIGN ||
-        b->order.ngrants > WALL_GRANTS_MAX || b->order.ncode > WALL_CODE_MAX || n != 4 + b->order.ncode)
+        b->order.ngrants > WALL_GRANTS_MAX || b->order.ncode > WALL_CODE_MAX || b->order.nassets > 1 ||
+        n != 4 + b->order.ncode + b->order.nassets)
         return false;
     b->out->h2w = fds[0];
     b->out->w2h = fds[1];
@@ -50,6 +51,7 @@ static bool receive_assignment(struct builder *b)
     b->out->start = fds[3];
     b->out->ncode = b->order.ncode;
     memcpy(b->out->code, fds + 4, b->order.ncode * sizeof *fds);
+    b->out->assets = b->order.nassets ? fds[n - 1] : 0;
     return true;
 }
 

@@ -14,6 +14,7 @@ struct inside {
     int tree; /* a detached view of /proc/self/fd, only for inside_load */
     int code[8];
     size_t ncode;
+    int assets; /* 0: none */
 };
 
 /* From exec to "go": half wall, wait, assignment, full wall, one filter, listener handed over, wait for go.
@@ -24,7 +25,8 @@ bool inside_build(int control, struct inside *out);
  * the channel and close its files first, or a constructor could map them as code. */
 void *inside_load(const struct inside *in, size_t i, char *message, size_t size);
 
-/* No more code will be loaded: closes the code, the start file and the tree. */
+/* No more code will be loaded: closes the code, the start file and the tree.  The assets' file is closed by who maps
+ * it, before any code is loaded. */
 void inside_loaded(struct inside *in);
 
 void inside_ready(const struct inside *in);

@@ -177,7 +177,7 @@ static int sealed(struct builder *b)
     for (size_t i = 0; i < b->out->ncode; i++)
         if ((fcntl(b->out->code[i], F_GET_SEALS) & all) != all)
             return EPERM;
-    return 0;
+    return b->out->assets && (fcntl(b->out->assets, F_GET_SEALS) & all) != all ? EPERM : 0;
 }
 
 /* After the last mount point was made in it. */
@@ -198,7 +198,7 @@ static int pivot(struct builder *b)
 
 const struct step inside_full_steps[] = {
     {"limits", inside_step_limits},
-    {"sealed_code", sealed},
+    {"sealed_files", sealed},
     {"grants", inside_step_grants},
     {"code_tree", code_tree},
     {"root_read_only", root_read_only},

@@ -11,7 +11,7 @@
 #include "sandbox/wall_limits.h"
 
 /* Goes up with every change of this file. */
-#define MESSAGE_VERSION 0x4d4f0001u
+#define MESSAGE_VERSION 0x4d4f0002u
 
 /* argv[1] of the moat-worker executable. */
 #define ROLE_SPAWNER "spawner"
@@ -55,12 +55,13 @@ struct spawn_status {
     char step[STEP_MAX];
 };
 
-/* Host to worker: one assignment with h2w, w2h, bell, start and the code, then ngrants grants, later one go. */
+/* Host to worker: one assignment with h2w, w2h, bell, start, the code and perhaps the assets, then ngrants grants,
+ * later one go. */
 enum order_kind { ORDER_ASSIGN = 1, ORDER_GRANT, ORDER_GO };
 
 struct order_assign {
     uint32_t version, kind;
-    uint32_t execute_code, accepted, ngrants, ncode;
+    uint32_t execute_code, accepted, ngrants, ncode, nassets, unused; /* nassets: 0 or 1 */
     struct wall_limits limits; /* filled */
 };
 

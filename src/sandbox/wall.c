@@ -48,10 +48,12 @@ static int send_assign(const struct child *worker, const struct wall_request *r,
     order.accepted = r->accepted;
     order.ngrants = (uint32_t)r->ngrants;
     order.ncode = (uint32_t)r->ncode;
+    order.nassets = r->assets > 0;
     order.limits = limits_filled(&r->limits, false);
-    int fds[4 + WALL_CODE_MAX] = {r->h2w, r->w2h, r->bell, r->start};
+    int fds[4 + WALL_CODE_MAX + 1] = {r->h2w, r->w2h, r->bell, r->start};
     memcpy(fds + 4, r->code, r->ncode * sizeof *fds);
-    return io_send(worker->control, &order, sizeof order, fds, 4 + r->ncode) ? 0 : send_failed(err);
+    fds[4 + r->ncode] = r->assets;
+    return io_send(worker->control, &order, sizeof order, fds, 4 + r->ncode + order.nassets) ? 0 : send_failed(err);
 }
 
 /* mounts[i] is the host's own, or -1. */

@@ -42,6 +42,7 @@ struct wall_request {
     int start;               /* sealed memory file: what the engine is to run (wire/start.h) */
     int code[WALL_CODE_MAX]; /* sealed memory files: bundled libraries in order, the entry last */
     size_t ncode;
+    int assets; /* sealed memory file (wire/assets.h); 0: none, which no descriptor of ours is */
 };
 
 /* Sends the assignment; all descriptors stay the caller's. */

@@ -62,13 +62,26 @@ static int add_code(struct spec *s, const struct unpacked *files, const char *pa
     return 0;
 }
 
-/* Libraries in the manifest's order, the entry last. */
+static int add_assets(struct spec *s, const struct unpacked *files, struct error *err)
+{
+    if (files->assets < 0)
+        return 0;
+    int fd = fcntl(files->assets, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return error_set(err, MOAT_E_LIMIT, "too many open files in the host");
+    s->assets = fd;
+    return 0;
+}
+
+/* Libraries in the manifest's order, the entry last; then what all workers will map. */
 static int spec_code(struct spec *s, const struct unpacked *files, struct error *err)
 {
     int rc = 0;
     for (size_t i = 0; i < s->manifest->nlibraries && rc == 0; i++)
         rc = add_code(s, files, s->manifest->libraries[i], err);
-    return rc < 0 ? rc : add_code(s, files, s->manifest->entry, err);
+    if (rc == 0)
+        rc = add_code(s, files, s->manifest->entry, err);
+    return rc < 0 ? rc : add_assets(s, files, err);
 }
 
 /* One mount per place: what may be written there may be read there. */

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "package/package_internal.h"
 #include "tar.h"
+#include "wire/assets.h"
 
 static const char *worker, *helper, *built;
 static struct spawner *spawner;
@@ -134,12 +135,24 @@ static void good(void **state)
     assert_int_equal(pread(fd, copy, code.len + 1, 0), code.len);
     assert_memory_equal(copy, code.data, code.len);
     free(copy);
-    for (size_t i = 0; i < u.count; i++) {
-        assert_int_equal(fcntl(u.fds[i], F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
-        assert_int_equal(fcntl(u.fds[i], F_GETFL) & O_ACCMODE, O_RDONLY);
-        assert_int_equal(fcntl(u.fds[i], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    const int kept[] = {fd, u.assets};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        assert_int_equal(fcntl(kept[i], F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+        assert_int_equal(fcntl(kept[i], F_GETFL) & O_ACCMODE, O_RDONLY);
+        assert_int_equal(fcntl(kept[i], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     }
+    /* The assets are in one file, which a worker can take apart. */
+    struct assets assets;
+    size_t len;
+    assert_int_equal(unpacked_find(&u, "data/words"), -1);
     assert_int_equal(u.sizes[1], 10);
+    assert_true(assets_map(u.assets, &assets));
+    assert_int_equal(assets.count, 2);
+    assert_string_equal(assets_find(&assets, "data/words", &len), "some words");
+    assert_int_equal(len, 10);
+    assert_ptr_equal(assets_find(&assets, "data/words", NULL), assets.base + u.offsets[1]);
+    assert_non_null(assets_find(&assets, "data/empty", &len));
+    assert_int_equal(len, 0);
     unpacked_free(&u);
     package_free(p);
     assert_refused(unpack_tar(&tar, "hello", 5, &err), &err, MOAT_E_NOT_A_PACKAGE, "data/empty where FILES names demo");
@@ -320,19 +333,21 @@ static void thousand_files(void **state)
     tar_put(&tar, &(struct tar_entry){.path = "demo.so", .data = code.data, .len = code.len});
     tar_end(&tar);
     zstd_pack(&tar, &archive);
-    /* A memory file each: the test's own limit of descriptors must allow that. */
+    /* However many they are, they take no descriptor each. */
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < 2048)
-        skip();
-    if (unpack_pieces(&(struct pieces){.key = key,
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = 64;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int rc = unpack_pieces(&(struct pieces){.key = key,
                                        .files = buf_text(&files),
                                        .manifest = buf_text(&manifest),
                                        .archive = archive.data,
                                        .archive_len = archive.len},
-                      NULL, &err))
+                      NULL, &err);
+    limit.rlim_cur = before;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (rc)
         fail_msg("%s", err.message);
 }
 

@@ -82,6 +82,11 @@ static void fake_refuse(const char *message)
     snprintf(fake_refusal, sizeof fake_refusal, "%s", message);
 }
 
+static const void *fake_asset(const char *name, size_t *len)
+{
+    return NULL;
+}
+
 static const struct moat_host fake_host = {
     .size = sizeof(struct moat_host),
     .abi = MOAT_PLUGIN_ABI,
@@ -96,6 +101,7 @@ static const struct moat_host fake_host = {
     .progress = fake_progress,
     .log = fake_log,
     .refuse = fake_refuse,
+    .asset = fake_asset,
 };
 
 /* Runs one action over a copy of the text; true when the plugin said yes.  The caller clears the call. */

@@ -1,6 +1,7 @@
 #include "worker/engine.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "worker/engine/private.h"
 
@@ -103,6 +104,16 @@ static void answer_requests(void)
     }
 }
 
+/* Its file is closed before any of the plugin's code runs, as the channel's are. */
+static bool map_assets(struct inside *in)
+{
+    bool ok = !in->assets || assets_map(in->assets, &engine.assets);
+    if (in->assets)
+        close(in->assets);
+    in->assets = 0;
+    return ok;
+}
+
 int engine_serve(struct inside *in)
 {
     char message[512] = "";
@@ -111,6 +122,10 @@ int engine_serve(struct inside *in)
     in->h2w = in->w2h = -1;
     if (!open || !start_read(in->start, &engine.start)) {
         inside_failed(in, "load", open ? "the start file is damaged" : "the channel cannot be mapped");
+        return 1;
+    }
+    if (!map_assets(in)) {
+        inside_failed(in, "load", "the assets' file is damaged or cannot be mapped");
         return 1;
     }
     services_init();

@@ -5,6 +5,7 @@
 
 #include "moat/plugin.h"
 #include "sandbox/inside.h"
+#include "wire/assets.h"
 #include "wire/port.h"
 #include "wire/start.h"
 
@@ -31,6 +32,7 @@ struct moat_call {
 struct engine {
     struct port port;
     struct start start;
+    struct assets assets;
     struct moat_plugin plugin; /* our copy of the plugin's table */
     struct moat_host host;
     struct moat_call call;

@@ -154,6 +154,11 @@ static uint64_t remaining_ns(const struct moat_call *call)
     return now < call->deadline ? call->deadline - now : 0;
 }
 
+static const void *asset(const char *name, size_t *len)
+{
+    return name ? assets_find(&engine.assets, name, len) : NULL;
+}
+
 void services_init(void)
 {
     engine.call.slot = -1;
@@ -171,6 +176,7 @@ void services_init(void)
         .progress = progress,
         .log = write_log,
         .refuse = refuse,
+        .asset = asset,
     };
 }
 
