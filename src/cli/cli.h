@@ -34,7 +34,10 @@
     X(LOADED, "loaded", 0, NULL, "only what is loaded, with its state") \
     X(DEADLINE, "deadline", 0, "TIME", "give up after so long, such as 250ms or 10m") \
     X(RECEIPT, "receipt", 0, NULL, "show what the call cost, on standard error") \
-    X(LISTEN, "listen", 0, "ADDRESS:PORT", "the loopback address to serve on")
+    X(LISTEN, "listen", 0, "ADDRESS:PORT", "the address to serve on; one that is not loopback needs TLS") \
+    X(TLS_CERT, "tls-cert", 0, "FILE", "serve TLS with this certificate chain (PEM); SIGHUP reads it again") \
+    X(TLS_KEY, "tls-key", 0, "FILE", "the certificate's key (PEM)") \
+    X(INSECURE_HTTP, "insecure-http", 0, NULL, "serve any address without TLS, such as behind a proxy that has it")
 
 enum cli_option {
 #define X(id, name, letter, value, about) OPT_##id,

@@ -1,5 +1,6 @@
 /* `moat serve`: owns the home for its life and answers until it is told to end. */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/supervisor.h"
 #include "http/http.h"
 
 #define HOME_WAIT_NS (10 * NS_PER_S)
@@ -22,6 +24,7 @@ struct server {
     struct service *service;
     struct rest *rest;
     struct http *http;
+    struct http_options options;
     sigset_t signals;
 };
 
@@ -48,10 +51,30 @@ static int open_service(struct cli *c, struct service **out, struct error *err)
     }
 }
 
+static void take_limits(const struct service *s, struct http_limits *out)
+{
+    uint64_t every = service_setting(s, "access_log_every");
+    *out = (struct http_limits){
+        .head_ns = service_setting(s, "http_head_time"),
+        .idle_ns = service_setting(s, "http_idle_time"),
+        .body_ns = service_setting(s, "http_body_time"),
+        .rate = service_setting(s, "http_rate_min"),
+        .connections = (unsigned)service_setting(s, "http_connections"),
+        .per_address = (unsigned)service_setting(s, "http_connections_per_address"),
+        .access_every = every ? (unsigned)every : UINT_MAX,
+    };
+}
+
 static int start(struct cli *c, struct server *s, struct error *err)
 {
-    struct http_options options = {.listen = c->option[OPT_LISTEN]};
-    int rc = cli_home(c, err);
+    struct http_options *o = &s->options;
+    o->listen = c->option[OPT_LISTEN];
+    o->cert = c->option[OPT_TLS_CERT];
+    o->key = c->option[OPT_TLS_KEY];
+    o->insecure = cli_has(c, OPT_INSECURE_HTTP);
+    int rc = supervisor_sockets(&o->tcp_fd, &o->unix_fd, err);
+    if (rc == 0)
+        rc = cli_home(c, err);
     if (rc == 0)
         rc = cli_secrets(c, err);
     if (rc == 0)
@@ -60,7 +83,9 @@ static int start(struct cli *c, struct server *s, struct error *err)
         rc = rest_new(s->service, &s->rest, err);
     if (rc == 0)
         rc = http_new(s->rest, &s->http, err);
-    return rc ? rc : http_listen(s->http, &options, err);
+    if (rc == 0)
+        take_limits(s->service, &o->limits);
+    return rc ? rc : http_listen(s->http, o, err);
 }
 
 static void stop(struct server *s)
@@ -117,15 +142,42 @@ static void drain(struct server *s)
         ;
 }
 
+/* SIGHUP: what a server can read again while it runs. */
+static void reload(struct server *s)
+{
+    struct error err;
+    char state[64];
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
+             (unsigned long long)(clock_mono_ns() / NS_PER_US));
+    supervisor_tell(state);
+    if (http_reload(s->http, &err) < 0)
+        log_event(LOG_ERROR, "reload_failed", "why", err.message, NULL);
+    else
+        log_event(LOG_INFO, "reloaded", NULL);
+    supervisor_tell("READY=1");
+}
+
+static void serve(struct server *s)
+{
+    int sig;
+    supervisor_tell("READY=1");
+    while (sigwait(&s->signals, &sig) == 0 && sig == SIGHUP)
+        reload(s);
+    supervisor_tell("STOPPING=1");
+    log_event(LOG_INFO, "ending", "signal", strsignal(sig), NULL);
+    drain(s);
+}
+
 int run_serve(struct cli *c)
 {
-    struct server s = {0};
+    struct server s = {.options = HTTP_OPTIONS};
     struct error err;
     char token[65] = "";
     /* Threads inherit the mask: only this one meets the signals, where it waits for them. */
     sigemptyset(&s.signals);
     sigaddset(&s.signals, SIGTERM);
     sigaddset(&s.signals, SIGINT);
+    sigaddset(&s.signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &s.signals, NULL);
     log_setup(STDERR_FILENO, LOG_AUTO, LOG_INFO);
     raise_descriptors();
@@ -135,10 +187,7 @@ int run_serve(struct cli *c)
     if (rc == 0) {
         announce(c, &s, token);
         explicit_bzero(token, sizeof token);
-        int sig;
-        sigwait(&s.signals, &sig);
-        log_event(LOG_INFO, "ending", "signal", strsignal(sig), NULL);
-        drain(&s);
+        serve(&s);
     }
     stop(&s);
     return rc ? cli_fail(c, &err) : cli_done(c);

@@ -85,9 +85,10 @@ const struct command commands[] = {
     {"settings set", GROUP_SET, "KEY VALUE", "change a setting; VALUE is JSON, or a bare word",
      "moat settings set payload_max 16777216", 0, 2, 2, run_settings_set},
 
-    {"serve", GROUP_SERVE, "[--listen ADDRESS:PORT]",
-     "own the home and answer on its socket and on a loopback address until SIGTERM", "moat serve --listen 127.0.0.1:0",
-     OPT(LISTEN), 0, 0, run_serve},
+    {"serve", GROUP_SERVE, "[--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE] [--insecure-http]",
+     "own the home and answer on its socket and on an address, loopback unless told, until SIGTERM",
+     "moat serve --listen 127.0.0.1:0", OPT(LISTEN) | OPT(TLS_CERT) | OPT(TLS_KEY) | OPT(INSECURE_HTTP), 0, 0,
+     run_serve},
     {"completion", GROUP_SERVE, "SHELL", "a completion script for the shell (bash)",
      "moat completion bash > /etc/bash_completion.d/moat", 0, 1, 1, run_completion},
     {"help", GROUP_SERVE, "[COMMAND]", "this list, or the help of a command", "moat help call", 0, 0, 2, run_help},

@@ -83,7 +83,7 @@ static int parse_option(struct cli *c, int argc, char **argv, int *i, struct err
 static int check_options(const struct cli *c, struct error *err)
 {
     for (int i = 0; i < OPT_COUNT; i++)
-        if (c->option[i] && !((c->command->options | OPT_EVERYWHERE) & 1u << i))
+        if (c->option[i] && !((c->command->options | OPT_EVERYWHERE) & 1ull << i))
             return error_set(err, MOAT_E_BAD_USAGE, "moat %s does not take --%s", c->command->name,
                              cli_options[i].name);
     return 0;

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "http/server.h"
 
 #define PATIENCE_NS (500 * NS_PER_US)
@@ -30,7 +31,13 @@ struct exchange {
     struct rest_request *request;
     enum state state;
     bool suspended;
-    uint64_t since;     /* running since */
+    bool zips;    /* the client takes gzip */
+    bool chunked; /* the length of the body is not known before its end */
+    bool logged;
+    char method[8];
+    unsigned status;
+    size_t sent;
+    uint64_t begun, since; /* running since */
     uint64_t swallowed; /* of a body that nobody wants */
     struct loop_watch watch;
     struct exchange *next, **link; /* of the listener's */
@@ -41,10 +48,13 @@ void *exchange_new(void *cls, const char *target, struct MHD_Connection *connect
 {
     struct listener *l = cls;
     size_t len = strlen(target) + 1;
-    struct exchange *x = malloc(sizeof *x + len);
+    struct exchange *x = connection_of(connection) ? malloc(sizeof *x + len) : NULL;
     if (!x)
         return NULL;
     *x = (struct exchange){.listener = l, .connection = connection, .watch.fd = -1};
+    x->logged = l->http->limits.access_every && ++l->requests % l->http->limits.access_every == 0;
+    if (x->logged)
+        x->begun = clock_mono_ns();
     memcpy(x->target, target, len);
     x->next = l->exchanges;
     x->link = &l->exchanges;
@@ -69,7 +79,7 @@ static void exchange_free(struct exchange *x)
 /* ---- the head ---- */
 
 struct head {
-    const char *authorization, *content_length, *content_type, *deadline, *expect, *host, *origin, *traceparent,
+    const char *accept_encoding, *authorization, *content_length, *content_type, *deadline, *expect, *host, *origin, *traceparent,
         *transfer;
     const char *repeated; /* the name of a header that came twice and must not */
 };
@@ -77,7 +87,9 @@ struct head {
 static const struct {
     const char *name;
     size_t offset;
+    bool many; /* may come more than once; the last one counts */
 } header_names[] = {
+    {"accept-encoding", offsetof(struct head, accept_encoding), true},
     {"authorization", offsetof(struct head, authorization)},
     {"content-length", offsetof(struct head, content_length)},
     {"content-type", offsetof(struct head, content_type)},
@@ -96,7 +108,7 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
         if ((*name | 0x20) != *header_names[i].name || strcasecmp(name, header_names[i].name) != 0)
             continue;
         const char **slot = (const char **)((char *)head + header_names[i].offset);
-        if (*slot)
+        if (*slot && !header_names[i].many)
             head->repeated = header_names[i].name;
         *slot = value ? value : "";
     }
@@ -129,7 +141,7 @@ static int check_head(const struct exchange *x, const struct head *head, const c
         return error_set(err, MOAT_E_BAD_REQUEST, "Content-Length and Transfer-Encoding came together");
     if (!head->host && strcmp(version, "HTTP/1.1") == 0)
         return error_set(err, MOAT_E_BAD_REQUEST, "the Host header is missing");
-    if (!l->is_unix && head->host && !is_our_host(l->http, head->host))
+    if (!l->is_unix && l->http->loopback && head->host && !is_our_host(l->http, head->host))
         return error_set(err, MOAT_E_FORBIDDEN, "the Host header does not name this server");
     if (head->origin)
         return error_set(err, MOAT_E_FORBIDDEN, "requests from web pages are not taken");
@@ -138,11 +150,9 @@ static int check_head(const struct exchange *x, const struct head *head, const c
 
 static struct rest_principal principal_of(struct exchange *x, const char *authorization)
 {
-    struct listener *l = x->listener;
-    if (l->is_unix &&
-        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context != NULL)
+    if (connection_of(x->connection)->trusted)
         return (struct rest_principal){REST_ADMIN};
-    return rest_bearer(l->http->rest, authorization);
+    return rest_bearer(x->listener->http->rest, authorization);
 }
 
 static enum MHD_Result answer(struct exchange *x);
@@ -194,6 +204,11 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
     if (!x->request)
         return MHD_NO;
     x->state = BODY;
+    x->zips = head.accept_encoding && compress_accepted(head.accept_encoding);
+    x->chunked = length == REST_LENGTH_UNKNOWN;
+    if (x->logged)
+        snprintf(x->method, sizeof x->method, "%s", method);
+    connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, x->chunked ? 0 : length);
     /* An early answer ends the connection. Otherwise it is given when the body was taken and thrown away. */
     bool unsent = head.expect || (length != REST_LENGTH_UNKNOWN && length > SWALLOW_MAX);
     if (rest_answered(x->request) && length && unsent)
@@ -207,6 +222,8 @@ static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *s
 {
     size_t len = *size;
     *size = 0;
+    if (x->chunked)
+        connection_earned(connection_of(x->connection), len);
     if (rest_body(x->request, data, len))
         return MHD_YES;
     x->swallowed += len;
@@ -220,16 +237,22 @@ static void end_request(void *cls)
     rest_end(cls);
 }
 
-/* Small answers go out in one piece with their head; large ones are not copied. */
-static struct MHD_Response *make_response(struct exchange *x)
+/* Small answers go out in one piece with their head; large ones are not copied. taken: the response has the request. */
+static struct MHD_Response *make_response(struct exchange *x, bool *taken)
 {
     const struct rest_answer *a = rest_answer(x->request);
     struct MHD_Response *response;
+    if (x->zips && compress_worth(a)) {
+        response = compress_response(x->request);
+        *taken = response != NULL;
+        return response;
+    }
     if (a->len > SMALL_ANSWER) {
         struct MHD_IoVec parts[3];
         for (size_t i = 0; i < a->nparts; i++)
             parts[i] = (struct MHD_IoVec){a->parts[i].bytes, a->parts[i].len};
         response = MHD_create_response_from_iovec(parts, (unsigned)a->nparts, end_request, x->request);
+        *taken = response != NULL;
         return response;
     }
     char *bytes = malloc(a->len + 1);
@@ -247,17 +270,20 @@ static struct MHD_Response *make_response(struct exchange *x)
 static enum MHD_Result answer(struct exchange *x)
 {
     const struct rest_answer *a = rest_answer(x->request);
-    struct MHD_Response *response = make_response(x);
+    bool taken = false;
+    struct MHD_Response *response = make_response(x, &taken);
     if (!response)
         return MHD_NO;
     for (size_t i = 0; i < a->nheaders; i++)
         MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
+    x->sent = a->len;
+    x->status = (unsigned)a->status;
+    connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, x->sent);
     if (atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
         MHD_add_response_header(response, "Connection", "close");
-    unsigned status = (unsigned)a->status;
-    if (a->len > SMALL_ANSWER)
-        x->request = NULL; /* the response has it now */
-    enum MHD_Result rc = MHD_queue_response(x->connection, status, response);
+    if (taken)
+        x->request = NULL;
+    enum MHD_Result rc = MHD_queue_response(x->connection, x->status, response);
     MHD_destroy_response(response);
     x->state = ANSWERED;
     listener_kick(x->listener);
@@ -303,6 +329,7 @@ static enum MHD_Result run(struct exchange *x)
     loop_unwatch(&x->watch); /* the body is whole */
     x->state = RUNNING;
     x->since = clock_mono_ns();
+    connection_forever(connection_of(x->connection));
     l->waiting++;
     rest_run(x->request, l->loop, request_done, x);
     if (x->state == ANSWERED)
@@ -345,6 +372,16 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, co
     return MHD_NO;
 }
 
+/* Without its query: what stands there is the client's business. */
+static void log_access(const struct exchange *x)
+{
+    char path[200];
+    size_t len = strcspn(x->target, "?");
+    snprintf(path, sizeof path, "%.*s", (int)(len < sizeof path ? len : sizeof path - 1), x->target);
+    log_event(LOG_INFO, "access", "method", x->method, "path", path, "#status", log_num(x->status), "#bytes",
+              log_num(x->sent), "#us", log_num((clock_mono_ns() - x->begun) / NS_PER_US), NULL);
+}
+
 /* The request is over for its connection, answered or broken off. */
 void exchange_completed(void *cls, struct MHD_Connection *connection, void **context,
                         enum MHD_RequestTerminationCode why)
@@ -353,6 +390,9 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     *context = NULL;
     if (!x)
         return;
+    if (x->logged && x->status)
+        log_access(x);
+    connection_phase(connection_of(connection), x->listener->http->limits.idle_ns, 0);
     if (x->state != RUNNING) {
         exchange_free(x);
         return;

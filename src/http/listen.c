@@ -16,7 +16,7 @@
 
 #define BACKLOG 1024
 
-union address {
+union endpoint {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -33,7 +33,7 @@ static bool parse_port(const char *text, uint16_t *port)
 }
 
 /* "127.0.0.1:80", "[::1]:80", "localhost:80". Names are not resolved: what is listened on must be seen here. */
-static int parse_address(const char *text, union address *out, socklen_t *len, struct error *err)
+static int parse_address(const char *text, union endpoint *out, socklen_t *len, struct error *err)
 {
     char host[64];
     uint16_t port;
@@ -61,36 +61,68 @@ static int parse_address(const char *text, union address *out, socklen_t *len, s
     return error_set(err, MOAT_E_BAD_USAGE, "%.100s is not a numeric address and a port", text);
 }
 
-static bool is_loopback(const union address *a)
+static bool is_loopback(const union endpoint *a)
 {
     if (a->any.sa_family == AF_INET)
         return ntohl(a->v4.sin_addr.s_addr) >> 24 == 127;
     return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
 }
 
-static void remember_address(struct http *h, const union address *a)
+static void remember_address(struct http *h, const union endpoint *a)
 {
     bool v6 = a->any.sa_family == AF_INET6;
     char text[INET6_ADDRSTRLEN];
     inet_ntop(a->any.sa_family, v6 ? (const void *)&a->v6.sin6_addr : (const void *)&a->v4.sin_addr, text, sizeof text);
+    char host[sizeof h->hosts[0]];
     h->port = ntohs(v6 ? a->v6.sin6_port : a->v4.sin_port);
-    snprintf(h->hosts[0], sizeof h->hosts[0], v6 ? "[%s]" : "%s", text);
+    snprintf(host, sizeof host, v6 ? "[%s]" : "%s", text);
+    snprintf(h->url, sizeof h->url, "%s://%s:%u", h->tls ? "https" : "http", host, h->port);
+    h->loopback = is_loopback(a);
+    if (!h->loopback)
+        return; /* which names point here only its users know */
+    memcpy(h->hosts[0], host, sizeof host);
     snprintf(h->hosts[1], sizeof h->hosts[1], "localhost");
-    snprintf(h->url, sizeof h->url, "http://%s:%u", h->hosts[0], h->port);
 }
 
-int listen_tcp(const char *address, struct http *h, struct error *err)
+static int check_address(const union endpoint *a, const struct http_options *options, const struct http *h,
+                         struct error *err)
 {
-    union address a;
-    socklen_t len;
-    int one = 1;
-    int rc = parse_address(address, &a, &len, err);
+    if (is_loopback(a) || h->tls || options->insecure)
+        return 0;
+    return error_set(err, MOAT_E_BAD_USAGE,
+                     "an address that is not loopback needs --tls-cert and --tls-key, or --insecure-http behind a proxy "
+                     "that has them");
+}
+
+/* Made by who started the process, systemd for example. */
+static int inherited_tcp(struct http_options *options, struct http *h, struct error *err)
+{
+    fd_auto fd = io_steal(&options->tcp_fd);
+    union endpoint a = {0};
+    socklen_t len = sizeof a;
+    if (getsockname(fd, &a.any, &len) < 0 || (a.any.sa_family != AF_INET && a.any.sa_family != AF_INET6))
+        return error_set(err, MOAT_E_BAD_USAGE, "the inherited socket is not a TCP one");
+    int rc = check_address(&a, options, h, err);
     if (rc < 0)
         return rc;
-    if (!is_loopback(&a))
-        return error_set(err, MOAT_E_BAD_USAGE,
-                         "%.100s is not a loopback address: others need TLS, which this version does not have",
-                         address);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    remember_address(h, &a);
+    return io_steal(&fd);
+}
+
+int listen_tcp(struct http_options *options, struct http *h, struct error *err)
+{
+    const char *address = options->listen ? options->listen : HTTP_DEFAULT_LISTEN;
+    union endpoint a;
+    socklen_t len;
+    int one = 1;
+    if (options->tcp_fd >= 0)
+        return inherited_tcp(options, h, err);
+    int rc = parse_address(address, &a, &len, err);
+    if (rc == 0)
+        rc = check_address(&a, options, h, err);
+    if (rc < 0)
+        return rc;
     fd_auto fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);

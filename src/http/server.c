@@ -1,8 +1,9 @@
+#include <limits.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -10,9 +11,9 @@
 #include "http/server.h"
 
 #define HEADER_MEMORY 8192u /* per connection; a longer head is answered 431 */
-#define IDLE_SECONDS 60u
-#define TCP_CONNECTIONS 4096u
 #define UNIX_CONNECTIONS 512u
+#define TCP_CONNECTIONS 16384u
+#define OWN_DESCRIPTORS 1024u /* left to everything that is no connection */
 #define RUNS_AT_ONCE 4
 
 /* ---- the daemon inside the loop ---- */
@@ -38,6 +39,7 @@ static uint64_t before_sleep(struct loop_idle *idle)
     if (!l->daemon)
         return UINT64_MAX;
     bool due = l->must_run || l->waiting || wish_of(l) == 0;
+    tls_here(l->is_unix ? NULL : l->http->tls);
     for (int i = 0; due && i < RUNS_AT_ONCE; i++) {
         l->must_run = false;
         l->inside = true;
@@ -66,6 +68,7 @@ void listener_init(struct listener *l, struct http *h, bool is_unix)
     l->is_unix = is_unix;
     l->watch.ready = daemon_ready;
     l->kick.run = kicked;
+    l->tick.fire = connection_tick;
     l->idle.before_sleep = before_sleep;
 }
 
@@ -80,29 +83,22 @@ void listener_kick(struct listener *l)
     loop_post(l->loop, &l->kick);
 }
 
-/* The peer of the Unix socket, looked at once per connection: the home's owner and root are admin. */
-static void connection_started(void *cls, struct MHD_Connection *connection, void **context,
-                               enum MHD_ConnectionNotificationCode what)
-{
-    struct listener *l = cls;
-    if (what != MHD_CONNECTION_NOTIFY_STARTED || !l->is_unix)
-        return;
-    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == geteuid() || peer.uid == 0))
-        *context = l; /* any value but NULL: trusted */
-}
-
 static int daemon_start(struct listener *l, int fd, struct error *err)
 {
-    unsigned limit = l->is_unix ? UNIX_CONNECTIONS : TCP_CONNECTIONS;
-    l->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, exchange_handle, l,
-                                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, exchange_new, l,
-                                 MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, l, MHD_OPTION_NOTIFY_CONNECTION,
-                                 connection_started, l, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
-                                 MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-                                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    struct http *h = l->http;
+    bool tls = h->tls && !l->is_unix;
+    unsigned limit = l->is_unix ? UNIX_CONNECTIONS : h->limits.connections;
+    struct MHD_OptionItem secure[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_chooser()},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    l->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0), 0, connection_admit, l, exchange_handle, l,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, exchange_new, l, MHD_OPTION_NOTIFY_COMPLETED,
+        exchange_completed, l, MHD_OPTION_NOTIFY_CONNECTION, connection_notify, l, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HEADER_MEMORY, MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls ? secure : &secure[2], MHD_OPTION_END);
     if (!l->daemon) {
         io_close(&fd);
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "cannot start the HTTP server");
@@ -170,10 +166,12 @@ static void abandon(struct listener *l)
 static void stop(struct listener *l)
 {
     loop_unwatch(&l->watch);
+    loop_timer_clear(&l->tick);
     l->stopping = true;
     exchange_abandon_all(l);
     struct MHD_Daemon *daemon = l->daemon;
     l->inside = true;
+    tls_here(l->is_unix ? NULL : l->http->tls);
     MHD_run(daemon);
     l->inside = false;
     l->daemon = NULL;
@@ -202,16 +200,65 @@ int http_new(struct rest *rest, struct http **out, struct error *err)
     return 0;
 }
 
-int http_listen(struct http *h, const struct http_options *options, struct error *err)
+static uint64_t or_default(uint64_t value, uint64_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
+/* Every connection is a descriptor: more of them than there are would be accepted and dropped. */
+static unsigned connections_max(unsigned wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= (rlim_t)wanted + OWN_DESCRIPTORS)
+        return wanted;
+    return limit.rlim_cur > 2 * OWN_DESCRIPTORS ? (unsigned)limit.rlim_cur - OWN_DESCRIPTORS
+                                                : (unsigned)limit.rlim_cur / 2;
+}
+
+static void fill_limits(struct http_limits *l, const struct http_limits *from)
+{
+    l->head_ns = or_default(from->head_ns, 20 * NS_PER_S);
+    l->idle_ns = or_default(from->idle_ns, 60 * NS_PER_S);
+    l->body_ns = or_default(from->body_ns, 30 * NS_PER_S);
+    l->rate = or_default(from->rate, 16 * 1024);
+    l->connections = connections_max((unsigned)or_default(from->connections, TCP_CONNECTIONS));
+    l->per_address = (unsigned)or_default(from->per_address, 256);
+    l->access_every = (unsigned)or_default(from->access_every, 100);
+}
+
+static int listen_home(struct http *h, struct http_options *options, struct loop *loop, struct error *err)
+{
+    int fd = io_steal(&options->unix_fd);
+    h->made_socket = fd < 0;
+    if (fd < 0)
+        fd = listen_unix(service_home(rest_service(h->rest))->socket, err);
+    return fd < 0 ? fd : listen_on(&h->unix_socket, loop, fd, err);
+}
+
+static int start_tls(struct http *h, const struct http_options *options, struct error *err)
+{
+    if (options->cert || options->key)
+        return tls_new(options->cert, options->key, &h->tls, err);
+    return 0;
+}
+
+int http_listen(struct http *h, struct http_options *options, struct error *err)
 {
     struct service *s = rest_service(h->rest);
     struct loop *first = service_loop(s, 0), *last = service_loop(s, service_loops(s) - 1);
-    int fd = listen_unix(service_home(s)->socket, err);
-    int rc = fd < 0 ? fd : listen_on(&h->unix_socket, last, fd, err);
+    fill_limits(&h->limits, &options->limits);
+    int rc = start_tls(h, options, err);
+    if (rc == 0)
+        rc = listen_home(h, options, last, err);
     if (rc < 0)
         return rc;
-    fd = listen_tcp(options->listen ? options->listen : HTTP_DEFAULT_LISTEN, h, err);
+    int fd = listen_tcp(options, h, err);
     return fd < 0 ? fd : listen_on(&h->tcp, first, fd, err);
+}
+
+int http_reload(struct http *h, struct error *err)
+{
+    return h->tls ? tls_reload(h->tls, err) : 0;
 }
 
 const char *http_url(const struct http *h)
@@ -240,7 +287,7 @@ void http_abandon(struct http *h)
 
 void http_stop(struct http *h)
 {
-    bool had_socket = h->unix_socket.daemon != NULL;
+    bool had_socket = h->made_socket && h->unix_socket.daemon;
     on_loop(&h->tcp, stop);
     on_loop(&h->unix_socket, stop);
     if (had_socket)
@@ -249,5 +296,7 @@ void http_stop(struct http *h)
 
 void http_free(struct http *h)
 {
+    if (h)
+        tls_free(h->tls);
     free(h);
 }

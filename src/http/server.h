@@ -9,6 +9,20 @@
 #include "http/http.h"
 
 struct exchange;
+struct tls;
+struct tls_pair;
+
+/* One connection, from accept to close; libmicrohttpd's socket context.  On the loop. */
+struct connection {
+    struct listener *listener;
+    int fd;
+    bool trusted;   /* the home's owner or root, by the Unix socket */
+    uint64_t until; /* when its phase is over, by the coarse clock; UINT64_MAX: it has all time */
+    struct address *address; /* NULL: not counted */
+    struct connection *next, **link; /* of the listener's */
+};
+
+#define ADDRESS_ROWS 1024
 
 /* One listening socket with its connections, on one loop. */
 struct listener {
@@ -19,6 +33,10 @@ struct listener {
     struct loop_watch watch; /* of the daemon's epoll descriptor */
     struct loop_idle idle;
     struct loop_task kick;
+    struct loop_timer tick; /* while there are connections */
+    struct connection *connections;
+    struct address *addresses[ADDRESS_ROWS]; /* who has how many connections, by hash */
+    uint64_t requests;                       /* for the access log */
     bool must_run;  /* the daemon has something to do */
     bool inside;    /* it is being run just now */
     bool kicking;   /* kick is linked in the loop, where it must not be linked twice */
@@ -32,14 +50,19 @@ struct http {
     struct rest *rest;
     struct listener unix_socket, tcp;
     char url[96];
-    char hosts[3][72]; /* what a Host header may say on TCP, without the port */
+    char hosts[3][72]; /* what a Host header may say on a loopback address, without the port; empty: anything */
     unsigned port;
+    bool loopback;    /* of tcp */
+    bool made_socket; /* the Unix socket is ours to remove */
+    struct http_limits limits;
+    struct tls *tls; /* NULL: none */
     _Atomic bool draining;
 };
 
 /* ---- listen.c ---- */
-/* A listening socket for "ADDRESS:PORT", loopback only; fills url, hosts and port of h. Or -MOAT_E_X. */
-int listen_tcp(const char *address, struct http *h, struct error *err);
+/* A listening socket for the options' address, or the one they bring; fills url, hosts, port and loopback of h. Or
+ * -MOAT_E_X. */
+int listen_tcp(struct http_options *options, struct http *h, struct error *err);
 /* On path, mode 0600, however long the path is; what is there is removed first. Or -MOAT_E_X. */
 int listen_unix(const char *path, struct error *err);
 /* A connected socket, or -1 with errno. */
@@ -54,6 +77,36 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
 /* On the loop: cancels what runs; when the listener is stopping its connections are taken back as well, for the daemon
  * cannot end with suspended ones. */
 void exchange_abandon_all(struct listener *l);
+
+/* ---- connection.c: who is connected, and for how long; on the loop ---- */
+void connection_notify(void *cls, struct MHD_Connection *connection, void **context,
+                       enum MHD_ConnectionNotificationCode what);
+/* libmicrohttpd asks before it accepts. */
+enum MHD_Result connection_admit(void *cls, const struct sockaddr *address, socklen_t len);
+struct connection *connection_of(struct MHD_Connection *connection);
+/* A phase begins: it may take ns, and as long as `bytes` need at the least rate. */
+void connection_phase(struct connection *c, uint64_t ns, uint64_t bytes);
+/* So many bytes more have come than the phase knew of. */
+void connection_earned(struct connection *c, uint64_t bytes);
+/* None: a call has its own deadline, and its client is watched. */
+void connection_forever(struct connection *c);
+void connection_tick(struct loop_timer *timer);
+
+/* ---- tls.c ---- */
+int tls_new(const char *cert, const char *key, struct tls **out, struct error *err);
+void tls_free(struct tls *t); /* NULL is fine */
+int tls_reload(struct tls *t, struct error *err);
+/* Handshakes inside MHD_run on this thread take their certificate from t. */
+void tls_here(struct tls *t);
+extern const char tls_priorities[];
+void *tls_chooser(void); /* MHD_OPTION_HTTPS_CERT_CALLBACK's function */
+
+/* ---- compress.c ---- */
+/* Does the client take gzip (an Accept-Encoding header), and is the answer worth it? */
+bool compress_accepted(const char *header);
+bool compress_worth(const struct rest_answer *a);
+/* NULL without memory; else q is the response's. */
+struct MHD_Response *compress_response(struct rest_request *q);
 
 /* ---- server.c ---- */
 void listener_init(struct listener *l, struct http *h, bool is_unix);

@@ -104,6 +104,8 @@ void service_settings_set(struct service *s, const char *key, const char *value_
 /* Settings that hot code reads: any thread, no lock. */
 uint64_t service_setting_payload_max(const struct service *s);
 uint64_t service_setting_package_max(const struct service *s);
+/* A number or time (ns) as it was when the service was opened; key is one of the table. */
+uint64_t service_setting(const struct service *s, const char *key);
 
 /* The admin token of TCP listeners: made at the first start of a server, kept hashed. Constant-time look-up in memory,
  * any thread, no SQL. fresh (may be NULL) gets the token's text once, when it was made just now, else "". */

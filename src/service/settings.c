@@ -28,10 +28,24 @@ static const struct setting {
 #define F(field) offsetof(struct settings, field)
     {"accept_missing_layers", KIND_LAYERS, 0, 0, WALL_ALL, false, F(accept_missing_layers),
      "layers of the wall that may be missing on this machine, as `moat doctor` names them"},
+    {"access_log_every", KIND_NUMBER, 100, 0, 1u << 30, false, F(access_log_every),
+     "one request in so many is logged; 0 logs none, 1 all"},
     {"deadline_default", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(deadline_default),
      "the deadline of a call when neither its caller nor the manifest says one"},
     {"deadline_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(deadline_max),
      "no call may run longer"},
+    {"http_body_time", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 3600 * NS_PER_S, false, F(http_body_time),
+     "a client has this to send a body, or to take an answer, and as long again as http_rate_min asks for"},
+    {"http_connections", KIND_NUMBER, 16384, 1, 1 << 20, false, F(http_connections),
+     "connections at once over TCP; fewer where there are not so many descriptors"},
+    {"http_connections_per_address", KIND_NUMBER, 256, 1, 1 << 20, false, F(http_connections_per_address),
+     "connections at once from one address, or one IPv6 network; loopback addresses have no such limit"},
+    {"http_head_time", KIND_TIME, 20 * NS_PER_S, NS_PER_MS, 3600 * NS_PER_S, false, F(http_head_time),
+     "a new connection has this to send its first request's head"},
+    {"http_idle_time", KIND_TIME, 60 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(http_idle_time),
+     "a connection may wait this long until its next request's head is there"},
+    {"http_rate_min", KIND_SIZE, 16 << 10, 1, 1 << 30, false, F(http_rate_min),
+     "bytes a second below which a client is too slow"},
     {"log_level", KIND_LEVEL, LOG_INFO, LOG_DEBUG, LOG_ERROR, false, F(log_level), "the least that a server logs"},
     {"package_max", KIND_SIZE, PACKAGE_MAX_DEFAULT, 1 << 20, PACKAGE_MAX_EVER, true, F(package_max),
      "the largest package that may be installed"},
@@ -240,6 +254,12 @@ static uint64_t value_of(const struct settings *s, const struct setting *t)
     uint64_t n;
     memcpy(&n, (const char *)s + t->offset, sizeof n);
     return n;
+}
+
+uint64_t service_setting(const struct service *s, const char *key)
+{
+    const struct setting *t = setting_find(key);
+    return t ? value_of(&s->settings, t) : 0;
 }
 
 static int no_such_key(const char *key, struct error *err)

@@ -1,23 +1,27 @@
 /* The HTTP server over a fake service, driven by lines on standard input, so that what happens on the wire is tested
  * without plugins, and slow or silent ones come when the test says so.
  *
- *     http_rig HOME ADDRESS:PORT      prints "URL"
+ *     http_rig HOME ADDRESS:PORT [NAME=VALUE…]      prints "URL"
+ * with NAME head_ms, idle_ms, body_ms, rate, connections, per_address, access_every, insecure, cert, key.
  *     hold | release                  calls end only when they are cancelled, or at once again
  *     fail CODE | succeed             by the code's number
  *     limits PAYLOAD PACKAGE
  *     cancelled | asked | package     prints it
- *     busy | drain | quit */
+ *     busy | drain | reload | quit */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "fake_service.h"
 #include "http/http.h"
 
 static void obey(char *line, struct service *s, struct http *h)
 {
     unsigned long long payload, package;
+    struct error err;
     line[strcspn(line, "\n")] = '\0';
     if (strcmp(line, "hold") == 0 || strcmp(line, "release") == 0)
         fake_hold_calls(s, *line == 'h');
@@ -29,6 +33,8 @@ static void obey(char *line, struct service *s, struct http *h)
         fake_limits(s, payload, package);
     else if (strcmp(line, "drain") == 0)
         http_drain(h);
+    else if (strcmp(line, "reload") == 0 && http_reload(h, &err) < 0)
+        printf("%s: ", err.message);
     if (strcmp(line, "cancelled") == 0)
         printf("%u\n", fake_cancelled(s));
     else if (strcmp(line, "busy") == 0)
@@ -42,6 +48,37 @@ static void obey(char *line, struct service *s, struct http *h)
     fflush(stdout);
 }
 
+static void take_option(struct http_options *o, char *text)
+{
+    char *value = strchr(text, '=');
+    if (!value)
+        exit(2);
+    *value++ = '\0';
+    unsigned long long n = strtoull(value, NULL, 10);
+    if (strcmp(text, "head_ms") == 0)
+        o->limits.head_ns = n * 1000000;
+    else if (strcmp(text, "idle_ms") == 0)
+        o->limits.idle_ns = n * 1000000;
+    else if (strcmp(text, "body_ms") == 0)
+        o->limits.body_ns = n * 1000000;
+    else if (strcmp(text, "rate") == 0)
+        o->limits.rate = n;
+    else if (strcmp(text, "connections") == 0)
+        o->limits.connections = (unsigned)n;
+    else if (strcmp(text, "per_address") == 0)
+        o->limits.per_address = (unsigned)n;
+    else if (strcmp(text, "access_every") == 0)
+        o->limits.access_every = (unsigned)n;
+    else if (strcmp(text, "insecure") == 0)
+        o->insecure = n;
+    else if (strcmp(text, "cert") == 0)
+        o->cert = value;
+    else if (strcmp(text, "key") == 0)
+        o->key = value;
+    else
+        exit(2);
+}
+
 int main(int argc, char **argv)
 {
     struct service *s = fake_begin(argv[1]);
@@ -49,7 +86,11 @@ int main(int argc, char **argv)
     struct http *h;
     struct error err;
     char line[256];
-    struct http_options options = {.listen = argv[2]};
+    struct http_options options = HTTP_OPTIONS;
+    options.listen = argv[2];
+    for (int i = 3; i < argc; i++)
+        take_option(&options, argv[i]);
+    log_setup(STDERR_FILENO, LOG_JSON, LOG_INFO);
     signal(SIGPIPE, SIG_IGN);
     if (rest_new(s, &rest, &err) < 0 || http_new(rest, &h, &err) < 0)
         return 2;

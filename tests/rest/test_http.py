@@ -2,55 +2,18 @@
 that are slow or leave, ending."""
 
 import concurrent.futures
-import http.client
 import json
 import os
 import pathlib
 import socket
 import stat
-import subprocess
 import threading
 import time
 
 import pytest
 
 import wire
-
-class Rig:
-    def __init__(self, build, home, listen="127.0.0.1:0"):
-        self.home = home
-        self.socket = home / "registry" / "moat.sock"
-        self.process = subprocess.Popen([build / "tests" / "rest" / "http_rig", home, listen], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().strip()
-
-    def tell(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().rstrip("\n")
-
-    def until(self, line, wanted):
-        end = time.monotonic() + 20
-        while self.tell(line) != wanted:
-            assert time.monotonic() < end, f"{line} never said {wanted}"
-            time.sleep(0.01)
-
-    def connect(self):
-        return http.client.HTTPConnection(*wire.address(self.url), timeout=20)
-
-    def ask(self, method, target, body=None, token=wire.TOKEN, headers=()):
-        connection = self.connect()
-        try:
-            return wire.request(connection, method, target, body, token, headers)
-        finally:
-            connection.close()
-
-    def call(self, body="{}", **more):
-        return self.ask("POST", "/api/plugins/execute/a/b", body, **more)
-
-    def end(self):
-        self.process.stdin.close()
-        assert self.process.wait(30) == 0
+from wire import AUTH, Rig, head
 
 
 @pytest.fixture
@@ -60,14 +23,6 @@ def rig(build, tmp_path):
     yield rig
     if rig.process.poll() is None:
         rig.end()
-
-
-AUTH = f"Authorization: Bearer {wire.TOKEN}\r\n"
-
-
-def head(rig, method="POST", target="/api/plugins/execute/a/b", more="", version="1.1"):
-    host, port = wire.address(rig.url)
-    return f"{method} {target} HTTP/{version}\r\nHost: {host}:{port}\r\n{more}\r\n".encode()
 
 
 # ---- answers ----

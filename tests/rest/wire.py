@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import subprocess
+import time
 
 TOKEN = "0123456789abcdef" * 4
 
@@ -46,7 +48,7 @@ def request(connection, method, target, body=None, token=None, headers=()):
 
 
 def address(url):
-    host, port = url.removeprefix("http://").rsplit(":", 1)
+    host, port = url.split("://")[1].rsplit(":", 1)
     return host.strip("[]"), int(port)
 
 
@@ -68,3 +70,52 @@ def raw(url, data, method="POST"):
     with dial(url) as sock:
         sock.sendall(data)
         return read_reply(sock, method)
+
+
+class Rig:
+    """The server of http_rig, which does what its lines say."""
+
+    def __init__(self, build, home, listen="127.0.0.1:0", **options):
+        self.home = home
+        more = [f"{name}={value}" for name, value in options.items()]
+        self.socket = home / "registry" / "moat.sock"
+        self.process = subprocess.Popen([build / "tests" / "rest" / "http_rig", home, listen, *more],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=open(home.parent / "log", "w"), text=True)
+        self.url = self.process.stdout.readline().strip()
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def until(self, line, wanted):
+        end = time.monotonic() + 20
+        while self.tell(line) != wanted:
+            assert time.monotonic() < end, f"{line} never said {wanted}"
+            time.sleep(0.01)
+
+    def connect(self):
+        return http.client.HTTPConnection(*address(self.url), timeout=20)
+
+    def ask(self, method, target, body=None, token=TOKEN, headers=()):
+        connection = self.connect()
+        try:
+            return request(connection, method, target, body, token, headers)
+        finally:
+            connection.close()
+
+    def call(self, body="{}", **more):
+        return self.ask("POST", "/api/plugins/execute/a/b", body, **more)
+
+    def end(self):
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0
+
+
+AUTH = f"Authorization: Bearer {TOKEN}\r\n"
+
+
+def head(rig, method="POST", target="/api/plugins/execute/a/b", more="", version="1.1"):
+    host, port = address(rig.url)
+    return f"{method} {target} HTTP/{version}\r\nHost: {host}:{port}\r\n{more}\r\n".encode()
