@@ -24,8 +24,9 @@ static int take(int fd, int *tcp, int *unix_fd, struct error *err)
         return error_set(err, MOAT_E_BAD_USAGE, "the inherited descriptor %d is no listening socket", fd);
     int *slot = a.ss_family == AF_UNIX ? unix_fd : tcp;
     if (*slot >= 0)
-        return error_set(err, MOAT_E_BAD_USAGE, "two inherited sockets are of one kind; one of TCP and one of Unix can "
-                                                "be served");
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "two inherited sockets are of one kind; one of TCP and one of Unix can "
+                         "be served");
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     *slot = fd;
     return 0;

@@ -7,7 +7,7 @@
 
 #include "http/server.h"
 
-#define WORTH 1024       /* bytes; below that the head is most of it */
+#define WORTH 1024        /* bytes; below that the head is most of it */
 #define PIECE (16 * 1024) /* about a quarter of a millisecond */
 #define LEVEL 1
 #define GZIP_WINDOW (MAX_WBITS + 16)
@@ -108,7 +108,8 @@ struct MHD_Response *compress_response(struct rest_request *q)
         free(p);
         return NULL;
     }
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, next_piece, p, packer_free);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, next_piece, p, packer_free);
     if (!response) {
         deflateEnd(&p->z);
         free(p);

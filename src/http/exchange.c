@@ -38,7 +38,7 @@ struct exchange {
     unsigned status;
     size_t sent;
     uint64_t begun, since; /* running since */
-    uint64_t swallowed; /* of a body that nobody wants */
+    uint64_t swallowed;    /* of a body that nobody wants */
     struct loop_watch watch;
     struct exchange *next, **link; /* of the listener's */
     char target[];
@@ -79,8 +79,8 @@ static void exchange_free(struct exchange *x)
 /* ---- the head ---- */
 
 struct head {
-    const char *accept_encoding, *authorization, *content_length, *content_type, *deadline, *expect, *host, *origin, *traceparent,
-        *transfer;
+    const char *accept_encoding, *authorization, *content_length, *content_type, *deadline, *expect, *host, *origin,
+        *traceparent, *transfer;
     const char *repeated; /* the name of a header that came twice and must not */
 };
 

@@ -22,14 +22,14 @@ struct http_limits {
     uint64_t idle_ns; /* from an answer to the next whole head; 60 s */
     uint64_t body_ns; /* for a body, and for an answer to be taken: this, and as long again as rate asks for; 30 s */
     uint64_t rate;    /* the least bytes a second, in either direction; 16 KiB */
-    unsigned connections; /* on TCP; 16384, or what descriptors allow */
-    unsigned per_address; /* 256; an IPv6 client is its /64. A loopback address has no such limit */
+    unsigned connections;  /* on TCP; 16384, or what descriptors allow */
+    unsigned per_address;  /* 256; an IPv6 client is its /64. A loopback address has no such limit */
     unsigned access_every; /* one request in so many is logged; UINT_MAX: none; 100 */
 };
 
 struct http_options {
-    const char *listen; /* "127.0.0.1:8642", "[::1]:0", "localhost:0"; port 0: any free one */
-    bool insecure;      /* addresses that are not loopback need TLS or this */
+    const char *listen;     /* "127.0.0.1:8642", "[::1]:0", "localhost:0"; port 0: any free one */
+    bool insecure;          /* addresses that are not loopback need TLS or this */
     const char *cert, *key; /* PEM files of a certificate chain and its key: TLS 1.2 and later. NULL: none */
     int tcp_fd, unix_fd;    /* listening sockets that were inherited instead of made here; -1: none; taken */
     struct http_limits limits;
@@ -41,8 +41,8 @@ int http_new(struct rest *rest, struct http **out, struct error *err);
  * fails: http_stop, service_close, http_free. */
 int http_listen(struct http *h, struct http_options *options, struct error *err);
 const char *http_url(const struct http *h); /* "http://127.0.0.1:8642" */
-/* Reads certificate and key again: new handshakes meet them, connections that stand keep theirs. On failure the old ones
- * stay. Any thread but a loop; blocks. 0 when there is no TLS. */
+/* Reads certificate and key again: new handshakes meet them, connections that stand keep theirs. On failure the old
+ * ones stay. Any thread but a loop; blocks. 0 when there is no TLS. */
 int http_reload(struct http *h, struct error *err);
 
 /* Ending, in this order. None of it on a loop. */

@@ -89,9 +89,10 @@ static int check_address(const union endpoint *a, const struct http_options *opt
 {
     if (is_loopback(a) || h->tls || options->insecure)
         return 0;
-    return error_set(err, MOAT_E_BAD_USAGE,
-                     "an address that is not loopback needs --tls-cert and --tls-key, or --insecure-http behind a proxy "
-                     "that has them");
+    return error_set(
+        err, MOAT_E_BAD_USAGE,
+        "an address that is not loopback needs --tls-cert and --tls-key, or --insecure-http behind a proxy "
+        "that has them");
 }
 
 /* Made by who started the process, systemd for example. */

@@ -16,9 +16,9 @@ struct tls_pair;
 struct connection {
     struct listener *listener;
     int fd;
-    bool trusted;   /* the home's owner or root, by the Unix socket */
-    uint64_t until; /* when its phase is over, by the coarse clock; UINT64_MAX: it has all time */
-    struct address *address; /* NULL: not counted */
+    bool trusted;                    /* the home's owner or root, by the Unix socket */
+    uint64_t until;                  /* when its phase is over, by the coarse clock; UINT64_MAX: it has all time */
+    struct address *address;         /* NULL: not counted */
     struct connection *next, **link; /* of the listener's */
 };
 
@@ -37,11 +37,11 @@ struct listener {
     struct connection *connections;
     struct address *addresses[ADDRESS_ROWS]; /* who has how many connections, by hash */
     uint64_t requests;                       /* for the access log */
-    bool must_run;  /* the daemon has something to do */
-    bool inside;    /* it is being run just now */
-    bool kicking;   /* kick is linked in the loop, where it must not be linked twice */
-    bool stopping;  /* connections are given up */
-    size_t waiting; /* calls under way whose connections are not suspended */
+    bool must_run;                           /* the daemon has something to do */
+    bool inside;                             /* it is being run just now */
+    bool kicking;                            /* kick is linked in the loop, where it must not be linked twice */
+    bool stopping;                           /* connections are given up */
+    size_t waiting;                          /* calls under way whose connections are not suspended */
     struct exchange *exchanges;
     _Atomic size_t busy;
 };
