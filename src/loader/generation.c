@@ -15,14 +15,17 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static bool fill_limits(struct generation *g, const struct loader_config *config)
+static bool fill_limits(struct generation *g, const struct loader *l)
 {
+    const struct loader_config *config = &l->config;
     const struct manifest *m = g->spec->manifest;
     uint64_t own = m->limits.deadline_ns;
+    g->limits = loader_limits(l, &m->limits);
     g->deadline_max_ns = own ? smaller(own, config->deadline_max_ns) : config->deadline_max_ns;
     g->deadline_ns = own ? g->deadline_max_ns : smaller(config->deadline_default_ns, config->deadline_max_ns);
-    uint32_t workers = m->limits.workers;
-    g->nworkers = workers < 1 ? 1 : workers > PLUGIN_WORKERS ? PLUGIN_WORKERS : workers;
+    g->nworkers = g->limits.workers;
+    uint64_t at_once = g->limits.processes < l->cpus ? g->limits.processes : l->cpus;
+    g->cpu_ns = g->limits.cpu_ns < g->deadline_max_ns * at_once ? g->limits.cpu_ns : 0;
     text_copy(g->version, sizeof g->version, m->version);
     g->estimate = calloc(m->nactions ? m->nactions : 1, sizeof *g->estimate);
     for (size_t i = 0; g->estimate && i < m->nactions; i++)
@@ -44,7 +47,7 @@ struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat
     g->grace.fire = end_grace;
     text_copy(g->gate_message, sizeof g->gate_message, message ? message : error_info(gate)->name);
     g->spec = spec ? spec_ref(spec) : NULL;
-    if (spec && !fill_limits(g, &p->l->config)) {
+    if (spec && !fill_limits(g, p->l)) {
         generation_unref(g);
         return NULL;
     }
@@ -281,6 +284,7 @@ void generation_start_failed(struct generation *g, const struct error *err)
 static void describe_death(const struct worker *w, struct error *err)
 {
     int status = w->death.wait_status;
+    struct overrun o;
     char line[LINE_MAX_SHOWN];
     pthread_mutex_lock(&w->plugin->lock);
     memcpy(line, w->last_line, sizeof line);
@@ -288,6 +292,8 @@ static void describe_death(const struct worker *w, struct error *err)
     const char *tail = *line ? "; last log line: " : "";
     if (atomic_load(&w->why) == KILL_BROKEN)
         error_set(err, MOAT_E_PLUGIN_CRASHED, "its worker broke the channel's protocol and was ended");
+    else if (overrun_of_death(w, &o))
+        overrun_error(w, &o, err, "its worker ended");
     else if (WIFSIGNALED(status))
         error_set(err, MOAT_E_PLUGIN_CRASHED, "its worker was ended by SIG%s%s%s",
                   sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?", tail, line);

@@ -111,13 +111,16 @@ enum kill_why {
     KILL_BROKEN,
     KILL_START,
     KILL_SHUTDOWN,
-    KILL_SPAWNER
+    KILL_SPAWNER,
+    KILL_CPU
 };
 
 /* One record in the channel. */
 struct flight {
     struct call *call; /* NULL: a control record, or its call was answered early */
     uint64_t sent_ns, deadline_ns, kill_at;
+    uint64_t cpu_from_ns,
+        cpu_at; /* where its CPU time is bounded: the clock at its begin; when to look next, 0: not begun */
     uint16_t slot;
     uint8_t kind;
     bool flagged; /* told that it is cancelled */
@@ -200,6 +203,7 @@ struct worker {
     struct output output;
     uint64_t birth, ready_ns;
     struct wall_request request;
+    int tmp;                        /* its /tmp, to see how full it is; -1; fixed from ready on */
     struct child_event death;       /* fixed once WORKER_DEAD is set */
     char broken[160];               /* owner, then fixed once dead: why it was killed */
     char last_line[LINE_MAX_SHOWN]; /* lock */
@@ -226,6 +230,8 @@ struct generation {
     char version[MANIFEST_VERSION_MAX + 1];
     uint64_t deadline_ns; /* the smallest of manifest's and operator's, for calls that name none */
     uint64_t deadline_max_ns;
+    struct manifest_limits limits; /* what holds: the caps are applied */
+    uint64_t cpu_ns;               /* of one call; 0: the deadline ends it before, nobody need look */
     uint32_t nworkers;
     _Atomic uint32_t *estimate; /* atomic: per action, ns of a run, as measured; starts at the window's work */
 
@@ -291,7 +297,7 @@ struct plugin {
     uint64_t peak;                       /* lock: bytes */
     uint64_t killed_runs;                /* lock: started calls without an answer */
     char last_log[LINE_MAX_SHOWN];       /* lock */
-    _Atomic uint64_t denials;
+    _Atomic uint64_t denials, lines_dropped;
 
     struct loop_task kick; /* atomic flag, then loop */
     _Atomic bool kicked;
@@ -409,6 +415,7 @@ struct loader {
     pthread_mutex_t denials_lock;
     _Atomic uint64_t explain_busy_ns; /* since when it is inside one explanation; 0: it is not */
 
+    unsigned cpus; /* that a worker may use at once */
     unsigned spinners;
     struct spin_slot spin[SPIN_SLOTS];
 
@@ -517,6 +524,25 @@ static inline uint32_t lane_flying(const struct lane *lane)
 {
     return lane->tail - lane->head;
 }
+
+/* overrun.c: which limit a worker ran into, as far as that can be known (docs/walls.md) */
+struct overrun {
+    enum wall_limit limit;
+    uint64_t value, seen;
+};
+const char *limit_name(enum wall_limit limit);
+void overrun_watch(struct worker *w); /* supervise, while only our own code runs in it */
+bool overrun_of_start(const struct worker *w, const struct child_event *death, struct overrun *out);
+bool overrun_of_death(const struct worker *w, struct overrun *out);   /* the oldest call in its channel was running */
+bool overrun_of_failure(const struct worker *w, struct overrun *out); /* the call that it has just answered failed */
+/* -MOAT_E_LIMIT; what happened is a clause such as "add.sum was ended by SIGSEGV". */
+__attribute__((format(printf, 4, 5))) int overrun_error(const struct worker *w, const struct overrun *o,
+                                                        struct error *err, const char *format, ...);
+/* The CPU time of the call at the head, where it is bounded (gen->cpu_ns): from now on; when to look again, UINT64_MAX:
+ * never, 0: it is used up. */
+void overrun_cpu_begin(struct worker *w, struct flight *f, uint64_t now);
+uint64_t overrun_cpu(struct worker *w, struct flight *f, uint64_t now);
+uint64_t overrun_cpu_used(const struct worker *w, const struct flight *f);
 
 /* drive.c: on the plugin's loop */
 void plugin_drive(struct loop_task *task);

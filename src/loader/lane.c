@@ -8,7 +8,6 @@
 #include "base/text.h"
 #include "loader/internal.h"
 
-#define LOG_LINES_PER_SECOND 200
 #define BURY_RECORDS 4096
 
 static struct flight *flight_at(struct lane *lane, uint32_t i)
@@ -28,12 +27,26 @@ static void tell_running(struct worker *w)
     atomic_store_explicit(&w->tally.in_flight, lane_flying(lane), memory_order_relaxed);
 }
 
+/* The flight at the head: its CPU time counts from here. */
+static void now_runs(struct worker *w, uint64_t now)
+{
+    struct lane *lane = &w->lane;
+    struct flight *f = flight_at(lane, lane->head);
+    if (!w->gen->cpu_ns || f->kind != CHANNEL_CALL)
+        return;
+    overrun_cpu_begin(w, f, now);
+    if (f->cpu_at < lane->soonest)
+        lane->soonest = f->cpu_at;
+}
+
 static void take_off(struct worker *w, const struct flight *flight)
 {
     struct lane *lane = &w->lane;
     if (!lane_flying(lane) || flight->deadline_ns < lane->soonest)
         lane->soonest = flight->deadline_ns;
     *flight_at(lane, lane->tail++) = *flight;
+    if (lane_flying(lane) == 1)
+        now_runs(w, flight->sent_ns);
     lane->pushed = true;
     tell_running(w);
 }
@@ -149,13 +162,16 @@ static void copy_failure(const struct channel_answer *a, char *text, size_t size
         *code = "failed";
 }
 
-static int take_failure(struct call *c, const struct channel_answer *a)
+static int take_failure(const struct worker *w, struct call *c, const struct channel_answer *a)
 {
     char text[2050];
     const char *code, *message;
     copy_failure(a, text, sizeof text, &code, &message);
     if (strcmp(code, "cancelled") == 0 && atomic_load(&call_hidden(c)->cancel))
         return cancelled(c);
+    struct overrun o;
+    if (overrun_of_failure(w, &o))
+        return overrun_error(w, &o, &c->error, "%s.%s failed: %s: %s", c->plugin, c->action, code, message);
     error_set(&c->error, MOAT_E_ACTION_FAILED, "%s.%s failed: %s: %s", c->plugin, c->action, code, message);
     buf_auto detail = BUF_INIT(ERROR_DETAIL_MAX - 1);
     buf_printf(&detail, "{\"code\":\"%s\",\"message\":", code);
@@ -232,6 +248,8 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     lane->prev_ns = now;
     if (lane_flying(lane) && flight_at(lane, lane->head)->flagged)
         lane->soonest = 0; /* now it is the one that runs: its grace begins */
+    if (lane_flying(lane))
+        now_runs(w, now);
     tell_running(w);
     if (f.kind != CHANNEL_CALL) {
         control_answered(w, &f, a);
@@ -251,9 +269,17 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     else if (a->kind == CHANNEL_RESULT)
         rc = take_result(w, c, a);
     else
-        rc = take_failure(c, a);
+        rc = take_failure(w, c, a);
     fill_receipt(w, c, &f, ran, a->len);
     call_finish(c, rc, here);
+}
+
+static void lane_tell_dropped(struct worker *w)
+{
+    if (w->lane.log_dropped)
+        log_event(LOG_WARN, "plugin_log_dropped", "plugin", w->plugin->name, "#lines", log_num(w->lane.log_dropped),
+                  NULL);
+    w->lane.log_dropped = 0;
 }
 
 static void log_line(struct worker *w, const struct channel_answer *a)
@@ -262,14 +288,13 @@ static void log_line(struct worker *w, const struct channel_answer *a)
     struct lane *lane = &w->lane;
     uint64_t now = ticks_now();
     if (now - lane->log_window_ns > NS_PER_S) {
-        if (lane->log_dropped)
-            log_event(LOG_WARN, "plugin_log_dropped", "plugin", w->plugin->name, "#lines", log_num(lane->log_dropped),
-                      NULL);
+        lane_tell_dropped(w);
         lane->log_window_ns = now;
-        lane->log_lines = lane->log_dropped = 0;
+        lane->log_lines = 0;
     }
-    if (lane->log_lines++ >= LOG_LINES_PER_SECOND) {
+    if (lane->log_lines++ >= w->l->config.lines_per_second) {
         lane->log_dropped++;
+        atomic_fetch_add_explicit(&w->plugin->lines_dropped, 1, memory_order_relaxed);
         return;
     }
     char text[2049];
@@ -318,11 +343,30 @@ unsigned lane_drain(struct worker *w, unsigned max, struct call_list *here)
 
 /* ---- time ---- */
 
+static void count_killed(struct worker *w)
+{
+    pthread_mutex_lock(&w->plugin->lock);
+    w->plugin->killed_runs++;
+    pthread_mutex_unlock(&w->plugin->lock);
+}
+
+/* The call at the head has used up its CPU time: there is no grace in which it could use more. */
+static void end_overrun(struct worker *w, struct flight *f, struct call_list *here)
+{
+    struct call *c = f->call;
+    struct overrun o = {WALL_LIMIT_CPU, w->gen->cpu_ns, overrun_cpu_used(w, f)};
+    worker_kill(w, KILL_CPU);
+    f->call = NULL;
+    count_killed(w);
+    call_finish(c, overrun_error(w, &o, &c->error, "%s.%s was ended", c->plugin, c->action), here);
+}
+
 /* A call behind the one that runs is answered at once and left to the worker unrun; the one that runs sees the flag,
  * and has a moment to give up before its worker is killed. */
 static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64_t now, struct call_list *here)
 {
     struct call *c = f->call;
+    uint64_t look_at = UINT64_MAX;
     int rc = c ? over(c, now) : f->kind != CHANNEL_CALL && now >= f->deadline_ns ? -MOAT_E_DEADLINE : 0;
     if (rc && !f->flagged) {
         f->flagged = true;
@@ -332,8 +376,14 @@ static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64
         f->call = NULL;
         call_finish(c, rc, here);
     }
+    if (!f->flagged && head && c && (look_at = overrun_cpu(w, f, now)) == 0) {
+        end_overrun(w, f, here);
+        return UINT64_MAX;
+    }
+    if (!f->flagged && (c || f->kind != CHANNEL_CALL))
+        return look_at < f->deadline_ns ? look_at : f->deadline_ns;
     if (!f->flagged)
-        return c || f->kind != CHANNEL_CALL ? f->deadline_ns : UINT64_MAX;
+        return UINT64_MAX;
     if (!head)
         return UINT64_MAX;
     if (!f->kill_at)
@@ -344,9 +394,7 @@ static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64
     worker_kill(w, f->kind == CHANNEL_SHUTDOWN ? KILL_SHUTDOWN : why);
     if (c) {
         f->call = NULL;
-        pthread_mutex_lock(&w->plugin->lock);
-        w->plugin->killed_runs++;
-        pthread_mutex_unlock(&w->plugin->lock);
+        count_killed(w);
         call_finish(c, rc ? rc : late(c), here);
     }
     return UINT64_MAX;
@@ -374,6 +422,9 @@ uint64_t lane_expire(struct worker *w, uint64_t now, struct call_list *here)
 struct burial {
     struct worker *w;
     struct call_list *untaken, *here;
+    unsigned buried;
+    bool overran; /* again it would only do the same */
+    struct overrun overrun;
 };
 
 /* How the process ended, in words. */
@@ -385,7 +436,7 @@ static void how_it_died(const struct worker *w, char out[160])
         snprintf(out, 160, "was ended because it broke the channel's protocol: %.80s", w->broken);
     else if (why == KILL_SPAWNER)
         snprintf(out, 160, "ended with the process that starts workers");
-    else if (why == KILL_DEADLINE || why == KILL_CANCELLED)
+    else if (why == KILL_DEADLINE || why == KILL_CANCELLED || why == KILL_CPU)
         snprintf(out, 160, "was ended because of another call that did not stop in time");
     else if (WIFSIGNALED(status))
         snprintf(out, 160, "was ended by SIG%s", sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
@@ -393,7 +444,7 @@ static void how_it_died(const struct worker *w, char out[160])
         snprintf(out, 160, "ended by itself with status %d", WEXITSTATUS(status));
 }
 
-static int died(struct worker *w, struct call *c)
+static int died(struct worker *w, struct call *c, const struct overrun *overrun)
 {
     char how[160], line[LINE_MAX_SHOWN];
     switch (atomic_load(&w->why)) {
@@ -406,6 +457,8 @@ static int died(struct worker *w, struct call *c)
         return error_set(&c->error, MOAT_E_WRONG_STATE, "%s was unloaded while the call ran", c->plugin);
     default:
         how_it_died(w, how);
+        if (overrun)
+            return overrun_error(w, overrun, &c->error, "%s's worker %s while it ran %s", c->plugin, how, c->action);
         pthread_mutex_lock(&w->plugin->lock);
         memcpy(line, w->last_line, sizeof line);
         pthread_mutex_unlock(&w->plugin->lock);
@@ -426,25 +479,27 @@ static void bury_one(void *cookie, bool taken, void *context)
     struct hidden *h = call_hidden(c);
     const struct manifest_action *action = &w->gen->spec->manifest->actions[f->action];
     int why = atomic_load(&w->why);
-    bool again = action->idempotent && h->tries == 0 && why != KILL_REVOKED && why != KILL_STOPPED;
+    bool running = !b->buried++ && why == KILL_NOT; /* the oldest: what the worker says of a limit is about this one */
+    bool again =
+        action->idempotent && h->tries == 0 && why != KILL_REVOKED && why != KILL_STOPPED && !(running && b->overran);
     if (!taken || again) {
         h->tries += taken;
         call_list_add(b->untaken, c);
         return;
     }
-    pthread_mutex_lock(&w->plugin->lock);
-    w->plugin->killed_runs++;
-    pthread_mutex_unlock(&w->plugin->lock);
+    count_killed(w);
     h->sent_ns = f->sent_ns;
     fill_receipt(w, c, f, ticks_now() - f->sent_ns, 0);
-    call_finish(c, died(w, c), b->here);
+    call_finish(c, died(w, c, running && b->overran ? &b->overrun : NULL), b->here);
 }
 
 void lane_bury(struct worker *w, struct call_list *untaken, struct call_list *here)
 {
-    struct burial b = {w, untaken, here};
+    struct burial b = {.w = w, .untaken = untaken, .here = here};
     lane_drain(w, BURY_RECORDS, here);
+    b.overran = atomic_load(&w->why) == KILL_NOT && overrun_of_death(w, &b.overrun);
     channel_abandon(w->lane.ch, bury_one, &b);
+    lane_tell_dropped(w);
     w->lane.work_ns = 0;
     tell_running(w);
 }

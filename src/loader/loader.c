@@ -221,6 +221,27 @@ void loader_each(struct loader *l, void (*each)(void *context, const struct load
     free(all);
 }
 
+static uint64_t capped(uint64_t asked, uint64_t cap)
+{
+    return cap && (!asked || cap < asked) ? cap : asked;
+}
+
+struct manifest_limits loader_limits(const struct loader *l, const struct manifest_limits *asked)
+{
+    const struct loader_caps *caps = &l->config.caps;
+    struct manifest_limits out = *asked;
+    out.memory = capped(out.memory, caps->memory);
+    out.tmp = capped(out.tmp, caps->tmp);
+    out.file_size = capped(out.file_size, caps->file_size);
+    out.cpu_ns = capped(out.cpu_ns, caps->cpu_ns);
+    out.processes = (uint32_t)capped(out.processes, caps->processes);
+    out.descriptors = (uint32_t)capped(out.descriptors, caps->descriptors);
+    out.workers = (uint32_t)capped(out.workers ? out.workers : 1, caps->workers);
+    if (out.workers > PLUGIN_WORKERS)
+        out.workers = PLUGIN_WORKERS;
+    return out;
+}
+
 struct spawner *loader_spawner(struct loader *l)
 {
     return atomic_load(&l->spawner);
@@ -301,6 +322,7 @@ static int fill_config(struct loader *l, const struct loader_config *config, str
     c->deadline_default_ns = or_default(c->deadline_default_ns, 30 * NS_PER_S);
     c->queue_per_plugin = or_default(c->queue_per_plugin, 1024);
     c->queue_total = or_default(c->queue_total, 16384);
+    c->lines_per_second = (uint32_t)or_default(c->lines_per_second, 50);
     l->worker_path = strdup(config->worker_path);
     l->helper_path = config->helper_path ? strdup(config->helper_path) : NULL;
     struct loop **loops = malloc(config->nloops * sizeof *loops);
@@ -318,6 +340,7 @@ static void count_spinners(struct loader *l)
 {
     cpu_set_t set;
     int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    l->cpus = cpus > 0 ? (unsigned)cpus : 1;
     l->spinners = cpus > SPIN_SLOTS ? SPIN_SLOTS : cpus > 1 ? (unsigned)cpus - 1 : 0;
 }
 

@@ -29,6 +29,13 @@ struct denial {
     uint64_t first_ns, last_ns; /* wall */
 };
 
+/* What no manifest can ask beyond; 0: no cap. */
+struct loader_caps {
+    uint64_t memory, tmp, file_size; /* bytes, of each worker */
+    uint64_t cpu_ns;                 /* of one call */
+    uint32_t processes, descriptors, workers;
+};
+
 struct loader_config {
     const char *worker_path, *helper_path;
     struct loop *const *loops; /* where queued calls are driven; a plugin lives on one of them */
@@ -38,6 +45,8 @@ struct loader_config {
     unsigned pool;            /* half-built walls kept ready; 1 */
     uint64_t deadline_default_ns, deadline_max_ns;
     size_t queue_per_plugin, queue_total; /* calls waiting; 1024 and 16384 */
+    struct loader_caps caps;
+    uint32_t lines_per_second; /* of a worker's output, and of its log, that are shown; 0: 50; the rest is counted */
     /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
     void (*on_denial)(void *context, const struct denial *denial);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
@@ -52,6 +61,9 @@ struct loader_config {
 int loader_new(const struct loader_config *config, struct loader **out, struct error *err);
 /* Refuses new calls, gives running ones grace_ns, kills what is left, joins the threads. Every call has completed. */
 void loader_free(struct loader *l, uint64_t grace_ns);
+
+/* What holds for a plugin that asks for this: the smaller of its request and the caps. */
+struct manifest_limits loader_limits(const struct loader *l, const struct manifest_limits *asked);
 
 /* The half-built walls' spawner, for src/package's inspector too. Any thread. */
 struct spawner *loader_spawner(struct loader *l);
@@ -132,6 +144,7 @@ struct loader_status {
     struct last_error last[20]; /* newest first */
     size_t nlast;
     char last_log[200];
+    uint64_t lines_dropped; /* of its log and its output: more than are shown */
 };
 /* false: not defined. Any thread. */
 bool loader_status(struct loader *l, const char *name, struct loader_status *out);

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "loader/internal.h"
 
-#define LINES_PER_SECOND 50
 #define BYTES_PER_SECOND (1024 * 1024)
 #define READ_AT_ONCE 4096
 #define LAST_READS 32 /* after the death: a pipe holds 64 KiB */
@@ -18,17 +17,23 @@ static struct worker *worker_of(struct output *o)
     return (struct worker *)(void *)((char *)o - offsetof(struct worker, output));
 }
 
-static void new_window(struct output *o, uint64_t now)
+static void tell_dropped(struct output *o)
 {
-    if (now - o->window_ns < NS_PER_S)
-        return;
     struct worker *w = worker_of(o);
     if (o->dropped)
         log_event(LOG_WARN, "plugin_output_dropped", "plugin", w->plugin ? w->plugin->name : "", "#lines",
                   log_num(o->dropped), NULL);
+    o->dropped = 0;
+}
+
+static void new_window(struct output *o, uint64_t now)
+{
+    if (now - o->window_ns < NS_PER_S)
+        return;
+    tell_dropped(o);
     o->window_ns = now;
     o->window_bytes = 0;
-    o->lines = o->dropped = 0;
+    o->lines = 0;
 }
 
 static void end_line(struct output *o)
@@ -41,10 +46,12 @@ static void end_line(struct output *o)
     if (empty || !w->plugin)
         return;
     plugin_log_line(w->plugin, w, o->line, true); /* a crash quotes the last line, shown or not */
-    if (o->lines++ < LINES_PER_SECOND)
+    if (o->lines++ < w->l->config.lines_per_second) {
         log_event(LOG_INFO, "plugin_output", "plugin", w->plugin->name, "text", o->line, NULL);
-    else
-        o->dropped++;
+        return;
+    }
+    o->dropped++;
+    atomic_fetch_add_explicit(&w->plugin->lines_dropped, 1, memory_order_relaxed);
 }
 
 static void take_bytes(struct output *o, const char *data, size_t n)
@@ -108,6 +115,7 @@ void output_drain(struct worker *w)
     for (int i = 0; i < LAST_READS && read_some(&w->output); i++)
         ;
     end_line(&w->output);
+    tell_dropped(&w->output);
 }
 
 void output_close(struct worker *w)

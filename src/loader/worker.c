@@ -35,6 +35,7 @@ void worker_unref(struct worker *w)
     if (atomic_fetch_sub(&w->refs, 1) != 1)
         return;
     child_close(&w->child);
+    io_close(&w->tmp);
     generation_unref(w->gen);
     free(w);
 }
@@ -185,7 +186,10 @@ static void failed_step(struct worker *w, const char *step, int errnum, const ch
     enum moat_code code = w->plugin && is_about_plugin(step) ? MOAT_E_START_FAILED : MOAT_E_WALL_MISSING;
     if (errnum == ENOMEM || errnum == EAGAIN || errnum == EMFILE || errnum == ENFILE)
         code = MOAT_E_OUT_OF_MEMORY; /* the layer works, there is no room for one more */
-    if (errnum)
+    struct overrun o;
+    if (code == MOAT_E_START_FAILED && overrun_of_start(w, NULL, &o))
+        overrun_error(w, &o, &err, "%s did not start: %s: %s", name, step, message);
+    else if (errnum)
         error_errno(&err, code, errnum, "%s did not start: %s%s%s", name, step, *message ? ": " : "", message);
     else
         error_set(&err, code, "%s did not start: %s: %s", name, step, message);
@@ -198,8 +202,11 @@ static void died_early(struct worker *w, const struct child_event *ev)
     const char *name = w->plugin ? w->plugin->name : "a worker";
     output_drain(w);
     int status = ev->wait_status;
+    struct overrun o;
     if (atomic_load(&w->why) == KILL_SPAWNER)
         error_set(&err, MOAT_E_START_FAILED, "%s did not start: the process that starts workers died", name);
+    else if (overrun_of_start(w, ev, &o))
+        overrun_error(w, &o, &err, "%s did not start", name);
     else if (WIFSIGNALED(status))
         error_set(&err, MOAT_E_START_FAILED, "%s did not start: its worker was ended by SIG%s%s%s", name,
                   sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?",
@@ -244,10 +251,12 @@ static void now_built(struct worker *w, struct wall_event *ev)
     if (posture_verify(&w->child, &w->request, ev->self, &posture, &err)) {
         error_prefix(&err, "%s did not start", w->plugin->name);
         end_early(w, &err);
-    } else if (!wall_go(&w->child)) {
-        failed_step(w, "go", errno, "");
     } else {
-        w->state = WORKER_GOING;
+        overrun_watch(w);
+        if (wall_go(&w->child))
+            w->state = WORKER_GOING;
+        else
+            failed_step(w, "go", errno, "");
     }
 }
 
@@ -355,6 +364,7 @@ int worker_spawn(struct loader *l, struct error *err)
     w->l = l;
     w->child = CHILD_NONE;
     w->explained.listener = -1;
+    w->tmp = -1;
     rc = spawner_worker(atomic_load(&l->spawner), &w->child, err);
     if (rc) {
         free(w);
@@ -416,19 +426,22 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
     fd_auto bell = -1;
     if (rc || (rc = channel_new(p->l->config.payload_max, &w->lane.ch, &h2w, &w2h, &bell, err)))
         return rc;
-    const struct manifest_limits *limits = &s->manifest->limits;
-    w->request =
-        (struct wall_request){.grants = s->grants,
-                              .ngrants = s->ngrants,
-                              .execute_code = s->execute_code,
-                              .accepted = p->l->config.accepted_layers,
-                              .limits = {.memory = limits->memory, .tmp = limits->tmp, .processes = limits->processes},
-                              .h2w = h2w,
-                              .w2h = w2h,
-                              .bell = bell,
-                              .start = g->start_fd,
-                              .ncode = s->ncode,
-                              .assets = s->assets};
+    const struct manifest_limits *limits = &g->limits;
+    w->request = (struct wall_request){.grants = s->grants,
+                                       .ngrants = s->ngrants,
+                                       .execute_code = s->execute_code,
+                                       .accepted = p->l->config.accepted_layers,
+                                       .limits = {.memory = limits->memory,
+                                                  .tmp = limits->tmp,
+                                                  .file_size = limits->file_size,
+                                                  .processes = limits->processes,
+                                                  .descriptors = limits->descriptors},
+                                       .h2w = h2w,
+                                       .w2h = w2h,
+                                       .bell = bell,
+                                       .start = g->start_fd,
+                                       .ncode = s->ncode,
+                                       .assets = s->assets};
     memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
     rc = wall_assign(&w->child, &w->request, err);
     w->request.h2w = w->request.w2h = w->request.bell = -1;

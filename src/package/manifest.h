@@ -32,9 +32,10 @@ struct manifest_ask {
 
 /* A request, defaults filled in; the operator's caps are not applied here. */
 struct manifest_limits {
-    uint64_t memory, tmp; /* bytes */
-    uint32_t processes, workers;
+    uint64_t memory, tmp, file_size; /* bytes */
+    uint32_t processes, workers, descriptors;
     uint64_t deadline_ns; /* 0: left out, the host's default */
+    uint64_t cpu_ns;      /* CPU time of one call; 0: left out, the deadline alone bounds it */
 };
 
 struct manifest {

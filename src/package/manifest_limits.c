@@ -27,21 +27,33 @@ static void read_count(json_t *limits, const char *name, uint32_t *out)
         *out = (uint32_t)json_number_value(value);
 }
 
+static int read_span(struct reader *r, json_t *limits, const char *name, const char *pointer, uint64_t *out)
+{
+    const char *text = json_string_value(json_object_get(limits, name));
+    if (text && (!clock_parse_span(text, out) || *out < NS_PER_MS || *out > 24 * 3600 * NS_PER_S))
+        return reader_refuse(r, pointer, "\"%s\" is not a time from 1ms to 24h, such as \"2s\"", text);
+    return 0;
+}
+
 int manifest_read_limits(struct reader *r)
 {
     struct manifest_limits *l = &r->m->limits;
     json_t *limits = json_object_get(r->holder->root, "limits");
-    *l = (struct manifest_limits){.memory = 256 * MIB, .tmp = 16 * MIB, .processes = 1, .workers = 1};
+    *l = (struct manifest_limits){
+        .memory = 256 * MIB, .tmp = 16 * MIB, .file_size = 64 * MIB, .processes = 1, .workers = 1, .descriptors = 64};
     int rc = read_size(r, limits, "memory", "/limits/memory", MIB, &l->memory);
     if (rc == 0)
         rc = read_size(r, limits, "tmp", "/limits/tmp", 4096, &l->tmp);
+    if (rc == 0)
+        rc = read_size(r, limits, "file_size", "/limits/file_size", 4096, &l->file_size);
+    if (rc == 0)
+        rc = read_span(r, limits, "deadline", "/limits/deadline", &l->deadline_ns);
+    if (rc == 0)
+        rc = read_span(r, limits, "cpu", "/limits/cpu", &l->cpu_ns);
     if (rc)
         return rc;
     read_count(limits, "processes", &l->processes);
     read_count(limits, "workers", &l->workers);
-    const char *deadline = json_string_value(json_object_get(limits, "deadline"));
-    if (deadline && (!clock_parse_span(deadline, &l->deadline_ns) || l->deadline_ns < NS_PER_MS ||
-                     l->deadline_ns > 24 * 3600 * NS_PER_S))
-        return reader_refuse(r, "/limits/deadline", "\"%s\" is not a time from 1ms to 24h, such as \"2s\"", deadline);
+    read_count(limits, "descriptors", &l->descriptors);
     return 0;
 }

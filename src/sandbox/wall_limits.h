@@ -4,6 +4,17 @@
 
 #include <stdint.h>
 
+/* What a process can run into, as users read it. */
+enum wall_limit {
+    WALL_LIMIT_NONE,
+    WALL_LIMIT_MEMORY,
+    WALL_LIMIT_TMP,
+    WALL_LIMIT_FILE_SIZE,
+    WALL_LIMIT_PROCESSES,
+    WALL_LIMIT_CPU,
+    WALL_LIMIT_COUNT
+};
+
 struct wall_limits {
     uint64_t memory;      /* bytes of private memory, RLIMIT_DATA; 256 MiB (helper: RLIMIT_AS) */
     uint64_t tmp;         /* bytes of its private /tmp; 16 MiB */

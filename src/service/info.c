@@ -65,20 +65,28 @@ static void tell_actions(struct buf *out, const struct manifest *m)
     tell_close(out, ']');
 }
 
-static void tell_limits(struct buf *out, const struct manifest_limits *l)
+static void tell_span(struct buf *out, const char *key, uint64_t ns)
 {
-    char deadline[32];
-    clock_format_span(l->deadline_ns, deadline);
-    tell_open(out, "limits", '{');
+    char text[32];
+    clock_format_span(ns, text);
+    tell_text(out, key, ns ? text : NULL);
+}
+
+static void tell_limits(struct buf *out, const char *key, const struct manifest_limits *l)
+{
+    tell_open(out, key, '{');
     tell_number(out, "memory", l->memory);
     tell_number(out, "tmp", l->tmp);
+    tell_number(out, "file_size", l->file_size);
     tell_number(out, "processes", l->processes);
-    tell_text(out, "deadline", l->deadline_ns ? deadline : NULL);
+    tell_number(out, "descriptors", l->descriptors);
+    tell_span(out, "deadline", l->deadline_ns);
+    tell_span(out, "cpu", l->cpu_ns);
     tell_number(out, "workers", l->workers);
     tell_close(out, '}');
 }
 
-static void tell_manifest(struct buf *out, const struct manifest *m)
+static void tell_manifest(struct buf *out, const struct service *s, const struct manifest *m)
 {
     tell_text(out, "author", m->author ? m->author : "");
     tell_text(out, "description", m->description ? m->description : "");
@@ -92,7 +100,9 @@ static void tell_manifest(struct buf *out, const struct manifest *m)
     tell_close(out, ']');
     tell_actions(out, m);
     tell_raw(out, "config_schema", m->config_json);
-    tell_limits(out, &m->limits);
+    struct manifest_limits held = loader_limits(s->loader, &m->limits);
+    tell_limits(out, "limits", &held);
+    tell_limits(out, "limits_asked", &m->limits);
 }
 
 static void tell_last_errors(struct buf *out, const struct loader_status *s)
@@ -136,6 +146,7 @@ static void tell_status(struct buf *out, const struct loader_status *s)
     tell_number(out, "cpu_ns", s->cpu_ns);
     tell_number(out, "peak_memory", s->peak_memory);
     tell_text(out, "last_log", s->last_log);
+    tell_number(out, "lines_dropped", s->lines_dropped);
 }
 
 static int tell_info(struct info_op *i, struct job *job)
@@ -153,7 +164,7 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_open(out, "versions", '[');
     int rc = registry_each_version(job->reader, i->plugin.name, tell_version, out, &i->op.error);
     tell_close(out, ']');
-    tell_manifest(out, i->manifest);
+    tell_manifest(out, i->op.s, i->manifest);
     decisions_answer(i->manifest, i->decisions.list, i->decisions.count, &answer);
     tell_permissions(out, "permissions", i->manifest, i->decisions.list, i->decisions.count);
     tell_needs_grant(out, "needs_grant", i->manifest, &answer);

@@ -324,6 +324,16 @@ void channel_release(struct channel *ch)
     ch->gave_back = true;
 }
 
+unsigned channel_overran(const struct channel *ch, enum channel_when when, uint64_t *seen)
+{
+    uint64_t call = when == CHANNEL_AT_START ? 0 : when == CHANNEL_AT_OLDEST ? ch->oldest : ch->oldest - 1;
+    if (atomic_load_explicit(&ch->w2h->limit_call, memory_order_acquire) != call)
+        return 0;
+    *seen = atomic_load_explicit(&ch->w2h->limit_seen, memory_order_relaxed);
+    uint64_t limit = atomic_load_explicit(&ch->w2h->limit, memory_order_relaxed);
+    return limit > UINT32_MAX ? 0 : (unsigned)limit;
+}
+
 void channel_abandon(struct channel *ch, void (*each)(void *cookie, bool taken, void *context), void *context)
 {
     bool honest = read_taken(ch);

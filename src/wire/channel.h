@@ -62,6 +62,11 @@ void channel_cancel(struct channel *ch, unsigned slot);
 /* Has the worker begun this call?  Its own word for it: good for a receipt, never for a right. */
 bool channel_taken(struct channel *ch, unsigned slot);
 
+/* Which limit did the worker run into while it worked on that request?  0: none.  Its own word: good for the wording of
+ * an error, never for a right; *seen is what it wanted. */
+enum channel_when { CHANNEL_AT_START, CHANNEL_AT_OLDEST, CHANNEL_AT_ANSWERED };
+unsigned channel_overran(const struct channel *ch, enum channel_when when, uint64_t *seen);
+
 enum channel_got { CHANNEL_EMPTY, CHANNEL_GOT, CHANNEL_BROKEN };
 
 struct channel_answer {

@@ -49,6 +49,9 @@ struct w2h_page {
     alignas(64) _Atomic uint32_t bell;         /* the host's futex word */
     alignas(64) _Atomic uint32_t worker_sleep; /* the worker's sleep epoch */
     alignas(64) _Atomic uint64_t taken;        /* id behind the last call that was begun */
+    /* The last limit that this process ran into, as it says: which, what it wanted, in which call (0: at its start). */
+    alignas(64) _Atomic uint64_t limit_call;
+    _Atomic uint64_t limit, limit_seen;
 };
 _Static_assert(sizeof(struct w2h_page) <= LAYOUT_PAGE, "the words fit their page");
 

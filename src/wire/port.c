@@ -159,6 +159,15 @@ bool port_cancelled(const struct port *p)
     return p->id && atomic_load_explicit(&p->h2w->cancel[p->id % CHANNEL_WINDOW], memory_order_acquire) == p->id;
 }
 
+void port_overran(struct port *p, unsigned limit, uint64_t seen)
+{
+    if (!p->w2h)
+        return;
+    atomic_store_explicit(&p->w2h->limit, limit, memory_order_relaxed);
+    atomic_store_explicit(&p->w2h->limit_seen, seen, memory_order_relaxed);
+    atomic_store_explicit(&p->w2h->limit_call, p->id, memory_order_release);
+}
+
 /* Room. */
 
 /* A record of that size and the commit word behind it, which publishing clears. */

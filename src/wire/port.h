@@ -43,6 +43,10 @@ bool port_next(struct port *p, struct port_request *out);
 void port_take(struct port *p);
 bool port_cancelled(const struct port *p);
 
+/* Leaves word of a limit (enum wall_limit) that the running request ran into, for the host to read should the request
+ * fail or the worker die.  Safe in a signal handler. */
+void port_overran(struct port *p, unsigned limit, uint64_t seen);
+
 /* Room for a result in the ring (up to CHANNEL_INLINE_MAX; given up by the next port_say) or in a large slot: waits
  * until there is some.  NULL: the host has closed.  len is at most payload_max. */
 uint8_t *port_room(struct port *p, size_t len);

@@ -121,6 +121,9 @@ static void least(void **state)
     assert_int_equal(m->limits.processes, 1);
     assert_int_equal(m->limits.workers, 1);
     assert_int_equal(m->limits.deadline_ns, 0);
+    assert_int_equal(m->limits.file_size, 64 << 20);
+    assert_int_equal(m->limits.descriptors, 64);
+    assert_int_equal(m->limits.cpu_ns, 0);
     assert_false(m->state);
     assert_int_equal(m->nasks, 0);
     manifest_unref(m);
@@ -179,6 +182,7 @@ static const struct {
     {"libraries", "[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\"]", "/libraries"},
     {"limits", "{\"memory\":64}", "/limits/memory"},
     {"limits", "{\"workers\":0}", "/limits/workers"},
+    {"limits", "{\"descriptors\":15}", "/limits/descriptors"},
     {"limits", "{\"workers\":1.5}", "/limits/workers"},
     {"limits", "{\"processes\":1025}", "/limits/processes"},
     {"limits", "{\"disk\":\"1MiB\"}", "disk"},
@@ -257,6 +261,8 @@ static const struct {
     {"limits", "{\"tmp\":\"-1\"}", "/limits/tmp"},
     {"limits", "{\"deadline\":\"2\"}", "/limits/deadline: \"2\" is not a time"},
     {"limits", "{\"deadline\":\"0ms\"}", "/limits/deadline"},
+    {"limits", "{\"cpu\":\"2\"}", "/limits/cpu: \"2\" is not a time"},
+    {"limits", "{\"file_size\":\"1\"}", "/limits/file_size"},
     {"limits", "{\"deadline\":\"2d\"}", "/limits/deadline"},
 };
 

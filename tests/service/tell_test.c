@@ -31,6 +31,9 @@ static void info_has_every_field_of_the_surface(void **state)
     assert_string_equal(kit_text(k, "actions.0.name"), "echo");
     assert_string_equal(kit_text(k, "capabilities.0"), "agent_skill");
     assert_int_equal(kit_number(k, "execution_count"), 0);
+    assert_int_equal(kit_number(k, "limits.memory"), 256 << 20);
+    assert_int_equal(kit_number(k, "limits_asked.memory"), 256 << 20);
+    assert_int_equal(kit_number(k, "lines_dropped"), 0);
 
     OK(k, kit_call(k, "alpha", "echo", "{}"));
     OK(k, kit_call(k, "alpha", "echo", "{}"));

@@ -129,6 +129,7 @@ int engine_serve(struct inside *in)
         return 1;
     }
     services_init();
+    overrun_init();
     if (!engine_load(in, message, sizeof message)) {
         inside_failed(in, "load", message);
         return 1;

@@ -1,4 +1,4 @@
-/* worker/engine/private: what the engine's three files share.  One engine a process: a plugin's log line comes without
+/* worker/engine/private: what the engine's files share.  One engine a process: a plugin's log line comes without
  * a context to find it by. */
 #ifndef WORKER_ENGINE_PRIVATE_H
 #define WORKER_ENGINE_PRIVATE_H
@@ -49,6 +49,9 @@ void services_init(void);
 void services_begin(const struct port_request *request);
 /* Publishes the result or the failure of the running call. Both kinds of false are in the words of moat/plugin.h. */
 void services_finish(bool ok);
+
+/* overrun.c: before plugin code is loaded. */
+void overrun_init(void);
 
 /* load.c: loads the code and copies the plugin's table; false with a message. */
 bool engine_load(const struct inside *in, char *message, size_t size);

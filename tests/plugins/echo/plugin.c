@@ -119,6 +119,52 @@ static bool do_alloc(struct moat_call *call, struct parameters p)
     return answer(call, reply);
 }
 
+/* Memory until there is none: asked for in one piece, by small ones, or past the C library. */
+static void *take_memory(const char *what)
+{
+    if (strcmp(what, "malloc") == 0)
+        return malloc((size_t)1 << 40);
+    bool bare = strcmp(what, "mmap") == 0;
+    for (;;) {
+        char *p =
+            bare ? mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : malloc(1 << 20);
+        if (!p || p == MAP_FAILED)
+            return NULL;
+        memset(p, 1, 1 << 20);
+    }
+}
+
+/* Writes until nothing more can be written; the errno. */
+static int fill_file(const char *path)
+{
+    static char bytes[65536];
+    ssize_t put = -1;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    while (fd >= 0 && (put = write(fd, bytes, sizeof bytes)) > 0)
+        ;
+    int errnum = errno;
+    if (fd >= 0)
+        close(fd);
+    return errnum;
+}
+
+/* Runs into a limit, and then crashes as plugins do, or fails, or goes on. */
+static bool do_overrun(struct moat_call *call, struct parameters p)
+{
+    char what[32] = "", then[32] = "";
+    text(p, "what", what, sizeof what);
+    text(p, "then", then, sizeof then);
+    bool file = what[0] == '/';
+    int errnum = file ? fill_file(what) : ENOMEM;
+    volatile char *nothing = file ? NULL : take_memory(what);
+    if (strcmp(then, "fail") == 0)
+        return host->fail(call, "overran", strerrorname_np(errnum));
+    if (strcmp(then, "go_on") == 0)
+        return answer_errno(call, errnum);
+    *nothing = 1;
+    return false;
+}
+
 static bool do_log(struct moat_call *call, struct parameters p)
 {
     static char line[65536];
@@ -221,13 +267,11 @@ static const struct {
     const char *name;
     bool (*run)(struct moat_call *call, struct parameters p);
 } actions[] = {
-    {"echo", do_echo},   {"sleep", do_sleep},
-    {"crash", do_crash}, {"spin", do_spin},
-    {"alloc", do_alloc}, {"log", do_log},
-    {"count", do_count}, {"fail", do_fail},
-    {"big", do_big},     {"read", do_read},
-    {"write", do_write}, {"progress", do_progress},
-    {"mute", do_mute},   {"bad_result", do_bad_result},
+    {"echo", do_echo},         {"sleep", do_sleep}, {"crash", do_crash},
+    {"spin", do_spin},         {"alloc", do_alloc}, {"log", do_log},
+    {"overrun", do_overrun},   {"count", do_count}, {"fail", do_fail},
+    {"big", do_big},           {"read", do_read},   {"write", do_write},
+    {"progress", do_progress}, {"mute", do_mute},   {"bad_result", do_bad_result},
     {"typed", do_typed},
 };
 

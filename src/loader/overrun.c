@@ -1,0 +1,171 @@
+/* Which limit a worker ran into.  The kernel does not say: it answers an error to the plugin, which then fails in some
+ * way of its own.  Here is gathered what can be known, from the surest to the worker's own word; docs/walls.md says for
+ * each limit how it is told and when it is not. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/text.h"
+#include "loader/internal.h"
+
+const char *limit_name(enum wall_limit limit)
+{
+    static const char *const names[WALL_LIMIT_COUNT] = {
+        [WALL_LIMIT_NONE] = "none",           [WALL_LIMIT_MEMORY] = "memory",       [WALL_LIMIT_TMP] = "tmp",
+        [WALL_LIMIT_FILE_SIZE] = "file_size", [WALL_LIMIT_PROCESSES] = "processes", [WALL_LIMIT_CPU] = "cpu"};
+    return (unsigned)limit < WALL_LIMIT_COUNT ? names[limit] : names[0];
+}
+
+/* Held open, it can still be looked at when its worker is dead.  Only to be looked at: O_PATH. */
+void overrun_watch(struct worker *w)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/root/tmp", (int)w->child.pid);
+    w->tmp = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* ---- memory and files ---- */
+
+/* Nothing can be written any more: no byte, or no file. */
+static bool tmp_full(const struct worker *w, struct overrun *out)
+{
+    struct statfs st;
+    if (w->tmp < 0 || fstatfs(w->tmp, &st) < 0 || (st.f_bfree && st.f_ffree))
+        return false;
+    *out = (struct overrun){WALL_LIMIT_TMP, w->gen->limits.tmp, (uint64_t)(st.f_blocks - st.f_bfree) * st.f_bsize};
+    return true;
+}
+
+static uint64_t value_of(const struct worker *w, enum wall_limit limit)
+{
+    const struct manifest_limits *l = &w->gen->limits;
+    switch (limit) {
+    case WALL_LIMIT_MEMORY:
+        return l->memory;
+    case WALL_LIMIT_FILE_SIZE:
+        return l->file_size;
+    default:
+        return 0;
+    }
+}
+
+/* The worker's own word, believed only where it fits: to have met a limit it must have wanted more than that. */
+static bool said(const struct worker *w, enum channel_when when, struct overrun *out)
+{
+    uint64_t seen;
+    enum wall_limit limit = (enum wall_limit)channel_overran(w->lane.ch, when, &seen);
+    uint64_t value = value_of(w, limit);
+    if (!value || (limit == WALL_LIMIT_MEMORY && seen < value / 2))
+        return false;
+    *out = (struct overrun){limit, value, seen};
+    return true;
+}
+
+/* What it had in memory at its peak, by the kernel's count: that close to the limit the next step was over it. */
+static bool peaked(const struct worker *w, const struct child_event *death, struct overrun *out)
+{
+    uint64_t peak = (uint64_t)death->usage.ru_maxrss * 1024, value = w->gen->limits.memory;
+    if (!WIFSIGNALED(death->wait_status) || peak < value - value / 16)
+        return false;
+    *out = (struct overrun){WALL_LIMIT_MEMORY, value, peak};
+    return true;
+}
+
+bool overrun_of_start(const struct worker *w, const struct child_event *death, struct overrun *out)
+{
+    if (!w->gen || !w->lane.ch || w->state < WORKER_GOING)
+        return false;
+    return said(w, CHANNEL_AT_START, out) || (death && peaked(w, death, out)) || tmp_full(w, out);
+}
+
+bool overrun_of_failure(const struct worker *w, struct overrun *out)
+{
+    return said(w, CHANNEL_AT_ANSWERED, out) || tmp_full(w, out);
+}
+
+/* ---- CPU time ---- */
+
+static uint64_t cpu_now(const struct worker *w)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (clock_getcpuclockid(w->child.pid, &clock) || clock_gettime(clock, &t))
+        return 0;
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+uint64_t overrun_cpu_used(const struct worker *w, const struct flight *f)
+{
+    uint64_t now = cpu_now(w);
+    return now > f->cpu_from_ns ? now - f->cpu_from_ns : 0;
+}
+
+#define EXACT_BELOW_NS NS_PER_S
+
+/* The clock as it was last read is at most some milliseconds old (look_at_cpu): good enough where the limit is large,
+ * and a reading saved for each call.  Threads can use the limit up only as fast as there are processors: until then
+ * nobody need look. */
+void overrun_cpu_begin(struct worker *w, struct flight *f, uint64_t now)
+{
+    uint64_t most = w->gen->cpu_ns;
+    f->cpu_from_ns = most < EXACT_BELOW_NS ? cpu_now(w) : w->lane.cpu_seen_ns;
+    f->cpu_at = now + most / w->l->cpus;
+}
+
+uint64_t overrun_cpu(struct worker *w, struct flight *f, uint64_t now)
+{
+    if (!f->cpu_at)
+        return UINT64_MAX;
+    if (now < f->cpu_at)
+        return f->cpu_at;
+    uint64_t used = overrun_cpu_used(w, f), most = w->gen->cpu_ns;
+    if (used >= most)
+        return 0;
+    uint64_t left = (most - used) / w->l->cpus;
+    f->cpu_at = now + (left > NS_PER_MS ? left : NS_PER_MS);
+    return f->cpu_at;
+}
+
+/* ---- together ---- */
+
+bool overrun_of_death(const struct worker *w, struct overrun *out)
+{
+    return said(w, CHANNEL_AT_OLDEST, out) || peaked(w, &w->death, out) || tmp_full(w, out);
+}
+
+static void amount(enum wall_limit limit, uint64_t n, char out[48])
+{
+    if (limit == WALL_LIMIT_CPU)
+        clock_format_span(n, out);
+    else
+        snprintf(out, 48, "%llu%s", (unsigned long long)n, limit == WALL_LIMIT_PROCESSES ? "" : " bytes");
+}
+
+int overrun_error(const struct worker *w, const struct overrun *o, struct error *err, const char *format, ...)
+{
+    char what[400], value[48], seen[48];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    amount(o->limit, o->value, value);
+    amount(o->limit, o->seen, seen);
+    const struct manifest_limits *asked = &w->gen->spec->manifest->limits;
+    struct manifest_limits held = w->gen->limits;
+    bool caps = (o->limit == WALL_LIMIT_MEMORY && held.memory != asked->memory) ||
+                (o->limit == WALL_LIMIT_TMP && held.tmp != asked->tmp) ||
+                (o->limit == WALL_LIMIT_FILE_SIZE && held.file_size != asked->file_size) ||
+                (o->limit == WALL_LIMIT_CPU && held.cpu_ns != asked->cpu_ns);
+    const char *name = limit_name(o->limit);
+    error_set(err, MOAT_E_LIMIT, "%s: its limit on %s is %s, seen were %s; %s%s%s", what, name, value, seen,
+              caps ? "the operator's cap is the setting " : "its manifest asks for no more", caps ? name : "",
+              caps ? "_max" : "");
+    if (err)
+        snprintf(err->detail, sizeof err->detail, "{\"limit\":\"%s\",\"value\":%llu,\"seen\":%llu}", name,
+                 (unsigned long long)o->value, (unsigned long long)o->seen);
+    return -MOAT_E_LIMIT;
+}
