@@ -51,7 +51,8 @@
     X(ALREADY_EXISTS, "already_exists", 409, 8, "a version never changes; publish a new one") \
     X(DRAINING, "draining", 503, 8, "try again after a moment") \
     X(HOME_BUSY, "home_busy", 503, 8, "wait for the other command to end") \
-    X(REVOKE_INCOMPLETE, "revoke_incomplete", 409, 8, "the message names what is left")
+    X(REVOKE_INCOMPLETE, "revoke_incomplete", 409, 8, "the message names what is left") \
+    X(UNSIGNED, "unsigned", 403, 3, "sign it with `moat pack --key FILE`; only development mode runs it as it is")
 
 enum moat_code {
 #define X(code, name, http, exit, advice) MOAT_E_##code,

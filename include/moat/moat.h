@@ -32,12 +32,14 @@ struct moat_error {
 struct moat_options {
     size_t size;
     const char *home, *plugin_dir, *registry_dir;
-    bool disable_security; /* the request's enable_security off: development mode, refused by this version */
+    bool disable_security; /* enable_security off: development mode, in which unsigned packages run behind the same
+                              walls. A home is made for it or for security; the other is MOAT_E_WRONG_STATE. */
     bool auto_load;        /* start every installed active plugin at open */
     const char *libexec;   /* where moat-worker and moat-helper are */
 };
 
-/* One home has one owner at a time: MOAT_E_HOME_BUSY while a server or another program holds it. */
+/* One home has one owner at a time: MOAT_E_HOME_BUSY while a server or another program holds it. The environment's
+ * PLUGIN_SECRET_KEY, PLUGIN_SECRET_KEY_OLD and their _FILE forms are read here and stay as they are. */
 MOAT_API int moat_open(const struct moat_options *options, struct moat **out, struct moat_error *error);
 /* Running calls get a moment to end; then everything of it is gone. NULL is fine. */
 MOAT_API void moat_close(struct moat *m);

@@ -22,6 +22,7 @@ int cli_home(struct cli *c, struct error *err)
     if (c->home_known)
         return 0;
     int rc = home_resolve(c->option[OPT_HOME], NULL, NULL, &c->home, err);
+    c->home.mode = HOME_AS_IT_IS;
     c->home_known = rc == 0;
     return rc;
 }

@@ -23,6 +23,7 @@
     X(VERSION, "version", 0, NULL, "show Moat's version") \
     X(KEY, "key", 0, "FILE", "the key's file") \
     X(HMAC, "hmac", 0, NULL, "sign with this host's own key, PLUGIN_SECRET_KEY or PLUGIN_SECRET_KEY_FILE") \
+    X(UNSIGNED, "unsigned", 0, NULL, "sign with nothing: only development mode runs it") \
     X(OUTPUT, "output", 'o', "FILE", "where to write") \
     X(EXPIRES, "expires", 0, "TIME", "the package is not accepted after so long") \
     X(NAMES, "names", 0, "PATTERN", "the names that may be published, such as acme_*; else any nobody else owns") \
@@ -37,7 +38,8 @@
     X(LISTEN, "listen", 0, "ADDRESS:PORT", "the address to serve on; one that is not loopback needs TLS") \
     X(TLS_CERT, "tls-cert", 0, "FILE", "serve TLS with this certificate chain (PEM); SIGHUP reads it again") \
     X(TLS_KEY, "tls-key", 0, "FILE", "the certificate's key (PEM)") \
-    X(INSECURE_HTTP, "insecure-http", 0, NULL, "serve any address without TLS, such as behind a proxy that has it")
+    X(INSECURE_HTTP, "insecure-http", 0, NULL, "serve any address without TLS, such as behind a proxy that has it") \
+    X(DEV, "dev", 0, NULL, "development mode, in a home made for it: unsigned packages run, behind the same walls")
 
 enum cli_option {
 #define X(id, name, letter, value, about) OPT_##id,
@@ -178,6 +180,8 @@ int ask_and_show(struct cli *c, struct ask *a, show_result show);
 
 /* Where moat-worker and moat-helper are. */
 int cli_executables(char worker[PATH_MAX], char helper[PATH_MAX], struct error *err);
+/* What people are told of a home in development mode. */
+extern const char cli_development[];
 /* "moat 0.1.0" is said nowhere else. */
 extern const char cli_version[];
 
@@ -218,5 +222,6 @@ int run_permissions(struct cli *c);
 int run_settings_get(struct cli *c);
 int run_settings_set(struct cli *c);
 int run_serve(struct cli *c);
+int run_secure(struct cli *c);
 
 #endif

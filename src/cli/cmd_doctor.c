@@ -11,10 +11,11 @@ static void put_member(struct buf *out, const char *name, const char *text)
     text_json_string(out, text);
 }
 
-static void print_json(const struct doctor_report *r)
+static void print_json(const struct doctor_report *r, const char *development)
 {
     buf_auto out = BUF_INIT(256 * 1024);
     buf_printf(&out, "{\"complete\":%s", r->complete ? "true" : "false");
+    put_member(&out, "development", development);
     put_member(&out, "kernel", r->kernel);
     put_member(&out, "failed_step", r->failed_step);
     put_member(&out, "failed_why", r->failed_why);
@@ -32,9 +33,14 @@ static void print_json(const struct doctor_report *r)
     puts(buf_text(&out));
 }
 
-static void print_text(const struct doctor_report *r)
+static void print_text(const struct doctor_report *r, enum home_development development)
 {
     printf("%s\n\n", r->kernel);
+    if (development == HOME_ON)
+        puts("  UNSAFE   this home is in development mode: unsigned packages run\n"
+             "                                to end it: `moat secure`\n");
+    if (development == HOME_PAST)
+        puts("  note     this home was in development mode before; what is unsigned in it is refused\n");
     for (int i = 0; i < WALL_LAYER_COUNT; i++) {
         const struct doctor_line *line = &r->lines[i];
         printf("  %-8s %-20s ", line->works ? "ok" : "MISSING", wall_layer_name(line->layer));
@@ -64,10 +70,12 @@ int run_doctor(struct cli *c)
     if (cli_executables(worker, helper, &err) < 0)
         return cli_fail(c, &err);
     doctor_run(worker, helper, &report);
+    /* Where there is no home, or none can be told, there is nothing to say of it. */
+    enum home_development development = cli_home(c, &err) == 0 ? home_peek(&c->home) : HOME_NEVER;
     if (cli_has(c, OPT_JSON))
-        print_json(&report);
+        print_json(&report, home_development_name(development));
     else
-        print_text(&report);
+        print_text(&report, development);
     int rc = cli_done(c);
     return rc ? rc : report.complete ? 0 : error_info(MOAT_E_WALL_MISSING)->exit;
 }

@@ -75,9 +75,11 @@ static int take_expiry(const struct cli *c, struct pack_options *options, struct
 /* Whose signature it gets; *own is the caller's to free. */
 static int take_key(const struct cli *c, struct pack_options *options, struct signing_key **own, struct error *err)
 {
-    if (cli_has(c, OPT_KEY) + cli_has(c, OPT_HMAC) != 1)
+    if (cli_has(c, OPT_KEY) + cli_has(c, OPT_HMAC) + cli_has(c, OPT_UNSIGNED) != 1)
         return error_set(err, MOAT_E_BAD_USAGE,
-                         "moat pack takes one of --key FILE (`moat keygen FILE` makes one) and --hmac");
+                         "moat pack takes one of --key FILE (`moat keygen FILE` makes one), --hmac and --unsigned");
+    if (cli_has(c, OPT_UNSIGNED))
+        return 0;
     if (cli_has(c, OPT_KEY)) {
         int rc = key_read(c->option[OPT_KEY], own, err);
         options->key = *own;

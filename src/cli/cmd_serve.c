@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -72,9 +73,11 @@ static int start(struct cli *c, struct server *s, struct error *err)
     o->cert = c->option[OPT_TLS_CERT];
     o->key = c->option[OPT_TLS_KEY];
     o->insecure = cli_has(c, OPT_INSECURE_HTTP);
+    o->development = cli_has(c, OPT_DEV);
     int rc = supervisor_sockets(&o->tcp_fd, &o->unix_fd, err);
     if (rc == 0)
         rc = cli_home(c, err);
+    c->home.mode = o->development ? HOME_DEVELOPMENT : HOME_SECURE;
     if (rc == 0)
         rc = cli_secrets(c, err);
     if (rc == 0)
@@ -106,7 +109,8 @@ static void announce(const struct cli *c, struct server *s, const char *token)
         buf_auto out = BUF_INIT(16 * 1024);
         buf_printf(&out, "{\"url\":\"%s\",\"socket\":", http_url(s->http));
         text_json_string(&out, socket);
-        buf_printf(&out, ",\"pid\":%d", (int)getpid());
+        buf_printf(&out, ",\"pid\":%d,\"development\":\"%s\"", (int)getpid(),
+                   home_development_name(service_home(s->service)->development));
         if (*token)
             buf_printf(&out, ",\"admin_token\":\"%s\"", token);
         buf_puts(&out, "}");
@@ -116,6 +120,8 @@ static void announce(const struct cli *c, struct server *s, const char *token)
         fprintf(stderr, "moat: listening on %s and on the socket %s\n", http_url(s->http), socket);
         if (*token)
             fprintf(stderr, "moat: the admin token, shown this once: %s\n", token);
+        if (cli_has(c, OPT_DEV))
+            fputs(cli_development, stderr);
     }
     log_event(LOG_INFO, "listening", "url", http_url(s->http), "socket", socket, NULL);
 }
@@ -166,6 +172,28 @@ static void serve(struct server *s)
     supervisor_tell("STOPPING=1");
     log_event(LOG_INFO, "ending", "signal", strsignal(sig), NULL);
     drain(s);
+}
+
+/* Local: nobody may hold the home while what it stands for changes. */
+int run_secure(struct cli *c)
+{
+    struct error err;
+    struct home_owner owner;
+    fd_auto lock = -1;
+    int rc = cli_home(c, &err);
+    if (rc == 0)
+        rc = home_lock(&c->home, false, &lock, &owner, &err);
+    bool was = c->home.development == HOME_ON;
+    if (rc == 0)
+        rc = home_secure(&c->home, &err);
+    if (rc < 0)
+        return cli_fail(c, &err);
+    if (cli_has(c, OPT_JSON))
+        printf("{\"development\":\"%s\"}\n", home_development_name(c->home.development));
+    else
+        puts(was ? "This home is secure from now on: what is installed in it unsigned is refused."
+                 : "This home is secure.");
+    return cli_done(c);
 }
 
 int run_serve(struct cli *c)

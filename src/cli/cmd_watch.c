@@ -36,6 +36,10 @@ static void show_members(const json_t *object, int depth)
 
 static void show_figures(struct cli *c, const json_t *result)
 {
+    const json_t *security = json_object_get(result, "security");
+    const char *development = json_string_value(json_object_get(security ? security : result, "development"));
+    if (development && strcmp(development, "on") == 0)
+        fputs(cli_development, stderr);
     show_members(result, 0);
 }
 

@@ -7,6 +7,9 @@
 #include "base/text.h"
 #include "cli/cli.h"
 
+const char cli_development[] =
+    "moat: DEVELOPMENT MODE: signatures are not required here, unsigned packages run; never use it for real\n";
+
 enum moat_code cli_code(const char *name)
 {
     for (int i = 0; name && i < MOAT_E_COUNT; i++)

@@ -30,6 +30,7 @@ struct http_limits {
 struct http_options {
     const char *listen;     /* "127.0.0.1:8642", "[::1]:0", "localhost:0"; port 0: any free one */
     bool insecure;          /* addresses that are not loopback need TLS or this */
+    bool development;       /* and are refused whatever they have */
     const char *cert, *key; /* PEM files of a certificate chain and its key: TLS 1.2 and later. NULL: none */
     int tcp_fd, unix_fd;    /* listening sockets that were inherited instead of made here; -1: none; taken */
     struct http_limits limits;

@@ -87,7 +87,12 @@ static void remember_address(struct http *h, const union endpoint *a)
 static int check_address(const union endpoint *a, const struct http_options *options, const struct http *h,
                          struct error *err)
 {
-    if (is_loopback(a) || h->tls || options->insecure)
+    if (is_loopback(a))
+        return 0;
+    if (options->development)
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "development mode is for this machine alone: serve it on a loopback address");
+    if (h->tls || options->insecure)
         return 0;
     return error_set(
         err, MOAT_E_BAD_USAGE,

@@ -42,6 +42,11 @@ void findings_add(struct findings *f, enum moat_code code, const char *where, co
             *p = '?';
 }
 
+void findings_refuse(struct findings *f, const struct error *why)
+{
+    findings_add(f, why->code, "", error_info(why->code)->advice, "%s", why->message);
+}
+
 void findings_free(struct findings *f)
 {
     free(f->list);

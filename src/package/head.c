@@ -109,8 +109,11 @@ int head_parse(const uint8_t bytes[PACKAGE_HEAD], struct package_head *out, stru
         .archive_len = get_le(bytes + AT_ARCHIVE_LEN, 8),
     };
     uint64_t algorithm = get_le(bytes + AT_ALGORITHM, 8);
-    if (algorithm != ALGORITHM_ED25519 && algorithm != ALGORITHM_HMAC_SHA256)
+    if (algorithm != ALGORITHM_NONE && algorithm != ALGORITHM_ED25519 && algorithm != ALGORITHM_HMAC_SHA256)
         return damaged(err, "its signature algorithm is unknown");
+    if (algorithm == ALGORITHM_NONE &&
+        (!all_zero(bytes + AT_KEY_ID, KEY_ID_LEN) || !all_zero(bytes + HEAD_SIGNED, SIGNATURE_LEN)))
+        return damaged(err, "it has no signature, but a key or a part of one");
     h.algorithm = (enum algorithm)algorithm;
     memcpy(h.key_id, bytes + AT_KEY_ID, KEY_ID_LEN);
     memcpy(h.payload_sha256, bytes + AT_PAYLOAD, 32);

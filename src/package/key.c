@@ -10,7 +10,7 @@ _Static_assert(SIGNATURE_LEN == crypto_sign_BYTES, "an ed25519 signature is 64 b
 
 const char *algorithm_name(enum algorithm a)
 {
-    return a == ALGORITHM_ED25519 ? "ed25519" : a == ALGORITHM_HMAC_SHA256 ? "hmac-sha256" : "unknown";
+    return a == ALGORITHM_ED25519 ? "ed25519" : a == ALGORITHM_HMAC_SHA256 ? "hmac-sha256" : "none";
 }
 
 /* Idempotent and safe between threads; the choice of the CPU's fast code is made here. */

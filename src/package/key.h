@@ -17,8 +17,8 @@
 #define HMAC_KEY_MIN 32
 #define HMAC_KEY_MAX 4096
 
-enum algorithm { ALGORITHM_ED25519 = 1, ALGORITHM_HMAC_SHA256 = 2 };
-const char *algorithm_name(enum algorithm a); /* "ed25519", "hmac-sha256" */
+enum algorithm { ALGORITHM_NONE = 0, ALGORITHM_ED25519 = 1, ALGORITHM_HMAC_SHA256 = 2 };
+const char *algorithm_name(enum algorithm a); /* "none", "ed25519", "hmac-sha256" */
 
 struct public_key {
     enum algorithm algorithm;

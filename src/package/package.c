@@ -206,78 +206,168 @@ bool trust_name_matches(const char *pattern, const char *name)
     }
 }
 
-/* Who signed, and do they stand for it? */
-static int check_key(const struct package *p, trust_lookup lookup, void *context, struct trust_answer *answer,
-                     struct error *err)
+/* ---- who signed, and do they stand for it? ---- */
+
+/* The two ways to say that nobody here knows the key. */
+static int unknown_key(const struct package *p, const char *id, struct error *err)
 {
-    char id[KEY_ID_HEX];
-    text_hex(id, p->head.key_id, KEY_ID_LEN);
-    int rc = lookup(context, p->head.key_id, answer, err);
-    if (rc)
-        return rc;
-    if (p->head.algorithm == ALGORITHM_HMAC_SHA256 && !answer->hmac)
+    const struct package_head *h = &p->head;
+    if (h->algorithm == ALGORITHM_NONE)
+        return error_set(err, MOAT_E_UNSIGNED, "%s %s is not signed", h->name, h->version);
+    if (h->algorithm == ALGORITHM_HMAC_SHA256)
         return error_set(err, MOAT_E_UNKNOWN_KEY,
                          "%s %s is signed by the HMAC key %s, which this host was not given at its start: set "
                          "PLUGIN_SECRET_KEY_FILE to it, or PLUGIN_SECRET_KEY_OLD_FILE while it is being replaced",
-                         p->head.name, p->head.version, id);
+                         h->name, h->version, id);
+    return error_set(err, MOAT_E_UNKNOWN_KEY, "%s %s is signed by the %s key %s, which is not trusted here", h->name,
+                     h->version, algorithm_name(h->algorithm), id);
+}
+
+static int check_key(const struct package *p, const struct trust_answer *answer, struct error *err)
+{
+    char id[KEY_ID_HEX];
+    text_hex(id, p->head.key_id, KEY_ID_LEN);
     /* The algorithm is the key's, never the package's choice: a public key must not become an HMAC secret. */
     if (!answer->known || memcmp(answer->key.id, p->head.key_id, KEY_ID_LEN) != 0 ||
-        answer->key.algorithm != p->head.algorithm)
-        return error_set(err, MOAT_E_UNKNOWN_KEY, "%s %s is signed by the %s key %s, which is not trusted here",
-                         p->head.name, p->head.version, algorithm_name(p->head.algorithm), id);
+        answer->key.algorithm != p->head.algorithm ||
+        (answer->key.algorithm == ALGORITHM_HMAC_SHA256 && !answer->hmac))
+        return unknown_key(p, id, err);
     if (answer->revoked)
         return error_set(err, MOAT_E_KEY_REVOKED, "%s %s is signed by the key %s of %s, which was revoked",
                          p->head.name, p->head.version, id, answer->publisher);
     return 0;
 }
 
+static int check_payload(const struct package *p, struct error *err)
+{
+    uint8_t hash[32];
+    sha256(p->bytes + PACKAGE_HEAD, p->len - PACKAGE_HEAD, hash);
+    if (memcmp(hash, p->head.payload_sha256, sizeof hash) == 0)
+        return 0;
+    return error_set(err, MOAT_E_PACKAGE_DAMAGED,
+                     "the content of %s %s is not what was signed: its SHA-256 does not match", p->head.name,
+                     p->head.version);
+}
+
 static int check_signature(const struct package *p, const struct trust_answer *answer, struct error *err)
 {
-    if (!key_verify(&answer->key, answer->hmac, p->bytes, HEAD_SIGNED, p->bytes + HEAD_SIGNED))
+    if (p->head.algorithm != ALGORITHM_NONE &&
+        !key_verify(&answer->key, answer->hmac, p->bytes, HEAD_SIGNED, p->bytes + HEAD_SIGNED))
         return error_set(err, MOAT_E_BAD_SIGNATURE,
                          "the signature of %s %s is wrong: the package was changed after it was signed", p->head.name,
                          p->head.version);
-    uint8_t hash[32];
-    sha256(p->bytes + PACKAGE_HEAD, p->len - PACKAGE_HEAD, hash);
-    if (memcmp(hash, p->head.payload_sha256, sizeof hash) != 0)
-        return error_set(err, MOAT_E_PACKAGE_DAMAGED,
-                         "the content of %s %s is not what was signed: its SHA-256 does not match", p->head.name,
-                         p->head.version);
-    return 0;
+    return check_payload(p, err);
 }
 
-static int check_claims(const struct package *p, const struct trust_answer *answer, uint64_t now, struct error *err)
+/* ---- what the signed head claims ---- */
+
+static int check_name(const struct package *p, const struct trust_answer *answer, uint64_t now, struct error *err)
+{
+    if (!answer->known || trust_name_matches(answer->names, p->head.name))
+        return 0;
+    return error_set(err, MOAT_E_NAME_NOT_ALLOWED, "%s may publish \"%s\", not \"%s\"", answer->publisher,
+                     answer->names, p->head.name);
+}
+
+static int check_end(const struct package *p, const struct trust_answer *answer, uint64_t now, struct error *err)
 {
     char when[CLOCK_RFC3339_MAX];
-    if (!trust_name_matches(answer->names, p->head.name))
-        return error_set(err, MOAT_E_NAME_NOT_ALLOWED, "%s may publish \"%s\", not \"%s\"", answer->publisher,
-                         answer->names, p->head.name);
-    if (p->head.expires_at && now >= p->head.expires_at) {
-        clock_rfc3339(p->head.expires_at * NS_PER_S, when);
-        return error_set(err, MOAT_E_PACKAGE_EXPIRED, "%s %s was valid until %s", p->head.name, p->head.version, when);
-    }
-    if (p->head.signed_at > now && p->head.signed_at - now > CLOCK_SKEW) {
-        clock_rfc3339(p->head.signed_at * NS_PER_S, when);
-        return error_set(err, MOAT_E_PACKAGE_FROM_FUTURE, "%s %s says it was signed at %s, which is still to come",
-                         p->head.name, p->head.version, when);
-    }
-    return 0;
+    if (!p->head.expires_at || now < p->head.expires_at)
+        return 0;
+    clock_rfc3339(p->head.expires_at * NS_PER_S, when);
+    return error_set(err, MOAT_E_PACKAGE_EXPIRED, "%s %s was valid until %s", p->head.name, p->head.version, when);
+}
+
+static int check_begin(const struct package *p, const struct trust_answer *answer, uint64_t now, struct error *err)
+{
+    char when[CLOCK_RFC3339_MAX];
+    if (p->head.signed_at <= now || p->head.signed_at - now <= CLOCK_SKEW)
+        return 0;
+    clock_rfc3339(p->head.signed_at * NS_PER_S, when);
+    return error_set(err, MOAT_E_PACKAGE_FROM_FUTURE, "%s %s says it was signed at %s, which is still to come",
+                     p->head.name, p->head.version, when);
+}
+
+typedef int (*claim)(const struct package *p, const struct trust_answer *answer, uint64_t now, struct error *err);
+static const claim claims[] = {check_name, check_end, check_begin};
+#define NCLAIMS (sizeof claims / sizeof *claims)
+
+static void verified(struct package *p, const struct trust_answer *answer)
+{
+    text_copy(p->publisher, sizeof p->publisher, answer->publisher);
+    p->stage = p->manifest ? STAGE_READ : STAGE_VERIFIED;
 }
 
 int package_verify(struct package *p, trust_lookup lookup, void *context, uint64_t now, struct error *err)
 {
     struct trust_answer answer = {0};
     p->stage = STAGE_OPEN;
-    int rc = check_key(p, lookup, context, &answer, err);
+    int rc = lookup(context, p->head.key_id, &answer, err);
+    if (rc == 0)
+        rc = check_key(p, &answer, err);
     if (rc == 0)
         rc = check_signature(p, &answer, err);
+    for (size_t i = 0; i < NCLAIMS && rc == 0; i++)
+        rc = claims[i](p, &answer, now, err);
     if (rc == 0)
-        rc = check_claims(p, &answer, now, err);
-    if (rc)
+        verified(p, &answer);
+    return rc;
+}
+
+/* ---- for those who only look ---- */
+
+static const char *const signature_names[] = {"not_checked", "none", "bad", "good"};
+
+const char *package_signature_name(enum package_signature s)
+{
+    return signature_names[s];
+}
+
+static enum package_signature survey_signature(const struct package *p, const struct trust_answer *answer,
+                                               struct findings *findings)
+{
+    struct error why;
+    if (check_key(p, answer, &why) < 0) {
+        findings_refuse(findings, &why);
+        return p->head.algorithm == ALGORITHM_NONE ? PACKAGE_UNSIGNED : PACKAGE_NOT_CHECKED;
+    }
+    if (check_signature(p, answer, &why) < 0) {
+        findings_refuse(findings, &why);
+        return PACKAGE_BAD;
+    }
+    return p->head.algorithm == ALGORITHM_NONE ? PACKAGE_UNSIGNED : PACKAGE_GOOD;
+}
+
+int package_survey(struct package *p, trust_lookup lookup, void *context, uint64_t now, struct findings *findings,
+                   enum package_signature *signature, struct error *err)
+{
+    struct trust_answer answer = {0};
+    struct error why;
+    size_t before = findings->count;
+    p->stage = STAGE_OPEN;
+    int rc = lookup(context, p->head.key_id, &answer, err);
+    if (rc < 0)
         return rc;
-    text_copy(p->publisher, sizeof p->publisher, answer.publisher);
-    p->stage = p->manifest ? STAGE_READ : STAGE_VERIFIED;
+    *signature = survey_signature(p, &answer, findings);
+    if (findings->count == before)
+        verified(p, &answer);
+    for (size_t i = 0; i < NCLAIMS; i++)
+        if (claims[i](p, &answer, now, &why) < 0)
+            findings_refuse(findings, &why);
     return 0;
+}
+
+int package_unverified(struct package *p, struct error *err)
+{
+    int rc = check_payload(p, err);
+    if (rc == 0 && p->stage == STAGE_OPEN)
+        p->stage = STAGE_VERIFIED;
+    return rc;
+}
+
+bool package_is_readable(const struct package *p)
+{
+    return p->stage >= STAGE_VERIFIED;
 }
 
 /* The manifest and FILES must name the same entries: an archive has nothing that nobody asked for. */

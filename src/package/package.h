@@ -66,6 +66,29 @@ typedef int (*trust_lookup)(void *context, const uint8_t key_id[KEY_ID_LEN], str
 int package_verify(struct package *p, trust_lookup lookup, void *context, uint64_t now, struct error *err);
 bool trust_name_matches(const char *pattern, const char *name);
 
+/* ---- for those who look into a package and install nothing ---- */
+
+struct findings;
+enum package_signature {
+    PACKAGE_NOT_CHECKED, /* nobody here knows the key, or it was revoked */
+    PACKAGE_UNSIGNED,
+    PACKAGE_BAD,  /* it, or the payload's hash: somebody changed the package */
+    PACKAGE_GOOD, /* of a key that is trusted */
+};
+const char *package_signature_name(enum package_signature s); /* "not_checked", "none", "bad", "good" */
+
+/* As package_verify, but goes on behind what refuses the package: each refusal becomes a finding. When key, signature
+ * and payload are in order the package can be read, whatever else is wrong. An error is the lookup's. */
+int package_survey(struct package *p, trust_lookup lookup, void *context, uint64_t now, struct findings *findings,
+                   enum package_signature *signature, struct error *err);
+
+/* Lets a package be read of which nobody vouches for more than that its payload is the one its head names. Only in a
+ * process of its own, for the eyes of whoever asked: never on the way to something that runs. */
+int package_unverified(struct package *p, struct error *err);
+
+/* May package_read begin? */
+bool package_is_readable(const struct package *p);
+
 /* Reads the verified manifest and FILES, and checks that name and version are the head's. */
 int package_read(struct package *p, struct error *err);
 struct manifest *package_manifest(const struct package *p); /* borrowed; NULL before package_read */
@@ -73,7 +96,7 @@ const char *package_publisher(const struct package *p);
 
 struct finding {
     enum moat_code code;
-    char message[256], where[PACKAGE_PATH_MAX + 1], cure[200];
+    char message[400], where[PACKAGE_PATH_MAX + 1], cure[200];
 };
 struct findings {
     struct finding *list;
@@ -81,6 +104,7 @@ struct findings {
 };
 void findings_add(struct findings *f, enum moat_code code, const char *where, const char *cure, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+void findings_refuse(struct findings *f, const struct error *why); /* with its code's advice as the cure */
 void findings_free(struct findings *f);
 
 /* Verified files in memory: code is a sealed memory file each, fds[i]; all assets together are one (wire/assets.h),
@@ -105,7 +129,7 @@ int package_unpack(struct package *p, struct spawner *spawner, struct unpacked *
  * NAME-VERSION.moat in the current directory; the path is returned in made. The files that go in are the manifest's
  * entry, libraries and assets, nothing else. */
 struct pack_options {
-    const struct signing_key *key;
+    const struct signing_key *key; /* NULL: an unsigned package */
     uint64_t signed_at, expires_at; /* 0: now; 0: never */
     const char *out_path;
 };

@@ -29,6 +29,7 @@
 #define REGISTRY_SCOPE_MAX 512 /* of a grant, with its 0 */
 #define REGISTRY_SCOPES_MAX 256
 #define REGISTRY_SETTING_MAX 64
+#define REGISTRY_NOBODY "unsigned" /* the publisher that owns no name: who signs takes it, without what was decided */
 #define REGISTRY_REASON_MAX 500 /* why a version is deprecated */
 #define REGISTRY_TOKEN_NAME_MAX 64
 #define REGISTRY_ACTOR_MAX 80    /* of the audit trail: "uid:1000", "token:3", "plugin:NAME", "host" */

@@ -25,7 +25,18 @@ static int signer(struct registry *r, const struct registry_command *c, int64_t 
     return 0;
 }
 
-/* The name belongs to the publisher of its first version. */
+/* A name that nobody signed for: what was decided and set for it does not pass to whoever signs now. */
+static int take_name(struct registry *r, const struct registry_command *c, int64_t publisher, int64_t plugin,
+                     uint64_t now, struct error *err)
+{
+    int rc = db_run(&r->writer, err, "UPDATE plugin SET owner = ?, newest = ?, owner_since = ? WHERE id = ?", "itii",
+                    publisher, c->install.newest, (int64_t)now, plugin);
+    if (rc == 0)
+        rc = db_run(&r->writer, err, "DELETE FROM decision WHERE plugin = ?", "i", plugin);
+    return rc < 0 ? rc : db_run(&r->writer, err, "DELETE FROM config WHERE plugin = ?", "i", plugin);
+}
+
+/* The name belongs to the publisher of its first signed version. */
 static int own_name(struct registry *r, const struct registry_command *c, int64_t publisher, uint64_t now, int64_t *id,
                     struct error *err)
 {
@@ -42,11 +53,12 @@ static int own_name(struct registry *r, const struct registry_command *c, int64_
         return rc;
     }
     *id = sqlite3_column_int64(row, 0);
-    if (sqlite3_column_int64(row, 1) != publisher)
-        rc = error_set(err, MOAT_E_NAME_NOT_ALLOWED, "the name %s belongs to the publisher %s", c->install.name,
-                       (const char *)sqlite3_column_text(row, 2));
+    const char *owner = (const char *)sqlite3_column_text(row, 2);
+    bool own = sqlite3_column_int64(row, 1) == publisher, nobodys = strcmp(owner, REGISTRY_NOBODY) == 0;
+    if (!own && !nobodys)
+        rc = error_set(err, MOAT_E_NAME_NOT_ALLOWED, "the name %s belongs to the publisher %s", c->install.name, owner);
     db_end(row);
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : own ? 0 : take_name(r, c, publisher, *id, now, err);
 }
 
 /* 1: the same bytes are there already; 0: not there. */

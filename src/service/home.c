@@ -226,27 +226,97 @@ static int compare_record(const char *path, const char *text, const struct home 
     return 0;
 }
 
-static int check_record(const struct home *home, struct error *err)
+static const char *const development_names[] = {[HOME_NEVER] = "never", [HOME_ON] = "on", [HOME_PAST] = "past"};
+
+const char *home_development_name(enum home_development d)
+{
+    return development_names[d];
+}
+
+/* A record without the line was made before there was a development mode. */
+static int read_development(const char *path, const char *text, enum home_development *out, struct error *err)
+{
+    char value[16] = "never";
+    recorded(text, "development", value, sizeof value);
+    for (size_t i = 0; i < sizeof development_names / sizeof *development_names; i++) {
+        if (strcmp(value, development_names[i]) == 0) {
+            *out = (enum home_development)i;
+            return 0;
+        }
+    }
+    return error_set(err, MOAT_E_STORAGE_FAILED, "%s says development=%s, which is none of never, on, past", path, value);
+}
+
+static int check_mode(const struct home *home, struct error *err)
+{
+    if (home->mode == HOME_SECURE && home->development == HOME_ON)
+        return error_set(err, MOAT_E_WRONG_STATE,
+                         "%s is in development mode: go on with `moat serve --dev`, or end it with `moat secure`",
+                         home->dir);
+    if (home->mode == HOME_DEVELOPMENT && home->development != HOME_ON)
+        return error_set(err, MOAT_E_WRONG_STATE,
+                         "%s is a secure home and stays one: give development mode a home of its own with --home",
+                         home->dir);
+    return 0;
+}
+
+static int make_record(struct home *home, const char *path, enum home_development development, struct error *err)
+{
+    buf_auto text = BUF_INIT(4 * PATH_MAX);
+    buf_printf(&text, "protocol=%d\nplugin_dir=%s\nregistry_dir=%s\ndevelopment=%s\n", PROTOCOL, home->plugin_dir,
+               home->registry_dir, home_development_name(development));
+    if (text.failed)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the record of %s", home->dir);
+    int rc = write_record(path, buf_text(&text), err);
+    if (rc == 0)
+        home->development = development;
+    return rc;
+}
+
+static void record_path(const struct home *home, char out[PATH_MAX + 16])
+{
+    snprintf(out, PATH_MAX + 16, "%s/" RECORD, home->dir);
+}
+
+static int check_record(struct home *home, struct error *err)
 {
     char path[PATH_MAX + 16];
-    snprintf(path, sizeof path, "%s/" RECORD, home->dir);
+    record_path(home, path);
     buf_auto text = BUF_INIT(4 * PATH_MAX);
     struct error why;
     int rc = io_read_file(path, &text, &why);
-    if (rc == 0)
-        return compare_record(path, buf_text(&text), home, err);
-    if (rc != -MOAT_E_NO_SUCH_FILE) {
+    if (rc == -MOAT_E_NO_SUCH_FILE)
+        return make_record(home, path, home->mode == HOME_DEVELOPMENT ? HOME_ON : HOME_NEVER, err);
+    if (rc < 0) {
         if (err)
             *err = why;
         return rc;
     }
-    buf_printf(&text, "protocol=%d\nplugin_dir=%s\nregistry_dir=%s\n", PROTOCOL, home->plugin_dir, home->registry_dir);
-    if (text.failed)
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the record of %s", home->dir);
-    return write_record(path, buf_text(&text), err);
+    rc = compare_record(path, buf_text(&text), home, err);
+    if (rc == 0)
+        rc = read_development(path, buf_text(&text), &home->development, err);
+    return rc < 0 ? rc : check_mode(home, err);
 }
 
-int home_lock(const struct home *home, bool server, int *fd, struct home_owner *owner, struct error *err)
+int home_secure(struct home *home, struct error *err)
+{
+    char path[PATH_MAX + 16];
+    record_path(home, path);
+    return home->development == HOME_ON ? make_record(home, path, HOME_PAST, err) : 0;
+}
+
+enum home_development home_peek(const struct home *home)
+{
+    char path[PATH_MAX + 16];
+    record_path(home, path);
+    buf_auto text = BUF_INIT(4 * PATH_MAX);
+    enum home_development development = HOME_NEVER;
+    if (io_read_file(path, &text, NULL) == 0)
+        read_development(path, buf_text(&text), &development, NULL);
+    return development;
+}
+
+int home_lock(struct home *home, bool server, int *fd, struct home_owner *owner, struct error *err)
 {
     int rc = make_directories(home, err);
     if (rc < 0)

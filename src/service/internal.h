@@ -127,6 +127,8 @@ bool plugin_is_running(struct service *s, const char *name);
 void resolve_begin(struct service *s, const char *name); /* run.c: the loader needs code */
 int wanted_start(struct service *s, struct error *err);  /* open: starts what is to run */
 int trust_find(void *job, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err);
+bool trust_is_unsigned(const uint8_t key_id[KEY_ID_LEN]);
+bool trust_in_development(const struct service *s); /* unsigned packages run */
 int trust_open(struct service *s, struct registry_reader *reader, struct error *err); /* open: this host's own keys */
 int token_load(struct service *s, struct registry_reader *reader, struct error *err);
 

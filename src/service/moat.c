@@ -58,6 +58,7 @@ static int resolve(const struct moat_options *o, struct service_options *out, ch
 {
     out->auto_load = o->auto_load;
     int rc = home_resolve(o->home, o->plugin_dir, o->registry_dir, &out->home, err);
+    out->home.mode = o->disable_security ? HOME_DEVELOPMENT : HOME_SECURE;
     if (rc < 0 || !o->libexec)
         return rc;
     if ((size_t)snprintf(worker, PATH_MAX, "%s/moat-worker", o->libexec) >= PATH_MAX ||
@@ -74,8 +75,6 @@ int moat_open(const struct moat_options *options, struct moat **out, struct moat
     const struct moat_options *o = options ? options : &defaults;
     if (o->size < sizeof *o)
         return fail(error, MOAT_E_BAD_USAGE, "set moat_options.size to sizeof (struct moat_options)");
-    if (o->disable_security)
-        return fail(error, MOAT_E_BAD_USAGE, "this version has no development mode: security stays on");
     char worker[PATH_MAX], helper[PATH_MAX];
     struct service_options so = {0};
     struct error err;

@@ -209,13 +209,16 @@ static int code_of(struct job *job, const struct registry_version *v, struct spe
 /* ---- plans ---- */
 
 /* Everything that keeps calls out before the manifest is looked at. */
-static void close_by_state(struct plan *p, const struct registry_version *v, bool ignore_stop)
+static void close_by_state(struct plan *p, const struct registry_version *v, bool development, bool ignore_stop)
 {
     const char *name = p->plugin.name;
     if (!p->plugin.active)
         plan_close(p, MOAT_E_WRONG_STATE, "%s is inactive: `moat activate %s`", name, name);
     else if (v->state == REGISTRY_DAMAGED)
         plan_close(p, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: install it again", name,
+                   v->version);
+    else if (trust_is_unsigned(v->key_id) && !development)
+        plan_close(p, MOAT_E_UNSIGNED, "%s %s is not signed, and this home is not in development mode", name,
                    v->version);
     else if (v->key_revoked)
         plan_close(p, MOAT_E_KEY_REVOKED, "the key that signed %s %s is revoked", name, v->version);
@@ -289,7 +292,7 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
     int rc = find(job, name, version, &p, &v, &text, err);
     if (rc < 0)
         return rc;
-    close_by_state(&p, &v, ignore_stop);
+    close_by_state(&p, &v, trust_in_development(job->s), ignore_stop);
     if (p.gate == MOAT_E_OK)
         rc = decide_installed(job, &v, &text, &p, err);
     if (rc == 0 && p.spec && depth == PLAN_CODE)

@@ -128,12 +128,24 @@ static int start_loader(struct service *s, const struct service_options *options
     return loader_new(&config, &s->loader, err);
 }
 
+/* At each start, by whomever. */
+static void warn_of_development(const struct service *s, int rc)
+{
+    if (rc == 0 && s->home.development == HOME_ON)
+        log_event(LOG_WARN, "development_mode", "home", s->home.dir, "why",
+                  "signatures are not required here: unsigned packages run", NULL);
+    if (rc == 0 && s->home.development == HOME_PAST)
+        log_event(LOG_INFO, "development_past", "home", s->home.dir, "why",
+                  "this home was in development mode before: unsigned packages are refused now", NULL);
+}
+
 static int open_all(struct service *s, const struct service_options *options, struct error *err)
 {
     struct home_owner owner;
     int rc = (s->vault = vault_new()) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
     if (rc == 0)
         rc = home_lock(&s->home, s->server, &s->lock, &owner, err);
+    warn_of_development(s, rc);
     if (rc == 0)
         rc = registry_open(s->home.registry_dir, s->home.plugin_dir, &s->registry, err);
     if (rc == 0)

@@ -56,7 +56,8 @@ static void tell_registry(struct buf *out, const struct registry_totals *t)
 static void tell_security(struct buf *out, const struct service *s)
 {
     tell_open(out, "security", '{');
-    tell_flag(out, "enabled", true);
+    tell_flag(out, "enabled", !trust_in_development(s)); /* the walls stand in any case */
+    tell_text(out, "development", home_development_name(s->home.development));
     tell_open(out, "walls", '{');
     for (int i = 0; i < WALL_LAYER_COUNT; i++)
         tell_text(out, wall_layer_name((enum wall_layer)i),
@@ -123,6 +124,7 @@ static void health(struct op *op, struct job *job)
     if (rc >= 0) {
         tell_open(out, NULL, '{');
         tell_text(out, "status", failing ? "degraded" : "healthy");
+        tell_text(out, "development", home_development_name(op->s->home.development));
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
         tell_open(out, "plugins", '{');
         for (int h = HEALTH_UNKNOWN; h <= HEALTH_FAILED; h++)

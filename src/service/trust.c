@@ -11,10 +11,29 @@
 
 /* ---- asked by package_verify ---- */
 
+/* "No key" is the id of unsigned packages. */
+bool trust_is_unsigned(const uint8_t key_id[KEY_ID_LEN])
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < KEY_ID_LEN; i++)
+        any |= key_id[i];
+    return any == 0;
+}
+
+bool trust_in_development(const struct service *s)
+{
+    return s->home.development == HOME_ON;
+}
+
 int trust_find(void *context, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err)
 {
     const struct job *job = context;
     struct registry_key key;
+    if (trust_is_unsigned(key_id)) {
+        *out = (struct trust_answer){
+            .known = trust_in_development(job->s), .publisher = REGISTRY_NOBODY, .names = "*"};
+        return 0;
+    }
     int rc = registry_find_key(job->reader, key_id, &key, err);
     *out = (struct trust_answer){.known = rc > 0, .revoked = rc > 0 && key.revoked_at != 0};
     if (rc <= 0)
@@ -32,31 +51,34 @@ int trust_find(void *context, const uint8_t key_id[KEY_ID_LEN], struct trust_ans
 
 /* The registry knows an HMAC key by its id alone, so that the versions it signed have an owner and it can be revoked;
  * the secret stays with the environment. */
-static int know_key(struct service *s, struct registry_reader *reader, const struct signing_key *secret,
-                    struct error *err)
+static int know_key(struct service *s, struct registry_reader *reader, const char *publisher,
+                    const struct public_key *key, struct error *err)
 {
     static const uint8_t nothing[32];
     struct registry_key known;
-    if (!secret)
-        return 0;
-    const struct public_key *key = key_public(secret);
     int rc = registry_find_key(reader, key->id, &known, err);
     if (rc > 0 && known.revoked_at)
-        log_event(LOG_WARN, "hmac_key_revoked", "publisher", SECRET_PUBLISHER, "why",
+        log_event(LOG_WARN, "hmac_key_revoked", "publisher", publisher, "why",
                   "a key of this host's environment was revoked: what it signed is refused", NULL);
     if (rc)
         return rc < 0 ? rc : 0;
     struct registry_command c = {
         .verb = REGISTRY_TRUST_ADD,
         .trust_add = {
-            .publisher = SECRET_PUBLISHER, .id = key->id, .bytes = nothing, .algorithm = (int)key->algorithm}};
+            .publisher = publisher, .id = key->id, .bytes = nothing, .algorithm = (int)key->algorithm}};
     return registry_run(s->registry, &c, err);
 }
 
 int trust_open(struct service *s, struct registry_reader *reader, struct error *err)
 {
-    int rc = s->secrets ? know_key(s, reader, s->secrets->key, err) : 0;
-    return rc == 0 && s->secrets ? know_key(s, reader, s->secrets->old, err) : rc;
+    static const struct public_key none = {.algorithm = ALGORITHM_NONE};
+    const struct signing_key *const secrets[] = {s->secrets ? s->secrets->key : NULL,
+                                                 s->secrets ? s->secrets->old : NULL};
+    int rc = trust_in_development(s) ? know_key(s, reader, REGISTRY_NOBODY, &none, err) : 0;
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets && rc == 0; i++)
+        if (secrets[i])
+            rc = know_key(s, reader, SECRET_PUBLISHER, key_public(secrets[i]), err);
+    return rc;
 }
 
 struct trust_op {
@@ -114,6 +136,11 @@ static bool is_pattern(const char *text)
            text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_*,")] == '\0';
 }
 
+static const struct {
+    const char *name, *is;
+} reserved[] = {{SECRET_PUBLISHER, "this host's own key (PLUGIN_SECRET_KEY)"},
+                {REGISTRY_NOBODY, "whoever does not sign, in development mode"}};
+
 static int check(struct trust_op *t)
 {
     struct error *err = &t->op.error;
@@ -121,10 +148,10 @@ static int check(struct trust_op *t)
         return error_set(err, MOAT_E_BAD_USAGE,
                          "\"%.64s\" is no publisher's name: letters, digits, '.', '_' and '-', %d at most",
                          t->publisher, REGISTRY_PUBLISHER_MAX);
-    if (strcmp(t->publisher, SECRET_PUBLISHER) == 0)
-        return error_set(err, MOAT_E_BAD_USAGE,
-                         "%s is the publisher of this host's own key (PLUGIN_SECRET_KEY): choose another name",
-                         SECRET_PUBLISHER);
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (strcmp(t->publisher, reserved[i].name) == 0)
+            return error_set(err, MOAT_E_BAD_USAGE, "%s stands for %s: choose another name", reserved[i].name,
+                             reserved[i].is);
     if (t->names && !is_pattern(t->names))
         return error_set(err, MOAT_E_BAD_USAGE,
                          "\"%.64s\" is no pattern of plugin names, such as acme_* or a,b_*: %d characters at most",
@@ -171,13 +198,16 @@ void service_trust_add(struct service *s, const char *publisher, const char *pem
 struct listing {
     struct buf *out;
     const struct secrets *secrets;
+    bool development;
     char publisher[REGISTRY_PUBLISHER_MAX + 1];
 };
 
-static const char *key_status(const struct secrets *secrets, const struct registry_key *k)
+static const char *key_status(const struct secrets *secrets, bool development, const struct registry_key *k)
 {
     if (k->revoked_at)
         return "revoked";
+    if (k->algorithm == ALGORITHM_NONE)
+        return development ? "accepted" : "refused";
     if (k->algorithm != ALGORITHM_HMAC_SHA256)
         return "trusted";
     const struct signing_key *secret = secrets_find(secrets, k->id);
@@ -202,7 +232,7 @@ static bool tell_key(void *context, const struct registry_key *k)
     tell_open(l->out, NULL, '{');
     tell_hex(l->out, "id", k->id, sizeof k->id);
     tell_text(l->out, "algorithm", algorithm_name((enum algorithm)k->algorithm));
-    tell_text(l->out, "status", key_status(l->secrets, k));
+    tell_text(l->out, "status", key_status(l->secrets, l->development, k));
     tell_flag(l->out, "revoked", k->revoked_at != 0);
     tell_seconds(l->out, "added_at", k->added_at);
     tell_seconds(l->out, "revoked_at", k->revoked_at);
@@ -212,7 +242,8 @@ static bool tell_key(void *context, const struct registry_key *k)
 
 static void list(struct op *op, struct job *job)
 {
-    struct listing l = {.out = &op->result, .secrets = op->s->secrets};
+    struct listing l = {
+        .out = &op->result, .secrets = op->s->secrets, .development = trust_in_development(op->s)};
     tell_open(l.out, NULL, '{');
     tell_open(l.out, "publishers", '[');
     int rc = registry_each_key(job->reader, NULL, tell_key, &l, &op->error);
