@@ -24,6 +24,7 @@
     X(KEY, "key", 0, "FILE", "the key's file") \
     X(HMAC, "hmac", 0, NULL, "sign with this host's own key, PLUGIN_SECRET_KEY or PLUGIN_SECRET_KEY_FILE") \
     X(UNSIGNED, "unsigned", 0, NULL, "sign with nothing: only development mode runs it") \
+    X(METADATA, "metadata", 0, "JSON", "an object; each member must equal the signed manifest's") \
     X(OUTPUT, "output", 'o', "FILE", "where to write") \
     X(EXPIRES, "expires", 0, "TIME", "the package is not accepted after so long") \
     X(NAMES, "names", 0, "PATTERN", "the names that may be published, such as acme_*; else any nobody else owns") \

@@ -76,6 +76,7 @@ int run_install(struct cli *c)
     ask_query(&a, "auto_load", cli_has(c, OPT_LOAD) ? "true" : NULL);
     ask_query(&a, "use", cli_has(c, OPT_USE) ? "true" : NULL);
     ask_query(&a, "allow_older", cli_has(c, OPT_ALLOW_OLDER) ? "true" : NULL);
+    ask_query(&a, "metadata", c->option[OPT_METADATA]);
     for (size_t i = 0; i < c->ngrants; i++)
         ask_query(&a, "grant", c->grants[i]);
     if (file_as_body(&a, c->args[0], &err) < 0) {
@@ -148,6 +149,7 @@ int run_validate(struct cli *c)
     struct reply reply;
     struct error err;
     ask_init(&a, "POST", "/api/plugins/validate");
+    ask_query(&a, "metadata", c->option[OPT_METADATA]);
     if (file_as_body(&a, c->args[0], &err) < 0) {
         ask_free(&a);
         return cli_fail(c, &err);

@@ -1,5 +1,5 @@
-/* `moat inspect`: what a package says of itself, how much of that is verified, and what is in it.  Its archive is read
- * behind the wall as at an installation. */
+/* `moat inspect`: what a package says of itself, how much of that is vouched for, and what is in it.  Its archive is
+ * read behind the wall as at an installation; hashes are checked against its list whoever signed that. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,8 @@ struct inspection {
     struct public_key given; /* --key */
     json_t *told;            /* without it: what the home's owner says of the package, or NULL */
     struct unpacked files;
-    struct findings findings;
-    bool verified;
+    struct findings findings; /* of this process */
+    enum package_signature signature;
 };
 
 /* ---- whose key is it? ---- */
@@ -33,18 +33,22 @@ static int look_up(void *context, const uint8_t id[KEY_ID_LEN], struct trust_ans
     return 0;
 }
 
-static void note(struct inspection *in, const struct error *err)
+static enum package_signature parse_signature(const json_t *told)
 {
-    if (!in->findings.count)
-        findings_add(&in->findings, err->code, "", error_info(err->code)->advice, "%s", err->message);
+    const char *text = json_string_value(json_object_get(told, "signature"));
+    for (int s = PACKAGE_NOT_CHECKED; text && s <= PACKAGE_GOOD; s++)
+        if (strcmp(text, package_signature_name((enum package_signature)s)) == 0)
+            return (enum package_signature)s;
+    return PACKAGE_NOT_CHECKED;
 }
 
-/* Without --key the home says whether it would accept the package, if there is a home at all: looking into a package
- * makes none. 0, -MOAT_E_X, or the exit status of a failure that was reported. */
+/* Without --key the home says whether it would accept these very bytes, if there is a home at all: looking into a
+ * package makes none. 0, -MOAT_E_X, or the exit status of a failure that was reported. */
 static int ask_home(struct cli *c, struct inspection *in, struct error *err)
 {
     struct ask a;
     struct reply reply;
+    const uint8_t *bytes;
     int rc = cli_home(c, err);
     if (rc < 0)
         return rc;
@@ -52,63 +56,71 @@ static int ask_home(struct cli *c, struct inspection *in, struct error *err)
         struct error why;
         error_set(&why, MOAT_E_UNKNOWN_KEY,
                   "the signature is not checked against a trusted key: there is no home here; give --key PUBFILE");
-        note(in, &why);
+        findings_refuse(&in->findings, &why);
         return 0;
     }
     ask_init(&a, "POST", "/api/plugins/validate");
-    rc = file_as_body(&a, c->args[0], err);
-    if (rc < 0) {
-        ask_free(&a);
-        return rc;
-    }
+    package_bytes(in->package, &bytes, &a.len);
+    a.body = bytes;
+    a.content_type = "application/octet-stream";
     rc = ask_route(c, &a, &reply);
     if (rc == 0)
         in->told = json_loadb(reply.result, reply.len, 0, NULL);
-    /* It names the publisher only once the signature was good and the manifest read. */
-    in->verified = json_is_string(json_object_get(in->told, "publisher"));
+    in->signature = parse_signature(in->told);
     reply_free(&reply);
     return rc;
 }
 
+static int ask_key(const struct cli *c, struct inspection *in, struct error *err)
+{
+    int rc = key_read_public(c->option[OPT_KEY], &in->given, err);
+    return rc ? rc
+              : package_survey(in->package, look_up, in, clock_wall_ns() / NS_PER_S, &in->findings, &in->signature,
+                               err);
+}
+
 /* ---- looking ---- */
 
-static int unpack(struct inspection *in, struct error *err)
+static int unpack(struct inspection *in, struct findings *findings, struct error *err)
 {
     struct spawner *spawner = NULL;
     char worker[PATH_MAX], helper[PATH_MAX];
+    struct error why;
     int rc = cli_executables(worker, helper, err);
     if (rc == 0)
         rc = spawner_start(worker, helper, &spawner, err);
     if (rc < 0)
         return rc;
-    struct error why;
-    if (package_unpack(in->package, spawner, &in->files, &in->findings, &why) < 0)
-        note(in, &why);
+    package_unpack(in->package, spawner, &in->files, findings, &why); /* its findings say all */
     spawner_stop(spawner);
     return 0;
+}
+
+/* Manifest, list and files of a package that is not known to be forged. What the home has found in them it has told
+ * already. */
+static int look_inside(struct inspection *in, struct error *err)
+{
+    struct findings told = {0}, *findings = in->signature == PACKAGE_GOOD && in->told ? &told : &in->findings;
+    struct error why;
+    if (in->signature == PACKAGE_BAD)
+        return 0;
+    int rc = package_unverified(in->package, &why);
+    if (rc == 0)
+        rc = package_read(in->package, &why);
+    if (rc < 0)
+        findings_refuse(findings, &why);
+    rc = rc < 0 ? 0 : unpack(in, findings, err);
+    findings_free(&told);
+    return rc;
 }
 
 /* Refusals become findings; what keeps us from looking is an error, or an exit status as of ask_home. */
 static int look(struct cli *c, struct inspection *in, struct error *err)
 {
-    struct error why;
     int rc = package_open(c->args[0], PACKAGE_MAX_EVER, &in->package, err);
-    if (rc == 0 && !cli_has(c, OPT_KEY))
-        return ask_home(c, in, err);
     if (rc == 0)
-        rc = key_read_public(c->option[OPT_KEY], &in->given, err);
-    if (rc)
-        return rc;
-    if (package_verify(in->package, look_up, in, clock_wall_ns() / NS_PER_S, &why) < 0) {
-        note(in, &why);
-        return 0;
-    }
-    in->verified = true;
-    if (package_read(in->package, &why) < 0) {
-        note(in, &why);
-        return 0;
-    }
-    return unpack(in, err);
+        rc = cli_has(c, OPT_KEY) ? ask_key(c, in, err) : ask_home(c, in, err);
+    return rc ? rc : look_inside(in, err);
 }
 
 static void clear(struct inspection *in)
@@ -181,30 +193,37 @@ static json_t *permissions_document(const struct manifest *m)
     return list;
 }
 
-static json_t *document(const struct cli *c, const struct inspection *in)
+/* What the home told, then what was seen here besides. */
+static json_t *findings_document(const struct inspection *in)
 {
-    uint8_t hash[32];
-    package_sha256(in->package, hash);
-    const struct manifest *m = package_manifest(in->package);
-    json_t *files = json_array(), *findings = json_array();
-    for (size_t i = 0; i < in->files.count; i++)
-        json_array_append_new(files, file_document(&in->files, i));
+    const json_t *told = json_object_get(in->told, "findings");
+    json_t *findings = json_is_array(told) ? json_deep_copy(told) : json_array();
     for (size_t i = 0; i < in->findings.count; i++) {
         const struct finding *f = &in->findings.list[i];
         json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s}", "code", error_info(f->code)->name, "message",
                                                   f->message, "where", f->where, "cure", f->cure));
     }
-    json_t *root = json_pack("{s:s, s:o, s:o, s:b, s:b, s:o, s:o}", "file", c->args[0], "sha256",
-                             hex_text(hash, sizeof hash), "head", head_document(package_head(in->package)), "verified",
-                             in->verified, "valid", in->findings.count == 0, "files", files, "findings", findings);
-    if (in->told) {
-        static const char *const members[] = {"valid", "findings", "publisher", "permissions"};
-        for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-            if (json_object_get(in->told, members[i]))
-                json_object_set(root, members[i], json_object_get(in->told, members[i]));
-    } else if (in->verified) {
+    return findings;
+}
+
+static json_t *document(const struct cli *c, const struct inspection *in)
+{
+    uint8_t hash[32];
+    package_sha256(in->package, hash);
+    const struct manifest *m = package_manifest(in->package);
+    bool good = in->signature == PACKAGE_GOOD;
+    json_t *files = json_array(), *findings = findings_document(in);
+    for (size_t i = 0; i < in->files.count; i++)
+        json_array_append_new(files, file_document(&in->files, i));
+    json_t *root =
+        json_pack("{s:s, s:o, s:o, s:s, s:b, s:b, s:o, s:O}", "file", c->args[0], "sha256", hex_text(hash, sizeof hash),
+                  "head", head_document(package_head(in->package)), "signature", package_signature_name(in->signature),
+                  "verified", good, "valid", json_array_size(findings) == 0, "files", files, "findings", findings);
+    json_decref(findings);
+    if (in->told && good)
+        json_object_set(root, "publisher", json_object_get(in->told, "publisher"));
+    else if (good)
         json_object_set_new(root, "publisher", json_string(package_publisher(in->package)));
-    }
     if (m) {
         json_object_set_new(root, "permissions", permissions_document(m));
         json_object_set_new(root, "manifest", manifest_document(in));
@@ -231,11 +250,21 @@ static void show_document(const json_t *d)
     static const struct column actions[] = {{"ACTION", "name", false}, {"DESCRIPTION", "description", false}};
     static const struct column files[] = {
         {"FILE", "path", false}, {"BYTES", "bytes", true}, {"SHA-256", "sha256", false}};
-    bool verified = json_is_true(json_object_get(d, "verified"));
+    static const struct {
+        const char *name, *says;
+    } words[] = {
+        {"good", "The signature is good: all that follows was signed by the publisher."},
+        {"not_checked",
+         "SIGNATURE NOT CHECKED: nobody here knows the key. All of this is what the package says of itself."},
+        {"none", "NOT SIGNED: all of this is what the package says of itself."},
+        {"bad", "FORGED OR DAMAGED: the lines above are claims, and nothing behind the head was looked at."},
+    };
+    const char *signature = json_string_value(json_object_get(d, "signature"));
     show_fields(d, head, sizeof head / sizeof *head);
-    puts(verified ? "The signature is good: all that follows was signed by the publisher."
-                  : "NOT VERIFIED: the lines above are claims, and nothing behind the head was looked at.");
-    if (!verified)
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (signature && strcmp(signature, words[i].name) == 0)
+            puts(words[i].says);
+    if (!json_object_get(d, "manifest"))
         return;
     show_fields(d, manifest, sizeof manifest / sizeof *manifest);
     const json_t *permissions = json_object_get(d, "permissions");
@@ -245,10 +274,6 @@ static void show_document(const json_t *d)
         show_table(permissions, asks, 3, "");
     } else {
         puts("Asks for no permission.");
-    }
-    if (!json_object_get(d, "manifest")) {
-        puts("This home verified it. With --key PUBFILE its actions and files are shown as well.");
-        return;
     }
     show_table(json_object_get(json_object_get(d, "manifest"), "actions"), actions, 2, "No actions.");
     show_table(json_object_get(d, "files"), files, 3, "No files.");

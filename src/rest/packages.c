@@ -84,6 +84,16 @@ static const char **collect_grants(const struct rest_request *q, size_t *n)
     return grants;
 }
 
+/* The object of a JSON body, or the text of the query, which the service reads; false: no memory for it. */
+static bool take_metadata(struct rest_request *q, const char **out)
+{
+    const json_t *object = json_object_get(q->json, "metadata");
+    if (object)
+        q->metadata = json_dumps(object, JSON_COMPACT);
+    *out = object ? q->metadata : q->json ? NULL : request_query(q, "metadata");
+    return !object || q->metadata;
+}
+
 void handle_install(struct rest_request *q)
 {
     const char *path = request_package(q);
@@ -91,16 +101,14 @@ void handle_install(struct rest_request *q)
         return;
     size_t ngrants;
     const char **grants = collect_grants(q, &ngrants);
-    json_t *metadata = json_object_get(q->json, "metadata");
-    if (metadata)
-        q->metadata = json_dumps(metadata, JSON_COMPACT);
-    if (!grants || (metadata && !q->metadata)) {
+    const char *metadata;
+    if (!take_metadata(q, &metadata) || !grants) {
         free(grants);
         request_fail(q, MOAT_E_OUT_OF_MEMORY, "no memory for the installation");
         return;
     }
     struct service_install in = {.path = path,
-                                 .metadata = q->metadata,
+                                 .metadata = metadata,
                                  .grants = grants,
                                  .ngrants = ngrants,
                                  .load = request_flag(q, "auto_load"),
@@ -112,9 +120,11 @@ void handle_install(struct rest_request *q)
 
 void handle_validate(struct rest_request *q)
 {
-    const char *path = request_package(q);
-    if (path)
-        service_validate(request_service(q), path, false, request_complete, q);
+    const char *path = request_package(q), *metadata;
+    if (path && !take_metadata(q, &metadata))
+        request_fail(q, MOAT_E_OUT_OF_MEMORY, "no memory for the metadata");
+    else if (path)
+        service_validate(request_service(q), path, false, metadata, request_complete, q);
 }
 
 void handle_uninstall(struct rest_request *q)

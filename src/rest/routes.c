@@ -8,6 +8,7 @@ static const struct field install_query[] = {
     {"allow_older", FIELD_FLAG, false,
      "take a version older than the newest seen; it does not become current by itself"},
     {"grant", FIELD_TEXTS, false, "a grant to decide with the installation, such as `file_read=/data`; repeatable"},
+    {"metadata", FIELD_TEXT, false, "a JSON object; each member must equal the signed manifest's"},
     {0},
 };
 static const struct field install_fields[] = {
@@ -19,8 +20,13 @@ static const struct field install_fields[] = {
     {"grants", FIELD_TEXTS, false, "grants to decide with the installation"},
     {0},
 };
+static const struct field validate_query[] = {
+    {"metadata", FIELD_TEXT, false, "a JSON object; each member must equal the signed manifest's"},
+    {0},
+};
 static const struct field validate_fields[] = {
     {"plugin_path", FIELD_TEXT, true, "a file in PLUGIN_DIR's `incoming`, relative to it"},
+    {"metadata", FIELD_OBJECT, false, "each member must equal the signed manifest's"},
     {0},
 };
 static const struct field uninstall_query[] = {
@@ -63,8 +69,8 @@ const struct route routes[] = {
      "Runs one action. The body is its parameters; the result is the action's."},
     {"POST", "/api/plugins/install", REST_ADMIN, BODY_PACKAGE, handle_install, install_query, install_fields, "install",
      "Verifies a package and installs it. The first version of a plugin becomes current."},
-    {"POST", "/api/plugins/validate", REST_MANAGE, BODY_PACKAGE, handle_validate, NULL, validate_fields, "validate",
-     "Tells whether a package would be accepted, and if not why, finding by finding. Installs nothing."},
+    {"POST", "/api/plugins/validate", REST_MANAGE, BODY_PACKAGE, handle_validate, validate_query, validate_fields,
+     "validate", "Tells whether a package would be accepted, and if not why, finding by finding. Installs nothing."},
     {"DELETE", "/api/plugins/uninstall/{name}", REST_ADMIN, BODY_NONE, handle_uninstall, uninstall_query, NULL,
      "uninstall", "Removes a version, or with a bare name the plugin."},
     {"POST", "/api/plugins/use/{name}", REST_MANAGE, BODY_NONE, handle_use, NULL, NULL, "use",

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "base/text.h"
 #include "service/tell.h"
@@ -99,6 +97,20 @@ static void tell(struct op *op, struct job *job)
 
 /* ---- store ---- */
 
+/* The old workers are dead when it returns. */
+static void redefine(struct install_op *in, struct job *job)
+{
+    const char *name = manifest_of(in)->name;
+    struct plan p = {0};
+    struct error why;
+    int rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
+    if (rc == 0)
+        rc = plan_set_wait(job->s, name, &p, LOADER_REVOKE, &why);
+    if (rc < 0)
+        in->use_error = why;
+    plan_clear(&p);
+}
+
 /* What the loader is to run now that the registry says so. */
 static void define(struct install_op *in, struct job *job)
 {
@@ -117,6 +129,8 @@ static void define(struct install_op *in, struct job *job)
     if (!start) {
         if (in->current && !in->switched)
             plan_define(job, name);
+        else if (in->intake.takes_name)
+            redefine(in, job); /* what runs unsigned has lost its grants */
         in->loaded = plugin_is_running(op->s, name) && in->current;
         tell_installed(in);
         op_end(op, 0);
@@ -203,7 +217,7 @@ static void switched(struct op *op, struct job *job)
 /* Decisions as they will be: a grant takes the place of a refusal of its permission. */
 static int decisions_after(struct install_op *in, struct job *job, struct error *err)
 {
-    int rc = decisions_read(job->reader, manifest_of(in)->name, &in->after, err);
+    int rc = in->intake.takes_name ? 0 : decisions_read(job->reader, manifest_of(in)->name, &in->after, err);
     for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
         size_t kept = 0;
         for (size_t k = 0; k < in->after.count; k++)
@@ -228,7 +242,7 @@ static void admit(struct op *op, struct job *job)
 {
     struct install_op *in = (struct install_op *)op;
     struct plan p = {0};
-    int rc = intake_admit(&in->intake, job, in->allow_older, &op->error);
+    int rc = intake_admit(&in->intake, job, in->allow_older, NULL, &op->error);
     if (rc == 0)
         rc = decisions_after(in, job, &op->error);
     if (rc < 0) {
@@ -268,31 +282,6 @@ static int check_places(const struct install_op *in, struct error *err)
     return rc;
 }
 
-static int check_metadata(const struct install_op *in, struct error *err)
-{
-    if (!in->metadata)
-        return 0;
-    const uint8_t *bytes;
-    size_t len;
-    json_error_t why;
-    package_bytes(in->intake.package, &bytes, &len);
-    json_t *said = json_loads(in->metadata, 0, &why);
-    json_t *signed_one =
-        json_loadb((const char *)bytes + PACKAGE_HEAD, package_head(in->intake.package)->manifest_len, 0, &why);
-    int rc = 0;
-    const char *key;
-    json_t *value;
-    if (!json_is_object(said) || !signed_one)
-        rc = error_set(err, MOAT_E_BAD_REQUEST, "`metadata` is not a JSON object");
-    else
-        json_object_foreach(said, key, value) if (rc == 0 && !json_equal(value, json_object_get(signed_one, key))) rc =
-            error_set(err, MOAT_E_METADATA_MISMATCH,
-                      "`metadata` says something else about `%.64s` than the signed manifest", key);
-    json_decref(said);
-    json_decref(signed_one);
-    return rc;
-}
-
 static void take(struct op *op, struct job *job)
 {
     struct install_op *in = (struct install_op *)op;
@@ -300,9 +289,9 @@ static void take(struct op *op, struct job *job)
     if (rc == 0)
         rc = check_places(in, &op->error);
     if (rc == 0)
-        rc = intake_read(&in->intake, job, in->path, NULL, &op->error);
+        rc = intake_read(&in->intake, job, in->path, &op->error);
     if (rc == 0)
-        rc = check_metadata(in, &op->error);
+        rc = intake_metadata(&in->intake, in->metadata, NULL, &op->error);
     if (rc == 0)
         rc = intake_unpack(&in->intake, job, NULL, &op->error);
     if (rc < 0)

@@ -61,7 +61,9 @@ struct service_install {
     bool load, use, allow_older;
 };
 void service_install(struct service *s, const struct service_install *in, service_done done, void *context);
-void service_validate(struct service *s, const char *path, bool temporary, service_done done, void *context);
+/* metadata: as in service_install. */
+void service_validate(struct service *s, const char *path, bool temporary, const char *metadata_or_null,
+                      service_done done, void *context);
 /* what: NAME or NAME@VERSION, wherever it is called that. */
 void service_uninstall(struct service *s, const char *what, bool purge, service_done done, void *context);
 void service_use(struct service *s, const char *what, service_done done, void *context);

@@ -209,6 +209,97 @@ static void algorithms_do_not_mix(void **state)
     key_free(real);
 }
 
+/* Nobody's signature: of use only where trust says so, and never as a way around a key. */
+static void unsigned_packages(void **state)
+{
+    struct error err;
+    buf_auto bytes = BUF_INIT(1 << 20);
+    struct trust trust = trust_in(mine, "*");
+    make_package(&(struct pieces){.key = mine}, &bytes);
+    bytes.data[16] = ALGORITHM_NONE;
+    assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_PACKAGE_DAMAGED, "a key or a part");
+    memset(bytes.data + 64, 0, KEY_ID_LEN);
+    assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_PACKAGE_DAMAGED, "a key or a part");
+    memset(bytes.data + HEAD_SIGNED, 0, SIGNATURE_LEN);
+    assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_UNSIGNED, "not signed");
+    trust.answer = (struct trust_answer){.known = true, .publisher = "nobody", .names = "*"};
+    assert_int_equal(accept(&bytes, &trust, NOW, &err), 0);
+    for (size_t i = HEAD_SIGNED; i < PACKAGE_HEAD; i++) {
+        bytes.data[i] = 1;
+        assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_PACKAGE_DAMAGED, "a key or a part");
+        bytes.data[i] = 0;
+    }
+    bytes.data[bytes.len - 1] ^= 1; /* the payload's hash holds all the same */
+    assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_PACKAGE_DAMAGED, "SHA-256");
+    /* A store that takes unsigned packages takes no signed one of a key that it does not know. */
+    make_package(&(struct pieces){.key = other}, &bytes);
+    assert_refused(accept(&bytes, &trust, NOW, &err), &err, MOAT_E_UNKNOWN_KEY, "ed25519");
+}
+
+static struct package *survey(const struct buf *bytes, struct trust *trust, struct findings *f,
+                              enum package_signature *signature)
+{
+    struct package *p;
+    struct error err;
+    assert_int_equal(package_open_bytes(bytes->data, bytes->len, PACKAGE_MAX_DEFAULT, &p, &err), 0);
+    *f = (struct findings){0};
+    assert_int_equal(package_survey(p, trust_find, trust, NOW, f, signature, &err), 0);
+    return p;
+}
+
+/* Who only looks hears of everything; what nobody vouches for stays closed until it is opened as such. */
+static void surveys(void **state)
+{
+    struct error err;
+    struct findings f;
+    enum package_signature signature;
+    buf_auto bytes = BUF_INIT(1 << 20);
+    struct trust trust = trust_in(mine, "acme_*");
+    make_package(&(struct pieces){.key = mine, .signed_at = NOW - 20, .expires_at = NOW - 10}, &bytes);
+    struct package *p = survey(&bytes, &trust, &f, &signature);
+    assert_int_equal(signature, PACKAGE_GOOD);
+    assert_int_equal(f.count, 2);
+    assert_int_equal(f.list[0].code, MOAT_E_NAME_NOT_ALLOWED);
+    assert_int_equal(f.list[1].code, MOAT_E_PACKAGE_EXPIRED);
+    assert_true(package_is_readable(p));
+    assert_int_equal(package_read(p, &err), 0);
+    package_free(p);
+    findings_free(&f);
+
+    const struct {
+        struct trust trust;
+        int at; /* the byte that is changed; -1: none */
+        enum moat_code code;
+        enum package_signature signature;
+        bool may_be_opened;
+    } cases[] = {
+        {trust_in(other, "*"), -1, MOAT_E_UNKNOWN_KEY, PACKAGE_NOT_CHECKED, true},
+        {trust_in(mine, "*"), HEAD_SIGNED, MOAT_E_BAD_SIGNATURE, PACKAGE_BAD, true},
+        {trust_in(mine, "*"), PACKAGE_HEAD, MOAT_E_PACKAGE_DAMAGED, PACKAGE_BAD, false},
+        {{.answer = {.known = true, .revoked = true, .key = *key_public(mine), .names = "*"}},
+         -1,
+         MOAT_E_KEY_REVOKED,
+         PACKAGE_NOT_CHECKED,
+         true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_package(&(struct pieces){.key = mine}, &bytes);
+        if (cases[i].at >= 0)
+            bytes.data[cases[i].at] ^= 1;
+        struct trust store = cases[i].trust;
+        p = survey(&bytes, &store, &f, &signature);
+        assert_int_equal(signature, cases[i].signature);
+        assert_int_equal(f.count, 1);
+        assert_int_equal(f.list[0].code, cases[i].code);
+        assert_false(package_is_readable(p));
+        assert_refused(package_read(p, &err), &err, MOAT_E_INTERNAL, "not verified");
+        assert_int_equal(package_unverified(p, &err), cases[i].may_be_opened ? 0 : -MOAT_E_PACKAGE_DAMAGED);
+        assert_int_equal(package_is_readable(p), cases[i].may_be_opened);
+        package_free(p);
+        findings_free(&f);
+    }
+}
+
 static void not_packages(void **state)
 {
     struct error err;
@@ -440,6 +531,8 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(a_store_that_fails),
         cmocka_unit_test(algorithms_do_not_mix),
+        cmocka_unit_test(unsigned_packages),
+        cmocka_unit_test(surveys),
         cmocka_unit_test(not_packages),
         cmocka_unit_test(bad_heads),
         cmocka_unit_test(head_goes_round),

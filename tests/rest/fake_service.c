@@ -147,10 +147,11 @@ void service_install(struct service *s, const struct service_install *in, servic
            in->load, in->use, in->allow_older);
 }
 
-void service_validate(struct service *s, const char *path, bool temporary, service_done done, void *context)
+void service_validate(struct service *s, const char *path, bool temporary, const char *metadata, service_done done,
+                      void *context)
 {
     read_package(s, path);
-    answer(s, done, context, "validate");
+    answer(s, done, context, metadata ? "validate metadata=%s" : "validate", metadata);
 }
 
 void service_uninstall(struct service *s, const char *what, bool purge, service_done done, void *context)

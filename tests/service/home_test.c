@@ -187,6 +187,46 @@ static void other_directories_than_recorded_are_an_error(void **state)
     assert_int_equal(home_lock(&h, false, &lock, NULL, &err), -MOAT_E_STORAGE_FAILED);
 }
 
+static int lock_as(enum home_mode mode, struct home *h)
+{
+    fd_auto lock = -1;
+    *h = resolved(under("home"));
+    h->mode = mode;
+    return home_lock(h, false, &lock, NULL, &err);
+}
+
+/* Who asks for security never gets the other, and the other is only for a home that was made for it. */
+static void the_mode_is_recorded(void **state)
+{
+    struct home h = resolved(under("home"));
+    assert_int_equal(home_peek(&h), HOME_NEVER);
+    assert_int_equal(lock_as(HOME_DEVELOPMENT, &h), 0);
+    assert_int_equal(h.development, HOME_ON);
+    assert_int_equal(lock_as(HOME_AS_IT_IS, &h), 0);
+    assert_int_equal(h.development, HOME_ON);
+    assert_int_equal(lock_as(HOME_SECURE, &h), -MOAT_E_WRONG_STATE);
+    assert_int_equal(home_peek(&h), HOME_ON);
+    assert_int_equal(lock_as(HOME_DEVELOPMENT, &h), 0);
+    assert_int_equal(home_secure(&h, &err), 0);
+    assert_int_equal(h.development, HOME_PAST);
+    assert_int_equal(lock_as(HOME_DEVELOPMENT, &h), -MOAT_E_WRONG_STATE);
+    assert_int_equal(lock_as(HOME_SECURE, &h), 0);
+    assert_int_equal(h.development, HOME_PAST);
+    assert_int_equal(home_secure(&h, &err), 0);
+    assert_int_equal(home_peek(&h), HOME_PAST);
+}
+
+static void a_home_is_secure_unless_told(void **state)
+{
+    struct home h;
+    assert_int_equal(lock_as(HOME_AS_IT_IS, &h), 0);
+    assert_int_equal(h.development, HOME_NEVER);
+    assert_int_equal(lock_as(HOME_DEVELOPMENT, &h), -MOAT_E_WRONG_STATE);
+    assert_int_equal(lock_as(HOME_SECURE, &h), 0);
+    assert_int_equal(home_secure(&h, &err), 0);
+    assert_int_equal(home_peek(&h), HOME_NEVER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +239,8 @@ int main(void)
         T(the_second_process_hears_who_has_it),
         T(one_process_cannot_have_it_twice),
         T(other_directories_than_recorded_are_an_error),
+        T(the_mode_is_recorded),
+        T(a_home_is_secure_unless_told),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

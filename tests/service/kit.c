@@ -169,8 +169,12 @@ const char *kit_pack(struct kit *k, struct kit_package p)
                p.workers ? p.workers : 1);
     if (io_replace_file(json, text.data, text.len, 0644, &k->error) < 0)
         fail_msg("%s", k->error.message);
-    struct pack_options options = {
-        .key = p.key ? p.key : k->acme, .signed_at = p.signed_at, .expires_at = p.expires_at, .out_path = out[turn]};
+    struct pack_options options = {.key = p.nobody ? NULL
+                                          : p.key  ? p.key
+                                                   : k->acme,
+                                   .signed_at = p.signed_at,
+                                   .expires_at = p.expires_at,
+                                   .out_path = out[turn]};
     if (package_pack(dir, &options, k->spawner, made, &k->error) < 0)
         fail_msg("%s", k->error.message);
     return out[turn];
@@ -301,7 +305,7 @@ int kit_loaded(struct kit *k)
 
 int kit_validate(struct kit *k, const char *path)
 {
-    WAIT(service_validate(k->s, path, false, finished, &p));
+    WAIT(service_validate(k->s, path, false, NULL, finished, &p));
 }
 
 int kit_words(struct kit *k, bool capabilities)

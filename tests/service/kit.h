@@ -27,6 +27,7 @@ void kit_close(struct kit *k);
 struct kit_package {
     const char *name, *version;
     const struct signing_key *key;   /* acme's */
+    bool nobody;                     /* unsigned */
     const char *required, *optional; /* JSON: ["file_read"] or {"file_read": {"paths": […]}} */
     const char *config;              /* JSON schema; {} */
     const char *description;

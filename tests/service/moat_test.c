@@ -89,16 +89,47 @@ static void options_must_say_their_size(void **state)
 {
     struct kit *k = *state;
     struct moat *other = NULL;
-    struct moat_options none = {0}, unsafe = {.size = sizeof unsafe, .disable_security = true};
+    struct moat_options none = {0};
     struct moat_options busy = {.size = sizeof busy, .home = kit_path(k, "home"), .libexec = getenv("MOAT_TEST_BIN")};
     assert_int_equal(moat_open(&none, &other, &e), MOAT_E_BAD_USAGE);
-    assert_int_equal(moat_open(&unsafe, &other, &e), MOAT_E_BAD_USAGE);
     assert_int_equal(moat_open(&busy, &other, &e), MOAT_E_HOME_BUSY);
     assert_null(other);
     struct moat_call_data call = {.plugin = "alpha", .action = "echo"};
     assert_int_equal(moat_call(m, &call), MOAT_E_BAD_USAGE);
     moat_close(NULL);
     moat_free(NULL);
+}
+
+/* enable_security off: another home, in which unsigned packages run and which no secure host opens. */
+static void development_mode_has_homes_of_its_own(void **state)
+{
+    struct kit *k = *state;
+    struct moat *dev = NULL;
+    struct moat_options unsafe = {.size = sizeof unsafe,
+                                  .home = kit_path(k, "home"),
+                                  .libexec = getenv("MOAT_TEST_BIN"),
+                                  .disable_security = true};
+    const char *package = kit_pack(k, (struct kit_package){.nobody = true});
+    char home[600], *json;
+    assert_int_equal(moat_install(m, package, NULL, &json, &e), MOAT_E_UNSIGNED);
+    moat_close(m);
+    m = NULL;
+    assert_int_equal(moat_open(&unsafe, &dev, &e), MOAT_E_WRONG_STATE);
+    snprintf(home, sizeof home, "%s", kit_path(k, "dev"));
+    unsafe.home = home;
+    FINE(moat_open(&unsafe, &dev, &e));
+    FINE(moat_install(dev, package, NULL, &json, &e));
+    moat_free(json);
+    struct moat_call_data call = {.size = sizeof call, .plugin = "alpha", .action = "echo", .parameters = "5"};
+    FINE(moat_call(dev, &call));
+    moat_free(call.result);
+    FINE(moat_stats(dev, &json, &e));
+    assert_non_null(strstr(json, "\"enabled\":false,\"development\":\"on\""));
+    moat_free(json);
+    moat_close(dev);
+    unsafe.disable_security = false;
+    assert_int_equal(moat_open(&unsafe, &dev, &e), MOAT_E_WRONG_STATE);
+    assert_non_null(strstr(e.message, "moat secure"));
 }
 
 static void calls_bring_results_receipts_and_errors(void **state)
@@ -273,6 +304,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(everything_of_the_header_works),
         T(options_must_say_their_size),
+        T(development_mode_has_homes_of_its_own),
         T(calls_bring_results_receipts_and_errors),
         T(many_calls_at_once),
         T(completions_come_once_each),
