@@ -31,7 +31,7 @@ static uint8_t *put_big(uint8_t *p, uint64_t n, int bytes)
     return p;
 }
 
-void audit_root(const char *identity, uint8_t out[32])
+void registry_audit_origin(const char *identity, uint8_t out[32])
 {
     uint8_t bytes[sizeof ROOT_MARK + 64];
     uint8_t *p = put_bytes(bytes, ROOT_MARK, sizeof ROOT_MARK - 1);
@@ -39,7 +39,7 @@ void audit_root(const char *identity, uint8_t out[32])
     sha256(bytes, (size_t)(p - bytes), out);
 }
 
-bool audit_hash(const uint8_t before[32], const struct audit_entry *e, uint8_t out[32])
+bool registry_audit_hash(const uint8_t before[32], const struct registry_audit_record *e, uint8_t out[32])
 {
     const char *const texts[] = {e->actor, e->call, e->action, e->subject, e->outcome, e->detail};
     enum { TEXTS = sizeof texts / sizeof *texts };
@@ -73,20 +73,20 @@ int audit_create(struct db *db, struct error *err)
     if (rc <= 0 || !db_text(row, 0, identity, sizeof identity))
         return rc < 0 ? rc : error_set(err, MOAT_E_STORAGE_FAILED, "%s has lost its identity", db->file);
     db_end(row);
-    audit_root(identity, root);
+    registry_audit_origin(identity, root);
     rc = db_run(db, err, "INSERT INTO audit_head (one, seq, hash) VALUES (1, 0, ?)", "b", root, (size_t)32);
     if (rc == 0)
         rc = db_run(db, err, "INSERT INTO audit_root (seq, hash, at) VALUES (0, ?, 0)", "b", root, (size_t)32);
     return rc;
 }
 
-int audit_load(struct db *db, struct audit_head *head, struct error *err)
+int audit_load(struct db *db, struct registry_audit_head *head, struct error *err)
 {
     sqlite3_stmt *row;
     int rc = db_start(db, err, &row, "SELECT seq, hash FROM audit_head", "");
     if (rc < 0)
         return rc;
-    struct audit_head h = {.count = rc > 0 ? (uint64_t)sqlite3_column_int64(row, 0) : 0};
+    struct registry_audit_head h = {.count = rc > 0 ? (uint64_t)sqlite3_column_int64(row, 0) : 0};
     bool whole = rc > 0 && db_blob(row, 1, h.hash, 32);
     if (rc > 0)
         db_end(row);
@@ -96,17 +96,17 @@ int audit_load(struct db *db, struct audit_head *head, struct error *err)
     return 0;
 }
 
-int audit_save(struct db *db, const struct audit_head *head, struct error *err)
+int audit_save(struct db *db, const struct registry_audit_head *head, struct error *err)
 {
     return db_run(db, err, "UPDATE audit_head SET seq = ?, hash = ?", "ib", (int64_t)head->count, head->hash,
                   (size_t)32);
 }
 
-int audit_append(struct db *db, struct audit_head *head, struct audit_entry *e, struct error *err)
+int audit_append(struct db *db, struct registry_audit_head *head, struct registry_audit_record *e, struct error *err)
 {
-    struct audit_head next = {.count = head->count + 1};
+    struct registry_audit_head next = {.count = head->count + 1};
     e->seq = next.count;
-    if (!audit_hash(head->hash, e, next.hash))
+    if (!registry_audit_hash(head->hash, e, next.hash))
         return error_set(err, MOAT_E_INTERNAL, "a record of the audit trail is too long (%s of %s)", e->action,
                          e->subject);
     int rc = db_run(db, err,
@@ -114,8 +114,10 @@ int audit_append(struct db *db, struct audit_head *head, struct audit_entry *e, 
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     "iiittttttb", (int64_t)e->seq, (int64_t)e->time_ms, (int64_t)e->count, e->actor, e->call, e->action,
                     e->subject, e->outcome, e->detail, next.hash, (size_t)32);
-    if (rc == 0)
+    if (rc == 0) {
+        memcpy(e->hash, next.hash, 32);
         *head = next;
+    }
     return rc;
 }
 

@@ -7,6 +7,7 @@
 
 #include "registry/audit.h"
 #include "registry/db.h"
+#include "registry/gather.h"
 #include "registry/registry.h"
 
 struct registry {
@@ -19,12 +20,14 @@ struct registry {
     pthread_cond_t waiting;
     struct registry_command *first, **last;
     bool stopping;
+    struct gather gather;
     _Atomic uint64_t commits, commands;
 
     /* The store thread's: hashes that the open transaction may have left unreferenced, 32 bytes each. */
     struct buf dropped;
-    struct audit_head head; /* of the trail, with what the open transaction appended */
-    uint64_t now_ms;        /* the open transaction's */
+    struct registry_audit_head head; /* of the trail, with what the open transaction appended */
+    uint64_t now_ms;                 /* the open transaction's */
+    struct gather gathered;          /* what it writes besides commands */
 };
 
 struct registry_reader {

@@ -134,6 +134,9 @@ enum registry_verb {
     REGISTRY_TOKEN_ADD,
     REGISTRY_TOKEN_REVOKE,
     REGISTRY_TOKEN_USED,
+    REGISTRY_AUDIT_ROTATE,
+    REGISTRY_AUDIT_SIGN,
+    REGISTRY_FLUSH, /* nothing: answered when all before it is on the disk */
     REGISTRY_VERB_COUNT,
 };
 
@@ -209,6 +212,18 @@ struct registry_command {
             const struct registry_token_use *list;
             size_t count;
         } token_used;
+        /* The records up to this one, which was exported to `file`, go; the chain's root moves there.
+         * MOAT_E_WRONG_STATE: there is no such record. */
+        struct {
+            uint64_t upto;
+            const uint8_t *hash; /* that record's */
+            const char *file;
+        } audit_rotate;
+        /* Keeps a signature over a head of the trail, which the caller has verified. MOAT_E_WRONG_STATE: it is none. */
+        struct {
+            uint64_t count;
+            const uint8_t *hash, *key, *signature; /* 32, 32, 64 bytes */
+        } audit_sign;
     };
     /* Who asked (NULL: Moat itself, "host") and by which request: for the audit trail, in which each command that
      * changes something appends one record, in the same transaction. */
@@ -223,6 +238,19 @@ struct registry_command {
 
 void registry_begin(struct registry *r, struct registry_command *command);                 /* any thread */
 int registry_run(struct registry *r, struct registry_command *command, struct error *err); /* waits; sets done itself */
+
+/* ---- gathered in memory, written by the store thread once a second; a crash can lose that second ---- */
+
+/* Something was refused: kept for the audit trail, folded with its like of the same second. Commands that are refused
+ * do this by themselves. Any thread, never blocks on the disk. */
+struct registry_refusal {
+    const char *actor, *call, *action, *subject; /* NULL: as in a command */
+    enum moat_code code;
+};
+void registry_refuse(struct registry *r, const struct registry_refusal *refusal);
+
+/* Waits until all that was gathered before is on the disk. */
+int registry_flush(struct registry *r, struct error *err);
 
 /* ---- reading ---- */
 
@@ -274,6 +302,58 @@ int registry_each_plugin(struct registry_reader *reader, const struct registry_f
                          bool (*each)(void *context, const struct registry_plugin *p, const struct registry_version *v,
                                       const char *manifest, size_t manifest_len),
                          void *context, struct error *err);
+
+/* ---- the audit trail (docs/audit.md) ---- */
+
+struct registry_audit_head {
+    uint64_t count; /* records ever appended: the number of the last one */
+    uint8_t hash[32];
+};
+struct registry_audit_record {
+    uint64_t seq, time_ms, count;
+    const char *actor, *call, *action, *subject, *outcome, *detail; /* detail: a JSON object, or empty */
+    uint8_t hash[32];
+};
+/* NULL and 0: any. action: "plugin.install", or all that begins with "plugin." after, before: numbers of records. */
+struct registry_audit_filter {
+    const char *actor, *action, *subject, *outcome;
+    uint64_t since_ms, until_ms, after, before;
+    bool newest_first;
+};
+int registry_each_audit(struct registry_reader *reader, const struct registry_audit_filter *filter,
+                        bool (*each)(void *context, const struct registry_audit_record *record), void *context,
+                        struct error *err);
+int registry_audit_head(struct registry_reader *reader, struct registry_audit_head *out, struct error *err);
+/* What the first kept record follows: count 0, or where the trail was rotated last. */
+int registry_audit_root(struct registry_reader *reader, struct registry_audit_head *out, struct error *err);
+/* The name of this registry, 32 hex digits: part of the trail's very first hash. */
+int registry_identity(struct registry_reader *reader, char out[33], struct error *err);
+
+struct registry_audit_signature {
+    struct registry_audit_head head;
+    uint8_t key[32], signature[64];
+    uint64_t at;
+};
+int registry_each_audit_signature(struct registry_reader *reader,
+                                  bool (*each)(void *context, const struct registry_audit_signature *s), void *context,
+                                  struct error *err);
+
+struct registry_audit_check {
+    uint64_t records;    /* that were looked at */
+    uint64_t bad;        /* the number of the first record that is wrong; 0: problem tells of none in particular */
+    char problem[200];   /* empty: the trail is whole */
+    uint64_t clock_back; /* how often the clock had jumped back: no fault of the trail */
+    struct registry_audit_head head;
+};
+/* Every kept record, its hash, its number, the head, and an anchor that was kept elsewhere (NULL: none). 0 however it
+ * turns out, or an error of reading. */
+int registry_audit_verify(struct registry_reader *reader, const struct registry_audit_head *anchor,
+                          struct registry_audit_check *out, struct error *err);
+
+/* The hash that a record must have after the one before it; false: its texts are too long to be one of ours. */
+bool registry_audit_hash(const uint8_t before[32], const struct registry_audit_record *record, uint8_t out[32]);
+/* The hash before the very first record. */
+void registry_audit_origin(const char *identity, uint8_t out[32]);
 
 struct registry_totals {
     uint64_t plugins, active, versions, damaged, publishers, keys, decisions;

@@ -18,9 +18,21 @@ static bool lost(const struct registry *r)
     return sqlite3_get_autocommit(r->writer.handle) != 0;
 }
 
+/* What is refused is told in the trail too, but not one record for each: a refusal changes nothing, and anybody can
+ * make thousands. */
+static void tell_refusal(struct registry *r, const struct registry_command *c)
+{
+    char subject[REGISTRY_SUBJECT_MAX + 1];
+    struct registry_refusal refusal = {
+        .actor = c->actor, .call = c->call, .subject = subject, .code = (enum moat_code) - c->code};
+    verb_describe(c, &refusal.action, subject);
+    if (refusal.action && error_info(refusal.code)->exit == error_info(MOAT_E_PERMISSION_DENIED)->exit)
+        registry_refuse(r, &refusal);
+}
+
 static void run_one(struct registry *r, struct registry_command *c)
 {
-    struct audit_head head = r->head;
+    struct registry_audit_head head = r->head;
     size_t dropped = r->dropped.len;
     c->code = sql(r, "SAVEPOINT command", &c->error);
     if (c->code < 0)
@@ -33,6 +45,7 @@ static void run_one(struct registry *r, struct registry_command *c)
         r->head = head;
         if (!lost(r) && (sql(r, "ROLLBACK TO command", NULL) < 0 || sql(r, "RELEASE command", NULL) < 0))
             sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
+        tell_refusal(r, c);
     }
 }
 
@@ -62,57 +75,101 @@ static void fail_all(struct registry_command *group, const struct error *err)
     }
 }
 
-static void run_group(struct registry *r, struct registry_command *group)
+static int run_all(struct registry *r, struct registry_command *group, struct error *err)
 {
-    struct error err = {.code = MOAT_E_STORAGE_FAILED};
-    struct audit_head head = r->head;
-    r->now_ms = clock_wall_ns() / NS_PER_MS;
-    int rc = sql(r, "BEGIN IMMEDIATE", &err);
+    struct registry_audit_head head = r->head;
+    int rc = sql(r, "BEGIN IMMEDIATE", err);
     for (struct registry_command *c = group; c && rc == 0; c = c->next) {
         run_one(r, c);
         if (lost(r)) {
-            err = c->error;
+            *err = c->error;
             rc = c->code;
         }
     }
-    if (rc == 0 && r->head.count != head.count)
-        rc = audit_save(&r->writer, &r->head, &err);
     if (rc == 0)
-        rc = sql(r, "COMMIT", &err);
-    if (rc < 0) {
-        r->head = head;
-        sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
-        fail_all(group, &err);
-        buf_clear(&r->dropped);
-        return;
-    }
-    atomic_fetch_add_explicit(&r->commits, 1, memory_order_relaxed);
-    remove_dropped(r);
+        rc = gather_write(r, &r->gathered, err);
+    if (rc == 0 && r->head.count != head.count)
+        rc = audit_save(&r->writer, &r->head, err);
+    return rc < 0 ? rc : sql(r, "COMMIT", err);
 }
 
-/* Waits for work; NULL when there is none and none will come. */
-static struct registry_command *take_group(struct registry *r)
+/* false: nothing was written, and what was gathered waits for the next time. */
+static bool run_group(struct registry *r, struct registry_command *group)
+{
+    struct registry_audit_head head = r->head;
+    struct error err = {.code = MOAT_E_STORAGE_FAILED};
+    r->now_ms = clock_wall_ns() / NS_PER_MS;
+    if (run_all(r, group, &err) < 0) {
+        sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
+        r->head = head;
+        fail_all(group, &err);
+        buf_clear(&r->dropped);
+        pthread_mutex_lock(&r->lock);
+        gather_give_back(&r->gather, &r->gathered);
+        pthread_mutex_unlock(&r->lock);
+        return false;
+    }
+    r->gathered = (struct gather){0};
+    atomic_fetch_add_explicit(&r->commits, 1, memory_order_relaxed);
+    remove_dropped(r);
+    return true;
+}
+
+/* ---- the thread ---- */
+
+/* Under the lock: until there are commands, or what was gathered is to be written. false: nothing will come. */
+static bool wait_for_work(struct registry *r)
+{
+    while (!r->first && !r->stopping) {
+        uint64_t due = r->gather.due_ns;
+        if (!due) {
+            pthread_cond_wait(&r->waiting, &r->lock);
+            continue;
+        }
+        if (clock_mono_ns() >= due)
+            break;
+        struct timespec until = {.tv_sec = (time_t)(due / NS_PER_S), .tv_nsec = (long)(due % NS_PER_S)};
+        pthread_cond_timedwait(&r->waiting, &r->lock, &until);
+    }
+    return r->first || r->gather.due_ns;
+}
+
+/* Takes commands into *group, and what was gathered when it is due. */
+static bool take_work(struct registry *r, struct registry_command **group)
 {
     pthread_mutex_lock(&r->lock);
-    while (!r->first && !r->stopping)
-        pthread_cond_wait(&r->waiting, &r->lock);
-    struct registry_command *group = r->first, **end = &r->first;
+    bool work = wait_for_work(r);
+    struct registry_command **end = &r->first;
+    *group = r->first;
     for (int i = 0; i < GROUP_MAX && *end; i++)
         end = &(*end)->next;
-    r->first = group ? *end : NULL;
+    r->first = *group ? *end : NULL;
     *end = NULL;
     if (!r->first)
         r->last = &r->first;
+    if (r->gather.due_ns && (r->stopping || clock_mono_ns() >= r->gather.due_ns)) {
+        r->gathered = r->gather;
+        r->gather = (struct gather){0};
+    }
     pthread_mutex_unlock(&r->lock);
-    return group;
+    return work;
+}
+
+static bool is_stopping(struct registry *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool stopping = r->stopping;
+    pthread_mutex_unlock(&r->lock);
+    return stopping;
 }
 
 static void *store_main(void *argument)
 {
     struct registry *r = argument;
     struct registry_command *group;
-    while ((group = take_group(r))) {
-        run_group(r, group);
+    while (take_work(r, &group)) {
+        if (!run_group(r, group) && !group && is_stopping(r))
+            break; /* the last of what was gathered cannot be written */
         while (group) {
             struct registry_command *c = group;
             group = c->next; /* done may free it, or begin it again */
@@ -127,7 +184,11 @@ int store_start(struct registry *r, struct error *err)
 {
     r->last = &r->first;
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->waiting, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->waiting, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     r->dropped = BUF_INIT(1 << 20);
     int rc = pthread_create(&r->store, NULL, store_main, r);
     if (rc)
@@ -191,4 +252,22 @@ int registry_run(struct registry *r, struct registry_command *command, struct er
     if (command->code < 0 && err)
         *err = command->error;
     return command->code;
+}
+
+void registry_refuse(struct registry *r, const struct registry_refusal *refusal)
+{
+    pthread_mutex_lock(&r->lock);
+    gather_refusal(&r->gather, refusal);
+    pthread_cond_signal(&r->waiting);
+    pthread_mutex_unlock(&r->lock);
+}
+
+int registry_flush(struct registry *r, struct error *err)
+{
+    struct registry_command c = {.verb = REGISTRY_FLUSH};
+    pthread_mutex_lock(&r->lock);
+    if (r->gather.due_ns)
+        r->gather.due_ns = 1;
+    pthread_mutex_unlock(&r->lock);
+    return registry_run(r, &c, err);
 }

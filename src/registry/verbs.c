@@ -107,31 +107,48 @@ static void tell_token_revoke(const struct registry_command *c, struct buf *out)
     audit_put_number(out, "id", (uint64_t)c->token_revoke.id);
 }
 
+static void tell_rotate(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "upto", c->audit_rotate.upto);
+    audit_put_hex(out, "hash", c->audit_rotate.hash, 32);
+    audit_put_text(out, "file", c->audit_rotate.file);
+}
+
+static void tell_sign(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "count", c->audit_sign.count);
+    audit_put_hex(out, "hash", c->audit_sign.hash, 32);
+    audit_put_hex(out, "key", c->audit_sign.key, 32);
+}
+
 /* ---- the table ---- */
 
 static const struct verb {
     int (*run)(struct registry *r, struct registry_command *c, uint64_t now, struct error *err);
-    const char *action;    /* of the record; NULL: no change of trust, grant, state, configuration or token */
-    size_t subject;        /* where the command has the subject: a const char *, NULL for all of them ... */
-    bool subject_is_token; /* ... or an int64_t */
+    const char *action; /* of the record; NULL: no change of trust, grant, state, configuration or token */
+    size_t subject;     /* where the command has the subject ... */
+    enum { SUBJECT_NAME, SUBJECT_ID, SUBJECT_TRAIL } kind; /* ... a const char *, NULL for all of them; an int64_t */
     verb_tell tell;
 } verbs[REGISTRY_VERB_COUNT] = {
 #define AT(member) offsetof(struct registry_command, member)
-    [REGISTRY_TRUST_ADD] = {write_trust_add, "trust.add", AT(trust_add.publisher), false, tell_trust_add},
-    [REGISTRY_TRUST_REVOKE] = {write_trust_revoke, "trust.revoke", AT(trust_revoke.publisher), false,
+    [REGISTRY_TRUST_ADD] = {write_trust_add, "trust.add", AT(trust_add.publisher), SUBJECT_NAME, tell_trust_add},
+    [REGISTRY_TRUST_REVOKE] = {write_trust_revoke, "trust.revoke", AT(trust_revoke.publisher), SUBJECT_NAME,
                                tell_trust_revoke},
-    [REGISTRY_INSTALL] = {write_install, "plugin.install", AT(install.name), false, tell_install},
-    [REGISTRY_UNINSTALL] = {write_uninstall, "plugin.uninstall", AT(uninstall.name), false, tell_uninstall},
-    [REGISTRY_USE] = {write_use, "plugin.use", AT(use.name), false, tell_use},
-    [REGISTRY_WANT] = {write_want, "plugin.want", AT(want.name), false, tell_want},
-    [REGISTRY_DAMAGE] = {write_damage, "plugin.damaged", AT(damage.name), false, tell_damage},
-    [REGISTRY_DECIDE] = {write_decide, "grant.decide", AT(decide.name), false, tell_decide},
-    [REGISTRY_UNDECIDE] = {write_undecide, "grant.withdraw", AT(undecide.name), false, tell_undecide},
-    [REGISTRY_SET] = {write_set, "setting.set", AT(set.key), false, tell_set},
-    [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), true, tell_token_add},
-    [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), true, tell_token_revoke},
-    [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, false, NULL},
+    [REGISTRY_INSTALL] = {write_install, "plugin.install", AT(install.name), SUBJECT_NAME, tell_install},
+    [REGISTRY_UNINSTALL] = {write_uninstall, "plugin.uninstall", AT(uninstall.name), SUBJECT_NAME, tell_uninstall},
+    [REGISTRY_USE] = {write_use, "plugin.use", AT(use.name), SUBJECT_NAME, tell_use},
+    [REGISTRY_WANT] = {write_want, "plugin.want", AT(want.name), SUBJECT_NAME, tell_want},
+    [REGISTRY_DAMAGE] = {write_damage, "plugin.damaged", AT(damage.name), SUBJECT_NAME, tell_damage},
+    [REGISTRY_DECIDE] = {write_decide, "grant.decide", AT(decide.name), SUBJECT_NAME, tell_decide},
+    [REGISTRY_UNDECIDE] = {write_undecide, "grant.withdraw", AT(undecide.name), SUBJECT_NAME, tell_undecide},
+    [REGISTRY_SET] = {write_set, "setting.set", AT(set.key), SUBJECT_NAME, tell_set},
+    [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), SUBJECT_ID, tell_token_add},
+    [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), SUBJECT_ID, tell_token_revoke},
+    [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL},
+    [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL},
 #undef AT
+    [REGISTRY_AUDIT_ROTATE] = {write_audit_rotate, "audit.rotate", 0, SUBJECT_TRAIL, tell_rotate},
+    [REGISTRY_AUDIT_SIGN] = {write_audit_sign, "audit.sign", 0, SUBJECT_TRAIL, tell_sign},
 };
 
 #define DETAIL_MAX 12000
@@ -146,16 +163,22 @@ static void put_detail(const struct verb *v, const struct registry_command *c, s
 
 static void put_subject(const struct verb *v, const struct registry_command *c, char out[REGISTRY_SUBJECT_MAX + 1])
 {
-    const char *at = (const char *)c + v->subject;
-    if (v->subject_is_token) {
-        int64_t id;
+    const char *at = (const char *)c + v->subject, *text = "audit";
+    int64_t id;
+    if (v->kind == SUBJECT_ID) {
         memcpy(&id, at, sizeof id);
         snprintf(out, REGISTRY_SUBJECT_MAX + 1, "%lld", (long long)id);
         return;
     }
-    const char *text;
-    memcpy(&text, at, sizeof text);
+    if (v->kind == SUBJECT_NAME)
+        memcpy(&text, at, sizeof text);
     snprintf(out, REGISTRY_SUBJECT_MAX + 1, "%s", text ? text : "*");
+}
+
+void verb_describe(const struct registry_command *c, const char **action, char subject[REGISTRY_SUBJECT_MAX + 1])
+{
+    *action = verbs[c->verb].action;
+    put_subject(&verbs[c->verb], c, subject);
 }
 
 static int record(struct registry *r, const struct verb *v, const struct registry_command *c, struct error *err)
@@ -164,18 +187,18 @@ static int record(struct registry *r, const struct verb *v, const struct registr
     buf_auto detail = BUF_INIT(DETAIL_MAX + 16);
     put_subject(v, c, subject);
     put_detail(v, c, &detail);
-    snprintf(actor, sizeof actor, "%s", c->actor ? c->actor : "host");
+    snprintf(actor, sizeof actor, "%s", c->actor ? c->actor : AUDIT_HOST);
     snprintf(call, sizeof call, "%s", c->call ? c->call : "");
     if (detail.failed)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the audit trail");
-    struct audit_entry e = {.time_ms = r->now_ms,
-                            .count = 1,
-                            .actor = actor,
-                            .call = call,
-                            .action = v->action,
-                            .subject = subject,
-                            .outcome = error_info(MOAT_E_OK)->name,
-                            .detail = buf_text(&detail)};
+    struct registry_audit_record e = {.time_ms = r->now_ms,
+                                      .count = 1,
+                                      .actor = actor,
+                                      .call = call,
+                                      .action = v->action,
+                                      .subject = subject,
+                                      .outcome = error_info(MOAT_E_OK)->name,
+                                      .detail = buf_text(&detail)};
     return audit_append(&r->writer, &r->head, &e, err);
 }
 

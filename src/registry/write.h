@@ -10,6 +10,9 @@
 /* Runs the command and appends its record to the audit trail; 0, or an error, which rolls the savepoint back. */
 int write_run(struct registry *r, struct registry_command *command, struct error *err);
 
+/* What the trail calls a command (action NULL: it does not tell of it), and what it is about. */
+void verb_describe(const struct registry_command *c, const char **action, char subject[REGISTRY_SUBJECT_MAX + 1]);
+
 /* What a verb's function answers: an error, or one of these. now: seconds. */
 enum { WRITE_CHANGED, WRITE_NOTHING_NEW /* no record of the trail */ };
 #define WRITE_VERB(name) int name(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
@@ -26,6 +29,9 @@ WRITE_VERB(write_set);
 WRITE_VERB(write_token_add);
 WRITE_VERB(write_token_revoke);
 WRITE_VERB(write_token_used);
+WRITE_VERB(write_flush);
+WRITE_VERB(write_audit_rotate);
+WRITE_VERB(write_audit_sign);
 
 /* ---- what they share ---- */
 

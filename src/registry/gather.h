@@ -1,0 +1,35 @@
+/* registry/gather: what happens too often to be a command each time: refusals and counters.  Kept in memory, folded,
+ * and written by the store thread once a second.  Private to src/registry.
+ *
+ * Everything here is under the registry's lock, but for gather_write, which has a batch that it owns. */
+#ifndef REGISTRY_GATHER_H
+#define REGISTRY_GATHER_H
+
+#include "registry/registry.h"
+
+#define GATHER_REFUSALS 64 /* different ones in a second; what is beyond them is folded into one of its code */
+#define GATHER_NS (1000ull * 1000 * 1000)
+
+struct gather_refusal {
+    char actor[REGISTRY_ACTOR_MAX + 1], call[REGISTRY_CALL_MAX + 1]; /* call: the first one's */
+    char action[32], subject[REGISTRY_SUBJECT_MAX + 1];
+    enum moat_code code;
+    uint64_t count;
+};
+
+struct gather {
+    struct gather_refusal refusals[GATHER_REFUSALS + 1];
+    size_t nrefusals;
+    uint64_t due_ns; /* by the monotonic clock; 0: nothing was gathered */
+};
+
+void gather_refusal(struct gather *g, const struct registry_refusal *refusal);
+
+/* What could not be written is gathered again, due in a second. */
+void gather_give_back(struct gather *g, struct gather *taken);
+
+/* Inside a transaction of the store thread. */
+struct registry;
+int gather_write(struct registry *r, const struct gather *g, struct error *err);
+
+#endif
