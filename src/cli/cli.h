@@ -34,6 +34,15 @@
     X(ALLOW_OLDER, "allow-older", 0, NULL, "take a version older than the newest seen") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
     X(LOADED, "loaded", 0, NULL, "only what is loaded, with its state") \
+    X(ACTOR, "actor", 0, "WHO", "only what WHO did, such as uid:0 or token:3") \
+    X(ACTION, "action", 0, "ACTION", "only this, such as plugin.install, or all of a kind: plugin.") \
+    X(SUBJECT, "subject", 0, "NAME", "only about this plugin, publisher, setting or token") \
+    X(OUTCOME, "outcome", 0, "CODE", "only with this outcome: ok, or the code of a refusal") \
+    X(SINCE, "since", 0, "TIME", "not longer ago than this") \
+    X(LIMIT, "limit", 0, "N", "at most so many") \
+    X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
+    X(ANCHOR, "anchor", 0, "COUNT:HASH", "a head that was kept elsewhere, as `audit head` prints it") \
+    X(KEEP, "keep", 0, "N", "so many of the newest stay") \
     X(DEADLINE, "deadline", 0, "TIME", "give up after so long, such as 250ms or 10m") \
     X(RECEIPT, "receipt", 0, NULL, "show what the call cost, on standard error") \
     X(LISTEN, "listen", 0, "ADDRESS:PORT", "the address to serve on; one that is not loopback needs TLS") \
@@ -220,6 +229,11 @@ int run_stats(struct cli *c);
 int run_health(struct cli *c);
 int run_capabilities(struct cli *c);
 int run_permissions(struct cli *c);
+int run_audit(struct cli *c);
+int run_audit_verify(struct cli *c);
+int run_audit_head(struct cli *c);
+int run_audit_sign(struct cli *c);
+int run_audit_rotate(struct cli *c);
 int run_settings_get(struct cli *c);
 int run_settings_set(struct cli *c);
 int run_serve(struct cli *c);

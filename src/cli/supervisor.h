@@ -1,6 +1,6 @@
-/* cli/supervisor: what systemd, or another supervisor that speaks its protocol, gives a server and hears of it: listening
- * sockets (sd_listen_fds(3)) and its state (sd_notify(3)).  The protocol is two environment variables and one datagram:
- * that is less than the library which would bring it. */
+/* cli/supervisor: what systemd, or another supervisor that speaks its protocol, gives a server and hears of it:
+ * listening sockets (sd_listen_fds(3)) and its state (sd_notify(3)).  The protocol is two environment variables and one
+ * datagram: that is less than the library which would bring it. */
 #ifndef CLI_SUPERVISOR_H
 #define CLI_SUPERVISOR_H
 

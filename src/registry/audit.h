@@ -21,6 +21,10 @@ int audit_append(struct db *db, struct registry_audit_head *head, struct registr
 int audit_load(struct db *db, struct registry_audit_head *head, struct error *err);
 int audit_save(struct db *db, const struct registry_audit_head *head, struct error *err);
 
+/* registry_audit_verify inside a snapshot or a transaction of the caller's. */
+int audit_verify(struct registry_reader *reader, const struct registry_audit_head *anchor,
+                 struct registry_audit_check *out, struct error *err);
+
 /* Members of a detail, without its braces. */
 void audit_put_text(struct buf *out, const char *key, const char *text); /* NULL: left out */
 void audit_put_number(struct buf *out, const char *key, uint64_t n);

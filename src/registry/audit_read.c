@@ -82,6 +82,30 @@ int registry_audit_root(struct registry_reader *reader, struct registry_audit_he
     return 0;
 }
 
+static int find_hash(struct registry_reader *reader, const char *sql, uint64_t seq, uint8_t out[32], struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row, sql, "i", (int64_t)seq);
+    if (rc <= 0)
+        return rc;
+    bool whole = db_blob(row, 0, out, 32);
+    db_end(row);
+    return whole ? 1
+                 : error_set(err, MOAT_E_STORAGE_FAILED, "%s: a hash of the audit trail is damaged", reader->db.file);
+}
+
+int registry_audit_find_hash(struct registry_reader *reader, uint64_t seq, uint8_t out[32], struct error *err)
+{
+    return find_hash(reader,
+                     "SELECT hash FROM audit WHERE seq = ?1 UNION ALL SELECT hash FROM audit_root WHERE seq = ?1", seq,
+                     out, err);
+}
+
+int registry_audit_find_root(struct registry_reader *reader, uint64_t seq, uint8_t out[32], struct error *err)
+{
+    return find_hash(reader, "SELECT hash FROM audit_root WHERE seq = ?", seq, out, err);
+}
+
 int registry_identity(struct registry_reader *reader, char out[33], struct error *err)
 {
     sqlite3_stmt *row;
@@ -167,8 +191,8 @@ static bool ends_well(struct verify *v)
 {
     const struct registry_audit_head *head = &v->out->head;
     if (head->count > v->last.count)
-        return bad(v, v->last.count + 1, "the trail ends at record %llu, but it had %llu",
-                   (unsigned long long)v->last.count, (unsigned long long)head->count);
+        return bad(v, v->last.count + 1, "record %llu is missing: the trail had %llu",
+                   (unsigned long long)v->last.count + 1, (unsigned long long)head->count);
     if (head->count < v->last.count || memcmp(head->hash, v->last.hash, 32) != 0)
         return bad(v, v->last.count, "record %llu is not the head that was written with it",
                    (unsigned long long)v->last.count);
@@ -217,19 +241,26 @@ static int verify_root(struct registry_reader *reader, struct verify *v, struct 
     return 0;
 }
 
-int registry_audit_verify(struct registry_reader *reader, const struct registry_audit_head *anchor,
-                          struct registry_audit_check *out, struct error *err)
+int audit_verify(struct registry_reader *reader, const struct registry_audit_head *anchor,
+                 struct registry_audit_check *out, struct error *err)
 {
     struct registry_audit_check check = {0};
     struct verify v = {.out = &check, .anchor = anchor};
+    int rc = verify_root(reader, &v, err);
+    if (rc == 0 && !check.problem[0])
+        rc = verify_all(reader, &v, err);
+    if (rc == 0)
+        *out = check;
+    return rc;
+}
+
+int registry_audit_verify(struct registry_reader *reader, const struct registry_audit_head *anchor,
+                          struct registry_audit_check *out, struct error *err)
+{
     int rc = registry_snapshot_begin(reader, err);
     if (rc < 0)
         return rc;
-    rc = verify_root(reader, &v, err);
-    if (rc == 0 && !check.problem[0])
-        rc = verify_all(reader, &v, err);
+    rc = audit_verify(reader, anchor, out, err);
     registry_snapshot_end(reader);
-    if (rc == 0)
-        *out = check;
     return rc;
 }

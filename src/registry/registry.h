@@ -326,6 +326,9 @@ int registry_each_audit(struct registry_reader *reader, const struct registry_au
 int registry_audit_head(struct registry_reader *reader, struct registry_audit_head *out, struct error *err);
 /* What the first kept record follows: count 0, or where the trail was rotated last. */
 int registry_audit_root(struct registry_reader *reader, struct registry_audit_head *out, struct error *err);
+/* The hash of a kept record, or of a place where the trail was rotated: 1 found, 0 not there. */
+int registry_audit_find_hash(struct registry_reader *reader, uint64_t seq, uint8_t out[32], struct error *err);
+int registry_audit_find_root(struct registry_reader *reader, uint64_t seq, uint8_t out[32], struct error *err);
 /* The name of this registry, 32 hex digits: part of the trail's very first hash. */
 int registry_identity(struct registry_reader *reader, char out[33], struct error *err);
 

@@ -61,6 +61,32 @@ static const struct field trust_fields[] = {
     {"names", FIELD_TEXT, false, "which plugin names it may publish, such as `acme_*`; any that nobody else owns"},
     {0},
 };
+static const struct field audit_query[] = {
+    {"actor", FIELD_TEXT, false, "who did it, such as `uid:0` or `token:3`"},
+    {"action", FIELD_TEXT, false, "what was done, such as `plugin.install`, or all of a kind: `plugin.`"},
+    {"subject", FIELD_TEXT, false, "what it was done to: a plugin, a publisher, a setting, a token's id"},
+    {"outcome", FIELD_TEXT, false, "`ok`, or the code of a refusal"},
+    {"since", FIELD_TEXT, false, "a TIME: not longer ago"},
+    {"after", FIELD_NUMBER, false, "go on after this record, in the order they came; without it the newest come first"},
+    {"before", FIELD_NUMBER, false, "go on before this record"},
+    {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told, 1000 at most"},
+    {0},
+};
+static const struct field verify_query[] = {
+    {"anchor", FIELD_TEXT, false, "COUNT:HASH of a head that was kept elsewhere"},
+    {"key", FIELD_TEXT, false, "a public key (32 bytes as hex) that must have signed a head"},
+    {0},
+};
+static const struct field sign_fields[] = {
+    {"head", FIELD_TEXT, true, "COUNT:HASH"},
+    {"key", FIELD_TEXT, true, "the Ed25519 public key, 32 bytes as hex"},
+    {"signature", FIELD_TEXT, true, "64 bytes as hex, over the text of docs/audit.md"},
+    {0},
+};
+static const struct field rotate_query[] = {
+    {"keep", FIELD_NUMBER, false, "so many of the newest records stay; none unless told"},
+    {0},
+};
 
 /* ---- the table.  The most called route stands first: routing looks from the top. ---- */
 
@@ -119,6 +145,16 @@ const struct route routes[] = {
      "Revokes every key of a publisher."},
     {"DELETE", "/api/trust/{publisher}/{key_id}", REST_ADMIN, BODY_NONE, handle_trust_revoke, NULL, NULL,
      "trust revoke NAME KEYID", "Revokes one key."},
+    {"GET", "/api/audit", REST_READ, BODY_NONE, handle_audit, audit_query, NULL, "audit",
+     "Who changed what, and what was refused."},
+    {"GET", "/api/audit/verify", REST_READ, BODY_NONE, handle_audit_verify, verify_query, NULL, "audit verify",
+     "Whether the audit trail is whole: nothing edited, removed, put elsewhere, cut off."},
+    {"GET", "/api/audit/head", REST_READ, BODY_NONE, handle_audit_head, NULL, NULL, "audit head",
+     "The number and the hash of the last record: an anchor to keep elsewhere."},
+    {"POST", "/api/audit/heads", REST_ADMIN, BODY_OBJECT, handle_audit_sign, NULL, sign_fields, "audit sign",
+     "Keeps a signature over a head of the trail."},
+    {"POST", "/api/audit/rotate", REST_ADMIN, BODY_NONE, handle_audit_rotate, rotate_query, NULL, "audit rotate",
+     "Moves old records to a file beside the registry; the chain goes on."},
     {"GET", "/api/settings", REST_READ, BODY_NONE, handle_settings_list, NULL, NULL, "settings get",
      "Every setting of the host."},
     {"GET", "/api/settings/{key}", REST_READ, BODY_NONE, handle_settings_get, NULL, NULL, "settings get KEY",

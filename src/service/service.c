@@ -1,6 +1,7 @@
 #include "service/service.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,16 @@ static void on_call_error(void *context, const char *plugin, const struct error 
 {
     log_event(is_operators(error->code) ? LOG_WARN : LOG_DEBUG, "call_error", "plugin", plugin, "code",
               error_info(error->code)->name, "message", error->message, "call", call_id, NULL);
+}
+
+/* What a plugin tried and its wall refused; the whole of it is told by `denials`. */
+static void on_denial(void *context, const struct denial *d)
+{
+    char actor[REGISTRY_ACTOR_MAX + 1];
+    snprintf(actor, sizeof actor, "plugin:%.60s", d->plugin);
+    service_note_refusal(context, actor, NULL, "plugin.denied",
+                         d->permission < 0 ? d->operation : permission_name((enum permission)d->permission),
+                         MOAT_E_PERMISSION_DENIED);
 }
 
 static void need_spec(void *context, const char *name)
@@ -122,6 +133,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                             .processes = (uint32_t)s->settings.processes_max,
                                             .descriptors = (uint32_t)s->settings.descriptors_max,
                                             .workers = (uint32_t)s->settings.workers_max},
+                                   .on_denial = on_denial,
                                    .on_call_error = on_call_error,
                                    .need_spec = need_spec,
                                    .context = s};

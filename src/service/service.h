@@ -100,6 +100,25 @@ void service_stats(struct service *s, service_done done, void *context);
 void service_health(struct service *s, service_done done, void *context);
 void service_denials(struct service *s, const char *name_or_null, service_done done, void *context);
 
+/* ---- the audit trail (docs/audit.md) ---- */
+struct service_audit {
+    const char *actor, *action, *subject, *outcome, *since; /* NULL: any; since: a TIME, so long ago */
+    uint64_t after, before, limit; /* numbers of records; after: in the order they came, else the newest first */
+};
+void service_audit(struct service *s, const struct service_audit *filter, service_done done, void *context);
+void service_audit_head(struct service *s, service_done done, void *context);
+/* anchor: COUNT:HASH, kept elsewhere; key: a public key's bytes as hex, which must have signed a head. */
+void service_audit_verify(struct service *s, const char *anchor_or_null, const char *key_or_null, service_done done,
+                          void *context);
+void service_audit_sign(struct service *s, const char *head, const char *key, const char *signature, service_done done,
+                        void *context);
+/* All but the newest `keep` records leave for a file beside the registry. */
+void service_audit_rotate(struct service *s, uint64_t keep, service_done done, void *context);
+
+/* Something was refused before it came to the registry: folded into the trail. Any thread, does not block. */
+void service_note_refusal(struct service *s, const char *actor, const char *call, const char *action,
+                          const char *subject, enum moat_code code);
+
 /* ---- settings ---- */
 void service_settings_get(struct service *s, const char *key_or_null, service_done done, void *context);
 void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context);

@@ -63,7 +63,8 @@ def test_man_page(place):
 
 READS = [("list",), ("list", "--loaded"), ("info", "echo"), ("grants",), ("grants", "echo"), ("denials",),
          ("denials", "echo"), ("stats",), ("health",), ("capabilities",), ("permissions",), ("settings", "get"),
-         ("settings", "get", "pool"), ("trust", "list"), ("call", "echo", "echo", '{"a":[1]}')]
+         ("settings", "get", "pool"), ("trust", "list"), ("audit",), ("audit", "verify"), ("audit", "head"),
+         ("call", "echo", "echo", '{"a":[1]}')]
 
 
 def test_json_of_every_reading_command(either):

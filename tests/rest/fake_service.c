@@ -194,6 +194,24 @@ NONE(health)
 ONE(denials, name)
 ONE(settings_get, key)
 TWO(settings_set, key, value)
+NONE(audit_head)
+TWO(audit_verify, anchor, key)
+
+void service_audit(struct service *s, const struct service_audit *f, service_done done, void *context)
+{
+    answer(s, done, context, "audit %s %s %s %s %s %llu %llu %llu", or_null(f->actor), or_null(f->action),
+           or_null(f->subject), or_null(f->outcome), or_null(f->since), (unsigned long long)f->after,
+           (unsigned long long)f->before, (unsigned long long)f->limit);
+}
+void service_audit_sign(struct service *s, const char *head, const char *key, const char *signature, service_done done,
+                        void *context)
+{
+    answer(s, done, context, "audit_sign %s %s %s", head, key, signature);
+}
+void service_audit_rotate(struct service *s, uint64_t keep, service_done done, void *context)
+{
+    answer(s, done, context, "audit_rotate %llu", (unsigned long long)keep);
+}
 
 void service_trust_add(struct service *s, const char *publisher, const char *pem, const char *names, service_done done,
                        void *context)

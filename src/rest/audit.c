@@ -1,0 +1,45 @@
+/* Routes of the audit trail. */
+#include <stdlib.h>
+
+#include "rest/request.h"
+
+/* A number that the route's fields have checked; 0 when it is not there. */
+static uint64_t number(const struct rest_request *q, const char *key)
+{
+    const char *text = request_query(q, key);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+void handle_audit(struct rest_request *q)
+{
+    struct service_audit filter = {.actor = request_query(q, "actor"),
+                                   .action = request_query(q, "action"),
+                                   .subject = request_query(q, "subject"),
+                                   .outcome = request_query(q, "outcome"),
+                                   .since = request_query(q, "since"),
+                                   .after = number(q, "after"),
+                                   .before = number(q, "before"),
+                                   .limit = number(q, "limit")};
+    service_audit(request_service(q), &filter, request_complete, q);
+}
+
+void handle_audit_head(struct rest_request *q)
+{
+    service_audit_head(request_service(q), request_complete, q);
+}
+
+void handle_audit_verify(struct rest_request *q)
+{
+    service_audit_verify(request_service(q), request_query(q, "anchor"), request_query(q, "key"), request_complete, q);
+}
+
+void handle_audit_sign(struct rest_request *q)
+{
+    service_audit_sign(request_service(q), request_text(q, "head"), request_text(q, "key"),
+                       request_text(q, "signature"), request_complete, q);
+}
+
+void handle_audit_rotate(struct rest_request *q)
+{
+    service_audit_rotate(request_service(q), number(q, "keep"), request_complete, q);
+}
