@@ -18,6 +18,14 @@
 
 #define STACK_SIZE (64 * 1024)
 
+/* The thread sanitizer's own clone runs its hook for a forked child in the child: in shared memory that hook would
+ * declare the host itself to be one, and every later report would be nonsense. */
+#if defined(__SANITIZE_THREAD__)
+#define HOLDER_SHARES CLONE_FILES
+#else
+#define HOLDER_SHARES (CLONE_VM | CLONE_FILES)
+#endif
+
 /* Lives in the host's memory (nothing is copied, however fat the host is) only to keep its user namespace alive until
  * the host has opened it.  It shares the calling thread's errno and locks: bare system calls only.  It must not outlive
  * a host that is killed in this moment: the death signal, and a look at whether it came too late. */
@@ -38,7 +46,7 @@ static pid_t clone_holder(char *stack)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     /* No exit signal: an embedding program's SIGCHLD handler and its wait(-1) never meet this child. */
     /* The argument by value: our own stack frame may be gone when it is read. */
-    pid_t pid = clone(hold, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, (void *)(intptr_t)getpid());
+    pid_t pid = clone(hold, stack + STACK_SIZE, HOLDER_SHARES | CLONE_NEWUSER, (void *)(intptr_t)getpid());
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pid;
 }
