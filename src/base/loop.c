@@ -22,6 +22,7 @@ struct loop {
     atomic_bool running;
     struct loop_timer **heap; /* from index 1; the earliest first */
     uint32_t timers, capacity;
+    uint64_t firing; /* while timers fire: what is due by then */
     struct loop_idle *idle;
     /* The events of the current round: loop_unwatch forgets a descriptor's events that were fetched already. */
     struct epoll_event events[EVENTS_AT_ONCE];
@@ -155,7 +156,8 @@ static void heap_sift(struct loop *l, uint32_t slot)
 
 bool loop_timer_set(struct loop *l, struct loop_timer *timer, uint64_t at)
 {
-    timer->at = at;
+    /* One that sets itself to the past again and again has its turn in each round, and the others have theirs. */
+    timer->at = at > l->firing ? at : l->firing + 1;
     if (!timer->slot) {
         if (l->timers + 1 >= l->capacity) {
             uint32_t capacity = l->capacity ? 2 * l->capacity : 16;
@@ -190,12 +192,13 @@ static uint64_t run_timers(struct loop *l)
 {
     if (!l->timers)
         return UINT64_MAX;
-    uint64_t now = clock_mono_ns();
+    uint64_t now = l->firing = clock_mono_ns();
     while (l->timers && l->heap[1]->at <= now) {
         struct loop_timer *timer = l->heap[1];
         loop_timer_clear(timer);
         timer->fire(timer);
     }
+    l->firing = 0;
     return l->timers ? l->heap[1]->at - now : UINT64_MAX;
 }
 

@@ -26,7 +26,8 @@ struct loop_task {
     struct loop_task *next;
     void (*run)(struct loop_task *task);
 };
-/* Any thread, no allocation, wakes the loop at most once per batch. In the order of posting per thread. */
+/* Any thread, no allocation, wakes the loop at most once per batch. In the order of posting per thread. The loop must
+ * outlive this call, not only the task: who frees a loop has joined those who post to it. */
 void loop_post(struct loop *l, struct loop_task *task);
 
 /* One watched descriptor, in its owner's object. events are EPOLL*; edge-triggered only when EPOLLET is asked for. */

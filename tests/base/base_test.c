@@ -283,6 +283,36 @@ static void tick(struct loop_timer *timer)
         loop_stop(t->loop);
 }
 
+struct eager {
+    struct loop_timer timer;
+    struct loop *loop;
+    unsigned fired;
+};
+
+static void again_at_once(struct loop_timer *timer)
+{
+    struct eager *e = (struct eager *)timer;
+    if (++e->fired > 1000)
+        fail_msg("nothing but the timer has its turn");
+    loop_timer_set(e->loop, timer, 0);
+}
+
+/* A timer that is always due, and one behind it: posted work has its turn, and so has the other. */
+static void loop_timers_do_not_hog(void **state)
+{
+    struct loop *l;
+    assert_int_equal(loop_new(&l, NULL), 0);
+    int order[2], count = 0;
+    struct eager e = {{.fire = again_at_once}, l, 0};
+    struct ticking last = {{.fire = tick}, 0, order, &count, l, true};
+    assert_true(loop_timer_set(l, &e.timer, 0));
+    assert_true(loop_timer_set(l, &last.timer, clock_mono_ns()));
+    loop_run(l);
+    assert_int_equal(count, 1);
+    loop_timer_clear(&e.timer);
+    loop_free(l);
+}
+
 static void loop_fires_timers_in_order(void **state)
 {
     struct loop *l;
@@ -372,6 +402,7 @@ int main(void)
         cmocka_unit_test(messages_carry_just_the_descriptors_asked_for),
         cmocka_unit_test(loop_runs_every_post_once),
         cmocka_unit_test(loop_fires_timers_in_order),
+        cmocka_unit_test(loop_timers_do_not_hog),
         cmocka_unit_test(loop_sends_nothing_after_unwatch),
         cmocka_unit_test(log_lines_are_json_whatever_is_in_them),
     };

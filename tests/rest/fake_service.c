@@ -13,6 +13,9 @@ struct service {
     struct home home;
     struct loop *loop;
     pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    unsigned completing; /* lock: threads that may still touch what they complete to */
     char asked[2048], package[256];
     enum moat_code code;
     char message[256];
@@ -34,6 +37,8 @@ struct service *fake_begin(const char *home)
         io_mkdirs(s->home.registry_dir, 0700, NULL) < 0 || io_mkdirs(s->home.plugin_dir, 0700, NULL) < 0 ||
         pthread_create(&s->thread, NULL, run, s->loop) != 0)
         abort();
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->ended, NULL);
     s->payload_max = 1 << 20;
     s->package_max = 4 << 20;
     return s;
@@ -41,6 +46,10 @@ struct service *fake_begin(const char *home)
 
 void fake_end(struct service *s)
 {
+    pthread_mutex_lock(&s->lock);
+    while (s->completing)
+        pthread_cond_wait(&s->ended, &s->lock);
+    pthread_mutex_unlock(&s->lock);
     loop_stop(s->loop);
     pthread_join(s->thread, NULL);
     loop_free(s->loop);
@@ -82,11 +91,20 @@ void fake_limits(struct service *s, uint64_t payload_max, uint64_t package_max)
 /* ---- what src/rest meets ---- */
 
 struct completion {
+    struct service *s;
     service_done done;
     void *context;
     struct error error;
     bool failed;
 };
+
+static void count_completing(struct service *s, int change)
+{
+    pthread_mutex_lock(&s->lock);
+    s->completing += (unsigned)change;
+    pthread_cond_signal(&s->ended);
+    pthread_mutex_unlock(&s->lock);
+}
 
 /* Completes on a thread of its own, as the service's jobs do. */
 static void *complete(void *arg)
@@ -95,6 +113,7 @@ static void *complete(void *arg)
     buf_auto result = BUF_INIT(1024);
     buf_puts(&result, "{\"fake\":true}");
     c->done(c->context, c->failed ? &c->error : NULL, &result);
+    count_completing(c->s, -1);
     free(c);
     return NULL;
 }
@@ -110,11 +129,13 @@ __attribute__((format(printf, 4, 5))) static void answer(struct service *s, serv
     pthread_t thread;
     if (!c)
         abort();
+    c->s = s;
     c->done = done;
     c->context = context;
     c->failed = s->code != MOAT_E_OK;
     if (c->failed)
         error_set(&c->error, s->code, "%s", s->message);
+    count_completing(s, 1);
     if (pthread_create(&thread, NULL, complete, c) != 0)
         abort();
     pthread_detach(thread);

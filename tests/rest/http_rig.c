@@ -8,6 +8,7 @@
  *     limits PAYLOAD PACKAGE
  *     cancelled | asked | package     prints it
  *     busy | drain | reload | quit */
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,10 +32,6 @@ static void obey(char *line, struct service *s, struct http *h)
         fake_fail(s, MOAT_E_OK, "");
     else if (sscanf(line, "limits %llu %llu", &payload, &package) == 2)
         fake_limits(s, payload, package);
-    else if (strcmp(line, "drain") == 0)
-        http_drain(h);
-    else if (strcmp(line, "reload") == 0 && http_reload(h, &err) < 0)
-        printf("%s: ", err.message);
     if (strcmp(line, "cancelled") == 0)
         printf("%u\n", fake_cancelled(s));
     else if (strcmp(line, "busy") == 0)
@@ -79,13 +76,39 @@ static void take_option(struct http_options *o, char *text)
         exit(2);
 }
 
+/* The fake's state is its loop's: an order is obeyed there. */
+struct order {
+    struct loop_task task;
+    char line[256];
+    struct service *s;
+    struct http *h;
+    sem_t obeyed;
+};
+
+static void run_order(struct loop_task *task)
+{
+    struct order *o = (struct order *)task;
+    obey(o->line, o->s, o->h);
+    sem_post(&o->obeyed);
+}
+
+/* Of the server alone; both wait for its loop. */
+static void obey_here(const struct order *o)
+{
+    struct error err;
+    if (strcmp(o->line, "drain\n") == 0)
+        http_drain(o->h);
+    else if (strcmp(o->line, "reload\n") == 0 && http_reload(o->h, &err) < 0)
+        printf("%s: ", err.message);
+}
+
 int main(int argc, char **argv)
 {
     struct service *s = fake_begin(argv[1]);
     struct rest *rest;
     struct http *h;
     struct error err;
-    char line[256];
+    struct order order = {.task.run = run_order, .s = s};
     struct http_options options = HTTP_OPTIONS;
     options.listen = argv[2];
     for (int i = 3; i < argc; i++)
@@ -98,8 +121,14 @@ int main(int argc, char **argv)
     if (rc == 0) {
         printf("%s\n", http_url(h));
         fflush(stdout);
-        while (fgets(line, sizeof line, stdin) && strcmp(line, "quit\n") != 0)
-            obey(line, s, h);
+        order.h = h;
+        sem_init(&order.obeyed, 0, 0);
+        while (fgets(order.line, sizeof order.line, stdin) && strcmp(order.line, "quit\n") != 0) {
+            obey_here(&order);
+            loop_post(service_loop(s, 0), &order.task);
+            while (sem_wait(&order.obeyed) != 0)
+                ;
+        }
         http_drain(h);
         http_abandon(h);
     } else {
