@@ -1,5 +1,6 @@
 """What every Python test shares: the build it tests and the seed of its random data."""
 
+import json
 import os
 import pathlib
 import random
@@ -27,6 +28,13 @@ def build():
     path = pathlib.Path(os.environ.get("MOAT_BUILD") or ROOT / "build").resolve()
     assert path.is_dir(), f"{path} is not there: run scripts/build, or set MOAT_BUILD"
     return path
+
+
+@pytest.fixture(scope="session")
+def sanitized(build):
+    """True when the host of this build carries a sanitizer: figures of memory and time then say nothing."""
+    options = json.loads((build / "meson-info" / "intro-buildoptions.json").read_text())
+    return next(o["value"] for o in options if o["name"] == "b_sanitize") != "none"
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@
 static void obey(char *line, struct service *s, struct http *h)
 {
     unsigned long long payload, package;
-    struct error err;
     line[strcspn(line, "\n")] = '\0';
     if (strcmp(line, "hold") == 0 || strcmp(line, "release") == 0)
         fake_hold_calls(s, *line == 'h');

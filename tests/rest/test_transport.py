@@ -2,6 +2,7 @@
 what the test says."""
 
 import contextlib
+import fcntl
 import gzip
 import http.client
 import json
@@ -199,7 +200,7 @@ def memory_kib(pid):
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
-def test_idle_connections_by_the_thousand(build, tmp_path):
+def test_idle_connections_by_the_thousand(build, tmp_path, sanitized):
     """They cost memory while they stand, hold nobody up, and are gone afterwards."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     n = min(10_000, hard - 2000)
@@ -218,7 +219,7 @@ def test_idle_connections_by_the_thousand(build, tmp_path):
                 assert wire.read_reply(sock, "GET").status == 200
             assert rig.call().status == 200
             grown = memory_kib(rig.process.pid) - before
-            assert grown < 20 * n, f"{grown} KiB for {n} connections"
+            assert sanitized or grown < 20 * n, f"{grown} KiB for {n} connections"
             for sock in socks:
                 sock.close()
             end = time.monotonic() + 20
@@ -413,7 +414,8 @@ class Supervisor:
         script = ('import os, sys\nos.environ["LISTEN_PID"] = str(os.getpid())\n'
                   'for i, fd in enumerate(sys.argv[1].split(",") if sys.argv[1] else []):\n    os.dup2(int(fd), 3 + i)\n'
                   'os.execv(sys.argv[2], sys.argv[2:])\n')
-        high = [os.dup2(sock.fileno(), 100 + i) for i, sock in enumerate(sockets)]
+        # Beyond 3 and what follows, and never over one of this process's own.
+        high = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, 100) for sock in sockets]
         env = dict(os.environ, NOTIFY_SOCKET=self.name, LISTEN_FDS=str(len(sockets)), LISTEN_FDNAMES="x")
         try:
             return subprocess.Popen(["/usr/bin/python3", "-c", script, ",".join(map(str, high)), *command], env=env,
