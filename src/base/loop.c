@@ -13,6 +13,7 @@
 #include "base/io.h"
 
 #define EVENTS_AT_ONCE 64
+#define ROUNDS 8 /* of posted work before descriptors are looked at again */
 
 struct loop {
     int epoll, bell;
@@ -90,7 +91,7 @@ void loop_post(struct loop *l, struct loop_task *task)
         task->next = newest;
     while (
         !atomic_compare_exchange_weak_explicit(&l->posted, &newest, task, memory_order_release, memory_order_relaxed));
-    if (!newest)
+    if (!newest && !loop_is_mine(l)) /* its own thread looks at what was posted before it sleeps */
         ring(l);
 }
 
@@ -216,18 +217,30 @@ static int sleep_ms(uint64_t ns)
     return ms > 60000 ? 60000 : (int)ms;
 }
 
+/* What was posted, what is due, what wants to be done before sleep; all of it may post more. How long to sleep, in ns.
+ */
+static uint64_t work(struct loop *l)
+{
+    uint64_t longest = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        run_posted(l);
+        longest = run_timers(l);
+        for (struct loop_idle *idle = l->idle; idle; idle = idle->next) {
+            uint64_t wish = idle->before_sleep(idle);
+            longest = wish < longest ? wish : longest;
+        }
+        if (!atomic_load_explicit(&l->posted, memory_order_relaxed))
+            return longest;
+    }
+    return 0; /* descriptors have their turn as well */
+}
+
 void loop_run(struct loop *l)
 {
     atomic_store(&l->thread, pthread_self());
     atomic_store(&l->running, true);
     while (!atomic_load_explicit(&l->stopping, memory_order_relaxed)) {
-        run_posted(l);
-        uint64_t longest = run_timers(l);
-        for (struct loop_idle *i = l->idle; i; i = i->next) {
-            uint64_t wish = i->before_sleep(i);
-            longest = wish < longest ? wish : longest;
-        }
-        /* Work posted by the functions above has rung the bell, so that epoll_wait returns at once. */
+        uint64_t longest = work(l);
         int n = epoll_wait(l->epoll, l->events, EVENTS_AT_ONCE, sleep_ms(longest));
         l->nevents = n > 0 ? n : 0;
         for (int i = 0; i < l->nevents; i++) {

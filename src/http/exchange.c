@@ -17,7 +17,6 @@
 #include "base/log.h"
 #include "http/server.h"
 
-#define PATIENCE_NS (500 * NS_PER_US)
 /* A refused request whose body still comes: most clients read the answer only once they have sent all of it. */
 #define SWALLOW_MAX (32ull << 20)
 #define SMALL_ANSWER (16 * 1024)
@@ -61,6 +60,7 @@ void *exchange_new(void *cls, const char *target, struct MHD_Connection *connect
     if (x->next)
         x->next->link = &x->next;
     l->exchanges = x;
+    l->active++;
     atomic_fetch_add_explicit(&l->busy, 1, memory_order_relaxed);
     return x;
 }
@@ -314,6 +314,7 @@ static void request_done(struct rest_request *q, void *context)
         exchange_free(x);
         return;
     }
+    x->listener->active++;
     loop_unwatch(&x->watch);
     if (x->suspended)
         MHD_resume_connection(x->connection);
@@ -330,7 +331,9 @@ static enum MHD_Result run(struct exchange *x)
     x->state = RUNNING;
     x->since = clock_mono_ns();
     connection_forever(connection_of(x->connection));
-    l->waiting++;
+    l->active--;
+    if (!l->waiting++)
+        l->patience_at = x->since + PATIENCE_NS;
     rest_run(x->request, l->loop, request_done, x);
     if (x->state == ANSWERED)
         return answer(x);
@@ -394,6 +397,7 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
         log_access(x);
     connection_phase(connection_of(connection), x->listener->http->limits.idle_ns, 0);
     if (x->state != RUNNING) {
+        x->listener->active--;
         exchange_free(x);
         return;
     }

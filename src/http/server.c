@@ -18,17 +18,17 @@
 
 /* ---- the daemon inside the loop ---- */
 
-static uint64_t wish_of(struct listener *l)
+/* Connections whose calls run are active to the daemon, which therefore always says 0; it is not to be believed while
+ * they are the only ones: an answer kicks, and what takes long is looked at again when its time is over. */
+static uint64_t wish_of(struct listener *l, uint64_t now)
 {
     MHD_UNSIGNED_LONG_LONG ms;
     if (l->must_run)
         return 0;
+    if (l->waiting && !l->active)
+        return l->patience_at > now ? l->patience_at - now : 0;
     if (MHD_get_timeout(l->daemon, &ms) != MHD_YES)
-        return l->waiting ? NS_PER_MS : UINT64_MAX;
-    /* While calls wait with their connections left active, the daemon always says 0: their answers wake the loop, and
-     * a millisecond later they are old enough to be suspended. */
-    if (!ms)
-        return l->waiting ? NS_PER_MS : 0;
+        return UINT64_MAX;
     return ms * NS_PER_MS;
 }
 
@@ -38,16 +38,19 @@ static uint64_t before_sleep(struct loop_idle *idle)
     struct listener *l = (struct listener *)((char *)idle - offsetof(struct listener, idle));
     if (!l->daemon)
         return UINT64_MAX;
-    bool due = l->must_run || l->waiting || wish_of(l) == 0;
+    uint64_t now = l->waiting ? clock_mono_ns() : 0, wish = wish_of(l, now);
     tls_here(l->is_unix ? NULL : l->http->tls);
-    for (int i = 0; due && i < RUNS_AT_ONCE; i++) {
+    for (int i = 0; !wish && i < RUNS_AT_ONCE; i++) {
         l->must_run = false;
         l->inside = true;
         MHD_run(l->daemon);
         l->inside = false;
-        due = l->must_run;
+        now = l->waiting ? clock_mono_ns() : 0;
+        if (l->waiting && now >= l->patience_at)
+            l->patience_at = now + PATIENCE_NS;
+        wish = wish_of(l, now);
     }
-    return wish_of(l);
+    return wish;
 }
 
 static void daemon_ready(struct loop_watch *watch, uint32_t events)

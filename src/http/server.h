@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "http/http.h"
 
 struct exchange;
@@ -23,6 +24,7 @@ struct connection {
 };
 
 #define ADDRESS_ROWS 1024
+#define PATIENCE_NS (500 * NS_PER_US) /* a call that runs longer has its connection suspended */
 
 /* One listening socket with its connections, on one loop. */
 struct listener {
@@ -41,7 +43,9 @@ struct listener {
     bool inside;                             /* it is being run just now */
     bool kicking;                            /* kick is linked in the loop, where it must not be linked twice */
     bool stopping;                           /* connections are given up */
-    size_t waiting;                          /* calls under way whose connections are not suspended */
+    size_t active;        /* requests that the daemon has something to do for: not those whose calls run */
+    size_t waiting;       /* calls under way whose connections are not suspended */
+    uint64_t patience_at; /* when those are looked at again */
     struct exchange *exchanges;
     _Atomic size_t busy;
 };

@@ -186,6 +186,7 @@ struct worker {
     struct generation *gen;   /* fixed once assigned: a reference */
     struct child child;       /* supervise; pid and pidfd fixed from WORKER_HALF on */
     unsigned slot;            /* fixed once assigned */
+    clockid_t cpu_clock;      /* fixed once ready: of its process, all threads */
     _Atomic uint32_t flags;   /* atomic: set by any thread, never cleared */
     _Atomic int why;          /* atomic: enum kill_why, the first reason stays */
     _Atomic bool exposed;     /* atomic: it is or was ready, so that owners may have it */
@@ -269,8 +270,10 @@ struct errors_kept {
 struct plugin {
     char name[MANIFEST_NAME_MAX + 1]; /* fixed */
     struct loader *l;                 /* fixed */
-    struct loop *loop;                /* fixed */
     struct plugin *next_of_all;       /* fixed */
+    /* atomic: the loop it lives on: that of its first call, so that most calls cross no threads on their way; NULL until
+     * there is something to do there, then fixed */
+    _Atomic(struct loop *) loop;
 
     /* Idle workers.  Whoever exchanges one for NULL owns it until it puts it back. */
     alignas(64) _Atomic(struct worker *) idle[PLUGIN_SLOTS];
@@ -431,7 +434,9 @@ struct plugin *table_find(struct loader *l, const char *name);
 void error_tell(struct plugin *p, const struct error *err, const char *call_id);
 
 /* plugin.c */
-struct plugin *plugin_new(struct loader *l, const char *name, struct loop *loop);
+struct plugin *plugin_new(struct loader *l, const char *name);
+/* Its loop; bound now, to `wish` when that is one of the loader's, when it was not. */
+struct loop *plugin_loop(struct plugin *p, struct loop *wish);
 void plugin_free(struct plugin *p);
 void plugin_kick(struct plugin *p); /* any thread: the loop looks at it soon */
 void plugin_want(struct plugin *p); /* any thread: supervise starts a worker when it may */

@@ -108,7 +108,7 @@ static struct plugin *plugin_make(struct loader *l, const char *name)
     pthread_mutex_lock(&l->table_lock);
     struct plugin *p = table_find(l, name);
     if (!p && table_room(l)) {
-        p = plugin_new(l, name, l->config.loops[hash_name(name) % l->config.nloops]);
+        p = plugin_new(l, name);
         if (p) {
             p->next_of_all = l->plugins;
             l->plugins = p;
@@ -419,7 +419,8 @@ static void wait_for_loops(struct loader *l)
 {
     size_t n = l->config.nloops;
     for (struct plugin *p = l->plugins; p; p = p->next_of_all)
-        loop_post(p->loop, &p->quiet);
+        if (atomic_load(&p->loop))
+            loop_post(p->loop, &p->quiet);
     for (size_t i = 0; i < n; i++) {
         struct waiter w = {.left = 1};
         struct barrier b = {.task.run = pass_barrier, .waiter = &w};

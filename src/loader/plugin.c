@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "loader/internal.h"
 
-struct plugin *plugin_new(struct loader *l, const char *name, struct loop *loop)
+struct plugin *plugin_new(struct loader *l, const char *name)
 {
     struct plugin *p = aligned_alloc(64, (sizeof *p + 63) & ~63ul);
     if (!p)
@@ -14,7 +14,6 @@ struct plugin *plugin_new(struct loader *l, const char *name, struct loop *loop)
     memset(p, 0, sizeof *p);
     text_copy(p->name, sizeof p->name, name);
     p->l = l;
-    p->loop = loop;
     p->soonest = UINT64_MAX;
     pthread_mutex_init(&p->lock, NULL);
     p->kick.run = plugin_drive;
@@ -42,9 +41,32 @@ static void ring_once(_Atomic bool *flag, struct loop *loop, struct loop_task *t
         loop_post(loop, task);
 }
 
+static struct loop *choose_loop(const struct plugin *p, struct loop *wish)
+{
+    const struct loader_config *config = &p->l->config;
+    size_t sum = 0;
+    for (size_t i = 0; i < config->nloops; i++)
+        if (config->loops[i] == wish)
+            return wish;
+    for (const char *c = p->name; *c; c++)
+        sum = 31 * sum + (unsigned char)*c;
+    return config->loops[sum % config->nloops];
+}
+
+struct loop *plugin_loop(struct plugin *p, struct loop *wish)
+{
+    struct loop *none = atomic_load(&p->loop);
+    if (none)
+        return none;
+    struct loop *one = choose_loop(p, wish);
+    return atomic_compare_exchange_strong(&p->loop, &none, one) ? one : none;
+}
+
+/* A plugin without a loop has had no call, and a worker that waits for the first one needs none. */
 void plugin_kick(struct plugin *p)
 {
-    ring_once(&p->kicked, p->loop, &p->kick);
+    if (atomic_load(&p->loop) || atomic_load(&p->queued) || atomic_load(&p->flagged) || atomic_load(&p->ask_health))
+        ring_once(&p->kicked, plugin_loop(p, NULL), &p->kick);
 }
 
 void plugin_want(struct plugin *p)
@@ -144,6 +166,7 @@ static int admit(struct plugin *p, struct call *c)
 
 int queue_add(struct plugin *p, struct call *c)
 {
+    plugin_loop(p, call_hidden(c)->waiter ? NULL : c->loop);
     pthread_mutex_lock(&p->lock);
     int rc = admit(p, c);
     if (rc == 0 && atomic_load(&call_hidden(c)->cancel))

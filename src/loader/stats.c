@@ -114,10 +114,9 @@ void tally_run(struct worker *w, uint64_t ran_ns, size_t in, size_t out, uint64_
 
 void tally_cpu(struct worker *w, uint64_t now)
 {
-    clockid_t clock;
     struct timespec t;
     struct lane *lane = &w->lane;
-    if (clock_getcpuclockid(w->child.pid, &clock) || clock_gettime(clock, &t))
+    if (clock_gettime(w->cpu_clock, &t))
         return;
     uint64_t cpu = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
     uint64_t used = cpu > lane->cpu_seen_ns ? cpu - lane->cpu_seen_ns : 0;

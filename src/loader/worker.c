@@ -268,6 +268,7 @@ static void now_ready(struct worker *w)
     w->state = WORKER_READY;
     w->ready_ns = clock_mono_ns();
     w->lane.cpu_seen_at = w->ready_ns;
+    clock_getcpuclockid(w->child.pid, &w->cpu_clock);
     channel_place(w->lane.ch, w->child.pid);
     w->lane.placed = true;
     w->l->assigned--;
