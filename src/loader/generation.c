@@ -245,6 +245,7 @@ void generation_serves(struct generation *g)
 {
     struct plugin *p = g->plugin;
     plugin_show(p);
+    counts_loaded(g);
     if (g->old)
         return;
     pthread_mutex_lock(&p->lock);

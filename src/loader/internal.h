@@ -217,6 +217,7 @@ struct worker {
     struct explained explained;
     struct lane lane;
     struct tally tally;
+    uint64_t counted; /* the plugin's lock (counts.c): executions that were told to on_counts */
 };
 
 /* ---- one generation ---- */
@@ -238,8 +239,9 @@ struct generation {
 
     /* supervise */
     int start_fd;
-    bool asked; /* need_spec was called, the answer is to come */
-    bool old;   /* not current any more, or given up */
+    bool asked;  /* need_spec was called, the answer is to come */
+    bool old;    /* not current any more, or given up */
+    bool loaded; /* counted */
     unsigned starting, ready, lost;
     struct op *waiters;            /* done when ready */
     struct generation *next_start; /* waits for a half-built wall */
@@ -285,21 +287,22 @@ struct plugin {
     _Atomic bool open;        /* atomic: gate open, circuit closed, loader not closing */
 
     alignas(64) pthread_mutex_t lock;
-    struct generation *current;          /* lock to write (supervise) and for others to read */
-    struct worker *roster[PLUGIN_SLOTS]; /* lock: workers from ready to gone */
-    struct call *first, *last;           /* lock: the queue */
-    uint64_t soonest;                    /* lock: no deadline in the queue is earlier */
-    enum circuit circuit;                /* lock */
-    uint64_t circuit_until;              /* lock */
-    char circuit_why[200];               /* lock */
-    enum moat_code circuit_code;         /* lock */
-    struct shown shown;                  /* lock */
-    struct errors_kept *errors;          /* lock; NULL until the first */
-    uint64_t error_count, restarts;      /* lock */
-    struct tally gone;                   /* lock: of workers that have ended */
-    uint64_t peak;                       /* lock: bytes */
-    uint64_t killed_runs;                /* lock: started calls without an answer */
-    char last_log[LINE_MAX_SHOWN];       /* lock */
+    struct generation *current;              /* lock to write (supervise) and for others to read */
+    struct worker *roster[PLUGIN_SLOTS];     /* lock: workers from ready to gone */
+    struct call *first, *last;               /* lock: the queue */
+    uint64_t soonest;                        /* lock: no deadline in the queue is earlier */
+    enum circuit circuit;                    /* lock */
+    uint64_t circuit_until;                  /* lock */
+    char circuit_why[200];                   /* lock */
+    enum moat_code circuit_code;             /* lock */
+    struct shown shown;                      /* lock */
+    struct errors_kept *errors;              /* lock; NULL until the first */
+    uint64_t error_count, restarts;          /* lock */
+    uint64_t errors_counted, killed_counted; /* lock (counts.c): of these, told to on_counts */
+    struct tally gone;                       /* lock: of workers that have ended */
+    uint64_t peak;                           /* lock: bytes */
+    uint64_t killed_runs;                    /* lock: started calls without an answer */
+    char last_log[LINE_MAX_SHOWN];           /* lock */
     _Atomic uint64_t denials, lines_dropped;
 
     struct loop_task kick; /* atomic flag, then loop */
@@ -563,6 +566,9 @@ void spin_forget(struct worker *w); /* anyone, once it has no owner */
 /* stats.c */
 uint64_t ticks_now(void); /* CLOCK_MONOTONIC ns, cheaply; good to a microsecond */
 void ticks_init(void);
+void counts_worker_gone(struct worker *w); /* counts.c */
+void counts_collect(struct plugin *p);
+void counts_loaded(struct generation *g); /* supervise */
 void tally_run(struct worker *w, uint64_t ran_ns, size_t in, size_t out, uint64_t now);
 void tally_cpu(struct worker *w, uint64_t now); /* reads the worker's CPU clock */
 void tally_add(struct tally *to, const struct tally *from);

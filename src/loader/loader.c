@@ -221,6 +221,21 @@ void loader_each(struct loader *l, void (*each)(void *context, const struct load
     free(all);
 }
 
+void loader_collect(struct loader *l, const char *name_or_null)
+{
+    if (name_or_null) {
+        struct plugin *one = table_find(l, name_or_null);
+        if (one)
+            counts_collect(one);
+        return;
+    }
+    pthread_mutex_lock(&l->table_lock);
+    struct plugin *p = l->plugins; /* a list that only grows, at its head */
+    pthread_mutex_unlock(&l->table_lock);
+    for (; p; p = p->next_of_all)
+        counts_collect(p);
+}
+
 static uint64_t capped(uint64_t asked, uint64_t cap)
 {
     return cap && (!asked || cap < asked) ? cap : asked;
@@ -353,6 +368,7 @@ static void destroy(struct loader *l)
     while (l->plugins) {
         struct plugin *p = l->plugins;
         l->plugins = p->next_of_all;
+        counts_collect(p);
         plugin_free(p);
     }
     for (struct table *t = atomic_load(&l->table), *older; t; t = older) {

@@ -36,6 +36,13 @@ struct loader_caps {
     uint32_t processes, descriptors, workers;
 };
 
+/* What has happened since it was told last. */
+struct loader_counts {
+    const char *plugin, *version;
+    uint64_t loads, calls, errors;
+    uint64_t last_call_ns; /* wall; 0: none */
+};
+
 struct loader_config {
     const char *worker_path, *helper_path;
     struct loop *const *loops; /* where queued calls are driven; a plugin lives on one of them */
@@ -50,6 +57,9 @@ struct loader_config {
     /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
     void (*on_denial)(void *context, const struct denial *denial);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
+    /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors, and calls that
+     * were killed, count for the version that is current then. On any thread. */
+    void (*on_counts)(void *context, const struct loader_counts *counts);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -61,6 +71,9 @@ struct loader_config {
 int loader_new(const struct loader_config *config, struct loader **out, struct error *err);
 /* Refuses new calls, gives running ones grace_ns, kills what is left, joins the threads. Every call has completed. */
 void loader_free(struct loader *l, uint64_t grace_ns);
+
+/* Tells on_counts what was not told yet, of one plugin or (NULL) of all. Any thread. */
+void loader_collect(struct loader *l, const char *name_or_null);
 
 /* What holds for a plugin that asks for this: the smaller of its request and the caps. */
 struct manifest_limits loader_limits(const struct loader *l, const struct manifest_limits *asked);

@@ -149,6 +149,7 @@ void worker_gone(struct loop_task *task)
     struct plugin *p = w->plugin;
     const struct rusage *u = &w->death.usage;
     uint64_t cpu = usage_cpu(u), peak = (uint64_t)u->ru_maxrss * 1024;
+    counts_worker_gone(w);
     pthread_mutex_lock(&p->lock);
     p->roster[w->slot] = NULL;
     if (cpu > atomic_load(&w->tally.cpu_ns))

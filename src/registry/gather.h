@@ -17,19 +17,29 @@ struct gather_refusal {
     uint64_t count;
 };
 
+struct gather_counts; /* a hash table by plugin and version */
+
 struct gather {
     struct gather_refusal refusals[GATHER_REFUSALS + 1];
     size_t nrefusals;
-    uint64_t due_ns; /* by the monotonic clock; 0: nothing was gathered */
+    struct gather_counts *counts; /* owned */
+    uint64_t due_ns;              /* by the monotonic clock; 0: nothing was gathered */
 };
 
 void gather_refusal(struct gather *g, const struct registry_refusal *refusal);
+
+/* false: no memory; nothing is counted. */
+bool gather_count(struct gather *g, const struct registry_count *count);
+/* version NULL: all of the plugin; name NULL: everything. */
+void gather_find(const struct gather *g, const char *name, const char *version, struct registry_counts *out);
+void gather_free(struct gather *g);
 
 /* What could not be written is gathered again, due in a second. */
 void gather_give_back(struct gather *g, struct gather *taken);
 
 /* Inside a transaction of the store thread. */
 struct registry;
+void counts_add(struct registry_counts *to, const struct registry_counts *more);
 int gather_write(struct registry *r, const struct gather *g, struct error *err);
 
 #endif

@@ -21,6 +21,12 @@ struct registry {
     struct registry_command *first, **last;
     bool stopping;
     struct gather gather;
+    void (*collect)(void *context); /* asked each second */
+    void *collect_context;
+    uint64_t collect_ns; /* when next */
+    bool collecting, writing_gathered;
+    pthread_cond_t written;   /* neither of the two any more */
+    uint64_t gathered_writes; /* how often they were begun */
     _Atomic uint64_t commits, commands;
 
     /* The store thread's: hashes that the open transaction may have left unreferenced, 32 bytes each. */
@@ -34,6 +40,9 @@ struct registry_reader {
     struct registry *registry;
     struct db db;
 };
+
+/* Inside a transaction. */
+int counter_add(struct db *db, const struct registry_count *count, uint64_t now_ms, struct error *err);
 
 int store_start(struct registry *r, struct error *err);
 void store_stop(struct registry *r);

@@ -30,7 +30,7 @@
 #define REGISTRY_SCOPES_MAX 256
 #define REGISTRY_SETTING_MAX 64
 #define REGISTRY_NOBODY "unsigned" /* the publisher that owns no name: who signs takes it, without what was decided */
-#define REGISTRY_REASON_MAX 500 /* why a version is deprecated */
+#define REGISTRY_REASON_MAX 500    /* why a version is deprecated */
 #define REGISTRY_TOKEN_NAME_MAX 64
 #define REGISTRY_ACTOR_MAX 80    /* of the audit trail: "uid:1000", "token:3", "plugin:NAME", "host" */
 #define REGISTRY_CALL_MAX 64     /* the id of the request or call that caused it */
@@ -249,6 +249,20 @@ struct registry_refusal {
 };
 void registry_refuse(struct registry *r, const struct registry_refusal *refusal);
 
+/* How often something happened; last_call_ms: when the last call was, since 1970, or 0. */
+struct registry_counts {
+    uint64_t installs, downloads, loads, calls, errors, last_call_ms;
+};
+struct registry_count {
+    char plugin[REGISTRY_NAME_MAX + 1], version[REGISTRY_VERSION_MAX + 1];
+    struct registry_counts n;
+};
+/* Adds to the counters of a version, on the day when it is written. Any thread, never blocks on the disk. */
+void registry_count(struct registry *r, const struct registry_count *count);
+/* Asked on the store thread each second, before it writes, for what was not told by itself. It must not block and may
+ * call registry_count. NULL: nobody any more; when that returns it is not running. */
+void registry_gather_from(struct registry *r, void (*collect)(void *context), void *context);
+
 /* Waits until all that was gathered before is on the disk. */
 int registry_flush(struct registry *r, struct error *err);
 
@@ -302,6 +316,16 @@ int registry_each_plugin(struct registry_reader *reader, const struct registry_f
                          bool (*each)(void *context, const struct registry_plugin *p, const struct registry_version *v,
                                       const char *manifest, size_t manifest_len),
                          void *context, struct error *err);
+
+/* The counters of a version, of all versions of a plugin (version NULL), of everything (name NULL too), with what is
+ * not written yet. Not inside a snapshot: that would not have what was written since. */
+int registry_find_counts(struct registry_reader *reader, const char *name, const char *version,
+                         struct registry_counts *out, struct error *err);
+/* Day by day, the newest first; a day is that many days since 1970, by UTC. */
+int registry_each_count(struct registry_reader *reader, const char *name, const char *version, uint64_t since_day,
+                        bool (*each)(void *context, const char *version, uint64_t day,
+                                     const struct registry_counts *counts),
+                        void *context, struct error *err);
 
 /* ---- the audit trail (docs/audit.md) ---- */
 

@@ -46,9 +46,10 @@ static const char step_1[] =
 /* plugin.previous: what a rollback goes back to.  owner_since: when the name was transferred; 0: its first owner's.
  * version.state is the operator's word, damaged_at what a load found: mending gives the operator's word back.
  * changed_at and reason: of the state. config: each revision of a plugin's configuration as JSON; secret properties
- * stand in `secret`, which nothing exports. counter: what happened on one day (days since 1970); it outlives the
- * version, not the name. audit: see docs/audit.md. audit_head is what the last record's number and hash must be;
- * audit_root what the first kept record follows (the last row; each rotation adds one); audit_sign signed heads. */
+ * stand in `secret`, which nothing exports. counter: what happened on one day (days since 1970; day 0 is the sum of all
+ * days); it outlives the version, not the name. audit: see docs/audit.md. audit_head is what the last record's number
+ * and hash must be; audit_root what the first kept record follows (the last row; each rotation adds one); audit_sign
+ * signed heads. */
 static const char step_2[] =
     "ALTER TABLE plugin ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1));"
     "ALTER TABLE plugin ADD COLUMN previous INTEGER REFERENCES version (id) ON DELETE SET NULL;"
@@ -66,6 +67,10 @@ static const char step_2[] =
     " installs INTEGER NOT NULL DEFAULT 0, downloads INTEGER NOT NULL DEFAULT 0, loads INTEGER NOT NULL DEFAULT 0,"
     " calls INTEGER NOT NULL DEFAULT 0, errors INTEGER NOT NULL DEFAULT 0, last_call INTEGER NOT NULL DEFAULT 0,"
     " PRIMARY KEY (plugin, version, day)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE counter_total (one INTEGER PRIMARY KEY CHECK (one = 1), installs INTEGER NOT NULL,"
+    " downloads INTEGER NOT NULL, loads INTEGER NOT NULL, calls INTEGER NOT NULL, errors INTEGER NOT NULL,"
+    " last_call INTEGER NOT NULL) STRICT;"
+    "INSERT INTO counter_total VALUES (1, 0, 0, 0, 0, 0, 0);"
     "ALTER TABLE token ADD COLUMN name TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE token ADD COLUMN revoked_at INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE token ADD COLUMN last_used_at INTEGER NOT NULL DEFAULT 0;"

@@ -93,6 +93,13 @@ static int run_all(struct registry *r, struct registry_command *group, struct er
     return rc < 0 ? rc : sql(r, "COMMIT", err);
 }
 
+/* Under the lock. */
+static void gathered_done(struct registry *r)
+{
+    r->writing_gathered = false;
+    pthread_cond_broadcast(&r->written);
+}
+
 /* false: nothing was written, and what was gathered waits for the next time. */
 static bool run_group(struct registry *r, struct registry_command *group)
 {
@@ -106,10 +113,14 @@ static bool run_group(struct registry *r, struct registry_command *group)
         buf_clear(&r->dropped);
         pthread_mutex_lock(&r->lock);
         gather_give_back(&r->gather, &r->gathered);
+        gathered_done(r);
         pthread_mutex_unlock(&r->lock);
         return false;
     }
-    r->gathered = (struct gather){0};
+    pthread_mutex_lock(&r->lock);
+    gather_free(&r->gathered);
+    gathered_done(r);
+    pthread_mutex_unlock(&r->lock);
     atomic_fetch_add_explicit(&r->commits, 1, memory_order_relaxed);
     remove_dropped(r);
     return true;
@@ -117,19 +128,42 @@ static bool run_group(struct registry *r, struct registry_command *group)
 
 /* ---- the thread ---- */
 
+/* Under the lock, which is given up meanwhile: others may count, and ask for nothing to be asked any more. */
+static void collect(struct registry *r)
+{
+    void (*ask)(void *context) = r->collect;
+    void *context = r->collect_context;
+    r->collecting = true;
+    pthread_mutex_unlock(&r->lock);
+    ask(context);
+    pthread_mutex_lock(&r->lock);
+    r->collecting = false;
+    r->collect_ns = clock_mono_ns() + GATHER_NS;
+    if (r->gather.due_ns)
+        r->gather.due_ns = 1; /* now: a crash loses a second, not two */
+    pthread_cond_broadcast(&r->written);
+}
+
+static void wait_until(struct registry *r, uint64_t due)
+{
+    struct timespec until = {.tv_sec = (time_t)(due / NS_PER_S), .tv_nsec = (long)(due % NS_PER_S)};
+    if (due)
+        pthread_cond_timedwait(&r->waiting, &r->lock, &until);
+    else
+        pthread_cond_wait(&r->waiting, &r->lock);
+}
+
 /* Under the lock: until there are commands, or what was gathered is to be written. false: nothing will come. */
 static bool wait_for_work(struct registry *r)
 {
     while (!r->first && !r->stopping) {
-        uint64_t due = r->gather.due_ns;
-        if (!due) {
-            pthread_cond_wait(&r->waiting, &r->lock);
-            continue;
-        }
-        if (clock_mono_ns() >= due)
+        uint64_t now = clock_mono_ns(), due = r->gather.due_ns, next = r->collect ? r->collect_ns : 0;
+        if (due && now >= due)
             break;
-        struct timespec until = {.tv_sec = (time_t)(due / NS_PER_S), .tv_nsec = (long)(due % NS_PER_S)};
-        pthread_cond_timedwait(&r->waiting, &r->lock, &until);
+        if (next && now >= next)
+            collect(r);
+        else
+            wait_until(r, due && (!next || due < next) ? due : next);
     }
     return r->first || r->gather.due_ns;
 }
@@ -150,6 +184,8 @@ static bool take_work(struct registry *r, struct registry_command **group)
     if (r->gather.due_ns && (r->stopping || clock_mono_ns() >= r->gather.due_ns)) {
         r->gathered = r->gather;
         r->gather = (struct gather){0};
+        r->writing_gathered = true;
+        r->gathered_writes++;
     }
     pthread_mutex_unlock(&r->lock);
     return work;
@@ -189,6 +225,7 @@ int store_start(struct registry *r, struct error *err)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&r->waiting, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&r->written, NULL);
     r->dropped = BUF_INIT(1 << 20);
     int rc = pthread_create(&r->store, NULL, store_main, r);
     if (rc)
@@ -209,6 +246,8 @@ void store_stop(struct registry *r)
         r->running = false;
         pthread_mutex_destroy(&r->lock);
         pthread_cond_destroy(&r->waiting);
+        pthread_cond_destroy(&r->written);
+        gather_free(&r->gather);
     }
     buf_free(&r->dropped);
 }
@@ -270,4 +309,26 @@ int registry_flush(struct registry *r, struct error *err)
         r->gather.due_ns = 1;
     pthread_mutex_unlock(&r->lock);
     return registry_run(r, &c, err);
+}
+
+void registry_count(struct registry *r, const struct registry_count *count)
+{
+    pthread_mutex_lock(&r->lock);
+    bool first = !r->gather.due_ns;
+    gather_count(&r->gather, count);
+    if (first)
+        pthread_cond_signal(&r->waiting);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void registry_gather_from(struct registry *r, void (*collect_from)(void *context), void *context)
+{
+    pthread_mutex_lock(&r->lock);
+    r->collect = collect_from;
+    r->collect_context = context;
+    r->collect_ns = collect_from ? clock_mono_ns() + GATHER_NS : 0;
+    while (!collect_from && r->collecting)
+        pthread_cond_wait(&r->written, &r->lock);
+    pthread_cond_signal(&r->waiting);
+    pthread_mutex_unlock(&r->lock);
 }

@@ -1,6 +1,7 @@
 /* What commands do to plugins and their versions: inside their savepoint, on the store thread. */
 #include <string.h>
 
+#include "base/text.h"
 #include "registry/files.h"
 #include "registry/search.h"
 #include "registry/write.h"
@@ -93,6 +94,16 @@ static int insert_version(struct registry *r, struct registry_command *c, int64_
     return rc;
 }
 
+static int count_install(struct registry *r, const struct registry_command *c, struct error *err)
+{
+    struct registry_count one = {.n.installs = 1};
+    if (!text_copy(one.plugin, sizeof one.plugin, c->install.name) ||
+        !text_copy(one.version, sizeof one.version, c->install.version))
+        return error_set(err, MOAT_E_INTERNAL, "%s %s is longer than a name or a version may be", c->install.name,
+                         c->install.version);
+    return counter_add(&r->writer, &one, r->now_ms, err);
+}
+
 /* The one that was current before is what a rollback goes back to. */
 static int make_current(struct registry *r, int64_t plugin, int64_t version, struct error *err)
 {
@@ -116,6 +127,8 @@ int write_install(struct registry *r, struct registry_command *c, uint64_t now, 
     rc = files_publish(r->plugin_dir, c->install.stage, c->install.sha256, err);
     if (rc == 0 && !already)
         rc = insert_version(r, c, plugin, now, err);
+    if (rc == 0 && !already)
+        rc = count_install(r, c, err);
     /* The same bytes again mend a version that was found damaged. */
     if (rc == 0 && already)
         rc = db_run(&r->writer, err,

@@ -244,7 +244,8 @@ static int read_development(const char *path, const char *text, enum home_develo
             return 0;
         }
     }
-    return error_set(err, MOAT_E_STORAGE_FAILED, "%s says development=%s, which is none of never, on, past", path, value);
+    return error_set(err, MOAT_E_STORAGE_FAILED, "%s says development=%s, which is none of never, on, past", path,
+                     value);
 }
 
 static int check_mode(const struct home *home, struct error *err)

@@ -11,6 +11,7 @@ struct info_op {
     struct target target;
     struct registry_plugin plugin;
     struct registry_version version;
+    struct registry_counts counts; /* of the plugin, or of the version when one was asked for */
     struct manifest *manifest;
     struct decisions decisions;
     struct loader_status *status; /* NULL: the loader does not know it */
@@ -119,21 +120,22 @@ static void tell_last_errors(struct buf *out, const struct loader_status *s)
     tell_close(out, ']');
 }
 
-static void tell_status(struct buf *out, const struct loader_status *s)
+static void tell_status(struct buf *out, const struct loader_status *s, const struct registry_counts *counts)
 {
     tell_text(out, "loading", loader_state_name(s->state));
     tell_text(out, "health_status", health_name(s->health));
     tell_time(out, "health_since", s->health_since_ns);
     tell_text(out, "health_why", s->health_why);
     tell_number(out, "workers", s->workers);
-    tell_number(out, "execution_count", s->executions);
-    tell_number(out, "error_count", s->errors);
+    tell_number(out, "execution_count", counts->calls);
+    tell_number(out, "error_count", counts->errors);
     tell_open(out, "errors", '{');
     for (int i = 1; i < MOAT_E_COUNT; i++)
         if (s->errors_by_code[i])
             tell_number(out, error_info(i)->name, s->errors_by_code[i]);
     tell_close(out, '}');
-    tell_time(out, "last_executed", s->last_executed_ns);
+    tell_time(out, "last_executed", counts->last_call_ms * NS_PER_MS);
+    tell_counts(out, "counters", counts);
     tell_last_errors(out, s);
     tell_open(out, "latency", '{');
     tell_number(out, "p50_ns", s->run_ns_p50);
@@ -168,7 +170,7 @@ static int tell_info(struct info_op *i, struct job *job)
     decisions_answer(i->manifest, i->decisions.list, i->decisions.count, &answer);
     tell_permissions(out, "permissions", i->manifest, i->decisions.list, i->decisions.count);
     tell_needs_grant(out, "needs_grant", i->manifest, &answer);
-    tell_status(out, i->status && !other ? i->status : &nothing);
+    tell_status(out, i->status && !other ? i->status : &nothing, &i->counts);
     tell_close(out, '}');
     return rc;
 }
@@ -206,6 +208,12 @@ static void info(struct op *op, struct job *job)
     struct info_op *i = (struct info_op *)op;
     buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
     int rc = op->code;
+    if (rc < 0) {
+        op_end(op, rc);
+        return;
+    }
+    const char *version = i->target.version[0] ? i->target.version : NULL;
+    rc = counters_read(job, i->target.name, version, &i->counts, &op->error);
     if (rc < 0) {
         op_end(op, rc);
         return;

@@ -121,6 +121,16 @@ void waits_done(void *context, const struct error *error);
 /* Until all have answered: 0, the first error, or MOAT_E_REVOKE_INCOMPLETE that names who is left. Frees w. */
 int waits_finish(struct waits *w, uint64_t timeout_ns, struct error *err);
 
+/* ---- counters.c: what outlives this process ---- */
+
+void counters_tell(void *context, const struct loader_counts *counts); /* loader_config.on_counts */
+void counters_start(struct service *s);
+void counters_stop(struct service *s); /* before the loader goes */
+/* version NULL: of all; name NULL: of everything. Up to this moment. Not inside a snapshot. */
+int counters_read(struct job *job, const char *name, const char *version, struct registry_counts *out,
+                  struct error *err);
+void tell_counts(struct buf *out, const char *key, const struct registry_counts *n);
+
 /* ---- others ---- */
 
 bool plugin_is_running(struct service *s, const char *name);
@@ -128,7 +138,7 @@ void resolve_begin(struct service *s, const char *name); /* run.c: the loader ne
 int wanted_start(struct service *s, struct error *err);  /* open: starts what is to run */
 int trust_find(void *job, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err);
 bool trust_is_unsigned(const uint8_t key_id[KEY_ID_LEN]);
-bool trust_in_development(const struct service *s); /* unsigned packages run */
+bool trust_in_development(const struct service *s);                                   /* unsigned packages run */
 int trust_open(struct service *s, struct registry_reader *reader, struct error *err); /* open: this host's own keys */
 int token_load(struct service *s, struct registry_reader *reader, struct error *err);
 

@@ -135,6 +135,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                             .workers = (uint32_t)s->settings.workers_max},
                                    .on_denial = on_denial,
                                    .on_call_error = on_call_error,
+                                   .on_counts = counters_tell,
                                    .need_spec = need_spec,
                                    .context = s};
     return loader_new(&config, &s->loader, err);
@@ -166,6 +167,8 @@ static int open_all(struct service *s, const struct service_options *options, st
         rc = loops_start(s, options->loops, err);
     if (rc == 0)
         rc = start_loader(s, options, err);
+    if (rc == 0)
+        counters_start(s);
     if (rc == 0)
         rc = jobs_start(s, &s->jobs, err);
     if (rc == 0)
@@ -204,8 +207,10 @@ void service_close(struct service *s, uint64_t grace_ns)
     if (!s)
         return;
     jobs_drain(&s->jobs);
+    if (s->registry)
+        counters_stop(s);
     if (s->loader)
-        loader_free(s->loader, grace_ns);
+        loader_free(s->loader, grace_ns); /* which tells the last counts */
     jobs_stop(&s->jobs);
     loops_stop(s);
     registry_close(s->registry);

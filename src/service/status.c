@@ -87,8 +87,11 @@ static void stats(struct op *op, struct job *job)
 {
     struct sums t = {0};
     struct registry_totals totals;
+    struct registry_counts counts;
     struct buf *out = &op->result;
     int rc = registry_totals(job->reader, &totals, &op->error);
+    if (rc == 0)
+        rc = counters_read(job, NULL, NULL, &counts, &op->error);
     loader_each(op->s->loader, sum, &t);
     if (rc == 0) {
         tell_open(out, NULL, '{');
@@ -97,6 +100,7 @@ static void stats(struct op *op, struct job *job)
         tell_registry(out, &totals);
         tell_security(out, op->s);
         tell_executions(out, &t);
+        tell_counts(out, "counters", &counts);
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
         tell_close(out, '}');
     }

@@ -30,8 +30,7 @@ int trust_find(void *context, const uint8_t key_id[KEY_ID_LEN], struct trust_ans
     const struct job *job = context;
     struct registry_key key;
     if (trust_is_unsigned(key_id)) {
-        *out = (struct trust_answer){
-            .known = trust_in_development(job->s), .publisher = REGISTRY_NOBODY, .names = "*"};
+        *out = (struct trust_answer){.known = trust_in_development(job->s), .publisher = REGISTRY_NOBODY, .names = "*"};
         return 0;
     }
     int rc = registry_find_key(job->reader, key_id, &key, err);
@@ -64,8 +63,7 @@ static int know_key(struct service *s, struct registry_reader *reader, const cha
         return rc < 0 ? rc : 0;
     struct registry_command c = {
         .verb = REGISTRY_TRUST_ADD,
-        .trust_add = {
-            .publisher = publisher, .id = key->id, .bytes = nothing, .algorithm = (int)key->algorithm}};
+        .trust_add = {.publisher = publisher, .id = key->id, .bytes = nothing, .algorithm = (int)key->algorithm}};
     return registry_run(s->registry, &c, err);
 }
 
@@ -242,8 +240,7 @@ static bool tell_key(void *context, const struct registry_key *k)
 
 static void list(struct op *op, struct job *job)
 {
-    struct listing l = {
-        .out = &op->result, .secrets = op->s->secrets, .development = trust_in_development(op->s)};
+    struct listing l = {.out = &op->result, .secrets = op->s->secrets, .development = trust_in_development(op->s)};
     tell_open(l.out, NULL, '{');
     tell_open(l.out, "publishers", '[');
     int rc = registry_each_key(job->reader, NULL, tell_key, &l, &op->error);

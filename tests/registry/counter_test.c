@@ -1,0 +1,243 @@
+/* Counters: gathered in memory, written once a second, never counted twice nor lost while somebody looks. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "registry/internal.h"
+#include "sample.h"
+
+struct fixture {
+    struct place place;
+    struct registry *r;
+    struct registry_reader *reader;
+    struct error err;
+};
+
+#define OK(call) assert_int_equal((call), 0)
+
+static void open_it(struct fixture *f)
+{
+    if (place_open(&f->place, &f->r, &f->err) < 0 || registry_reader_new(f->r, &f->reader, &f->err) < 0)
+        fail_msg("%s", f->err.message);
+}
+
+static void close_it(struct fixture *f)
+{
+    registry_reader_free(f->reader);
+    registry_close(f->r);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct sample_install alpha = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10};
+    struct sample_install newer = {.name = "alpha", .version = "1.1.0", .key = 1, .bytes = 11};
+    struct sample_install beta = {.name = "beta", .version = "0.1.0", .key = 1, .bytes = 12};
+    place_make(&f->place);
+    open_it(f);
+    OK(sample_trust(f->r, "acme", 1, &f->err));
+    OK(sample_install(f->r, &alpha, &f->err));
+    OK(sample_install(f->r, &newer, &f->err));
+    OK(sample_install(f->r, &beta, &f->err));
+    OK(sample_install(f->r, &beta, &f->err)); /* the same again is no installation */
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    close_it(f);
+    place_remove(&f->place);
+    free(f);
+    return 0;
+}
+
+static void count(struct registry *r, const char *plugin, const char *version, struct registry_counts n)
+{
+    struct registry_count one = {.n = n};
+    snprintf(one.plugin, sizeof one.plugin, "%s", plugin);
+    snprintf(one.version, sizeof one.version, "%s", version);
+    registry_count(r, &one);
+}
+
+static void assert_counts(struct fixture *f, const char *name, const char *version, struct registry_counts expected)
+{
+    struct registry_counts n;
+    OK(registry_find_counts(f->reader, name, version, &n, &f->err));
+    assert_int_equal(n.installs, expected.installs);
+    assert_int_equal(n.downloads, expected.downloads);
+    assert_int_equal(n.loads, expected.loads);
+    assert_int_equal(n.calls, expected.calls);
+    assert_int_equal(n.errors, expected.errors);
+    assert_int_equal(n.last_call_ms, expected.last_call_ms);
+}
+
+static void they_are_there_at_once_and_after_reopening(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_counts one = {.calls = 5, .errors = 1, .loads = 1, .last_call_ms = 7000};
+    const struct registry_counts two = {.calls = 2, .downloads = 3, .last_call_ms = 6000};
+    count(f->r, "alpha", "1.0.0", one);
+    count(f->r, "alpha", "1.1.0", two);
+    count(f->r, "alpha", "1.0.0", one);
+    for (int i = 0; i < 2; i++) {
+        assert_counts(
+            f, "alpha", "1.0.0",
+            (struct registry_counts){.installs = 1, .calls = 10, .errors = 2, .loads = 2, .last_call_ms = 7000});
+        assert_counts(f, "alpha", "1.1.0",
+                      (struct registry_counts){.installs = 1, .calls = 2, .downloads = 3, .last_call_ms = 6000});
+        assert_counts(f, "alpha", NULL,
+                      (struct registry_counts){
+                          .installs = 2, .calls = 12, .errors = 2, .loads = 2, .downloads = 3, .last_call_ms = 7000});
+        assert_counts(f, "beta", NULL, (struct registry_counts){.installs = 1});
+        assert_counts(f, "gamma", NULL, (struct registry_counts){0});
+        assert_counts(f, NULL, NULL,
+                      (struct registry_counts){
+                          .installs = 3, .calls = 12, .errors = 2, .loads = 2, .downloads = 3, .last_call_ms = 7000});
+        close_it(f); /* which writes what was gathered */
+        open_it(f);
+    }
+}
+
+static bool put_day(void *context, const char *version, uint64_t day, const struct registry_counts *n)
+{
+    uint64_t *first = context;
+    *first = *first ? *first : day;
+    assert_int_equal(day, *first);
+    assert_int_equal(n->calls, strcmp(version, "1.0.0") == 0 ? 4 : 1);
+    return true;
+}
+
+static void a_day_has_its_own(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t day = 0;
+    count(f->r, "alpha", "1.0.0", (struct registry_counts){.calls = 4});
+    count(f->r, "alpha", "1.1.0", (struct registry_counts){.calls = 1});
+    OK(registry_flush(f->r, &f->err));
+    OK(registry_each_count(f->reader, "alpha", NULL, 0, put_day, &day, &f->err));
+    assert_true(day > 20000); /* 2024 */
+    day = 0;
+    OK(registry_each_count(f->reader, "alpha", NULL, UINT32_MAX, put_day, &day, &f->err));
+    assert_int_equal(day, 0);
+}
+
+static void they_outlive_the_version_and_go_with_the_name(void **state)
+{
+    struct fixture *f = *state;
+    count(f->r, "beta", "0.1.0", (struct registry_counts){.calls = 4});
+    OK(sample_uninstall(f->r, "beta", NULL, false, &f->err));
+    assert_counts(f, "beta", "0.1.0", (struct registry_counts){.installs = 1, .calls = 4});
+    OK(registry_flush(f->r, &f->err));
+    OK(sample_uninstall(f->r, "beta", NULL, true, &f->err));
+    assert_counts(f, "beta", NULL, (struct registry_counts){0});
+    count(f->r, "beta", "0.1.0", (struct registry_counts){.calls = 1}); /* nobody's any more */
+    OK(registry_flush(f->r, &f->err));
+    assert_counts(f, "beta", NULL, (struct registry_counts){0});
+}
+
+/* ---- counting, writing and looking at once ---- */
+
+struct crowd {
+    struct registry *r;
+    _Atomic uint64_t counted;
+    _Atomic bool stop;
+};
+
+static void *keep_counting(void *argument)
+{
+    struct crowd *c = argument;
+    while (!atomic_load(&c->stop)) {
+        count(c->r, "alpha", "1.0.0", (struct registry_counts){.calls = 1});
+        atomic_fetch_add(&c->counted, 1);
+    }
+    return NULL;
+}
+
+static void *keep_writing(void *argument)
+{
+    struct crowd *c = argument;
+    while (!atomic_load(&c->stop))
+        registry_flush(c->r, NULL);
+    return NULL;
+}
+
+static void whoever_looks_sees_all_that_was_counted_before_and_nothing_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct crowd c = {.r = f->r};
+    pthread_t threads[3];
+    assert_int_equal(pthread_create(&threads[0], NULL, keep_counting, &c), 0);
+    assert_int_equal(pthread_create(&threads[1], NULL, keep_counting, &c), 0);
+    assert_int_equal(pthread_create(&threads[2], NULL, keep_writing, &c), 0);
+    for (int i = 0; i < 300; i++) {
+        struct registry_counts n;
+        uint64_t before = atomic_load(&c.counted);
+        OK(registry_find_counts(f->reader, "alpha", "1.0.0", &n, &f->err));
+        uint64_t after = atomic_load(&c.counted) + 2; /* each thread may have counted and not said so yet */
+        if (n.calls < before || n.calls > after)
+            fail_msg("%llu were counted, %llu seen, then %llu", (unsigned long long)before, (unsigned long long)n.calls,
+                     (unsigned long long)after);
+    }
+    atomic_store(&c.stop, true);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_counts(f, "alpha", "1.0.0", (struct registry_counts){.installs = 1, .calls = atomic_load(&c.counted)});
+}
+
+static void many_at_once_are_kept_apart(void **state)
+{
+    struct fixture *f = *state;
+    char version[16];
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < 500; i++) {
+            snprintf(version, sizeof version, "%d.0.0", i);
+            count(f->r, i % 2 ? "alpha" : "beta", version, (struct registry_counts){.calls = (uint64_t)i});
+        }
+    assert_counts(f, "beta", "498.0.0", (struct registry_counts){.calls = 3 * 498});
+    OK(registry_flush(f->r, &f->err));
+    assert_counts(f, "alpha", "499.0.0", (struct registry_counts){.calls = 3 * 499});
+    assert_counts(f, NULL, NULL, (struct registry_counts){.installs = 3, .calls = 3 * 499 * 500 / 2});
+}
+
+static void collect_some(void *context)
+{
+    struct crowd *c = context;
+    atomic_fetch_add(&c->counted, 1);
+    count(c->r, "alpha", "1.0.0", (struct registry_counts){.calls = 1});
+}
+
+static void who_has_counts_is_asked_each_second(void **state)
+{
+    struct fixture *f = *state;
+    struct crowd c = {.r = f->r};
+    registry_gather_from(f->r, collect_some, &c);
+    for (int i = 0; i < 600 && atomic_load(&c.counted) < 2; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000}, NULL);
+    registry_gather_from(f->r, NULL, NULL);
+    uint64_t asked = atomic_load(&c.counted);
+    assert_true(asked >= 2);
+    assert_counts(f, "alpha", "1.0.0", (struct registry_counts){.installs = 1, .calls = asked});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(they_are_there_at_once_and_after_reopening),
+        T(a_day_has_its_own),
+        T(they_outlive_the_version_and_go_with_the_name),
+        T(whoever_looks_sees_all_that_was_counted_before_and_nothing_twice),
+        T(many_at_once_are_kept_apart),
+        T(who_has_counts_is_asked_each_second),
+#undef T
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
