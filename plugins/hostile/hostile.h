@@ -37,6 +37,14 @@ __attribute__((format(printf, 2, 3))) void attack_detail(struct attack *a, const
 bool attack_attempt(struct attack *a, const char *what, long result);
 
 typedef void attack_run(struct attack *a);
+
+/* Runs the attack of that name and answers its report; the table ends with a NULL name. */
+struct attack_row {
+    const char *name;
+    attack_run *run;
+};
+bool attack_run_named(const struct attack_row *rows, const char *name, struct attack *a);
+
 attack_run read_secret, write_outside, read_environment, mount_something;                     /* files.c */
 attack_run connect_tcp, connect_unix, raw_socket;                                             /* network.c */
 attack_run list_host_processes, signal_host, ptrace_host, exec_shell, fork_bomb, memory_bomb, /* processes.c */
