@@ -369,6 +369,50 @@ static void loop_sends_nothing_after_unwatch(void **state)
     close(b);
 }
 
+/* Its own thread rings no bell: what it posts, wherever it posts it, runs before the loop sleeps. */
+struct own_work {
+    struct loop *loop;
+    struct loop_idle idle;
+    struct loop_timer timer;
+    struct loop_task task;
+    unsigned runs;
+};
+
+static void own_task(struct loop_task *task)
+{
+    struct own_work *o = (struct own_work *)((char *)task - offsetof(struct own_work, task));
+    if (++o->runs == 100)
+        loop_stop(o->loop);
+    else if (o->runs % 2)
+        loop_timer_set(o->loop, &o->timer, 0);
+}
+
+static void own_timer(struct loop_timer *timer)
+{
+    struct own_work *o = (struct own_work *)((char *)timer - offsetof(struct own_work, timer));
+    loop_post(o->loop, &o->task);
+}
+
+static uint64_t own_idle(struct loop_idle *idle)
+{
+    struct own_work *o = (struct own_work *)((char *)idle - offsetof(struct own_work, idle));
+    if (o->runs < 100 && o->runs % 2 == 0)
+        loop_post(o->loop, &o->task);
+    return UINT64_MAX;
+}
+
+static void loop_runs_its_own_posts_before_it_sleeps(void **state)
+{
+    struct own_work o = {.idle.before_sleep = own_idle, .timer.fire = own_timer, .task.run = own_task};
+    assert_int_equal(loop_new(&o.loop, NULL), 0);
+    loop_on_idle(o.loop, &o.idle);
+    alarm(20); /* nothing else would wake it */
+    loop_run(o.loop);
+    alarm(0);
+    assert_int_equal(o.runs, 100);
+    loop_free(o.loop);
+}
+
 static void log_lines_are_json_whatever_is_in_them(void **state)
 {
     int pipe_fds[2];
@@ -404,6 +448,7 @@ int main(void)
         cmocka_unit_test(loop_fires_timers_in_order),
         cmocka_unit_test(loop_timers_do_not_hog),
         cmocka_unit_test(loop_sends_nothing_after_unwatch),
+        cmocka_unit_test(loop_runs_its_own_posts_before_it_sleeps),
         cmocka_unit_test(log_lines_are_json_whatever_is_in_them),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
