@@ -1,4 +1,5 @@
 /* info: all about one plugin. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,6 +176,20 @@ static int tell_info(struct info_op *i, struct job *job)
     return rc;
 }
 
+static bool first_version(void *context, const struct registry_version *v)
+{
+    snprintf(context, MANIFEST_VERSION_MAX + 1, "%s", v->version);
+    return false;
+}
+
+/* What is told of a plugin without a current version is told of the one installed last. */
+static int choose_version(struct info_op *i, struct job *job, char version[MANIFEST_VERSION_MAX + 1])
+{
+    const char *told = i->target.version[0] ? i->target.version : i->plugin.current;
+    snprintf(version, MANIFEST_VERSION_MAX + 1, "%s", told);
+    return *told ? 0 : registry_each_version(job->reader, i->plugin.name, first_version, version, &i->op.error);
+}
+
 static int find(struct info_op *i, struct job *job, struct buf *text)
 {
     const struct target *t = &i->target;
@@ -184,7 +199,10 @@ static int find(struct info_op *i, struct job *job, struct buf *text)
         return rc;
     if (rc == 0 || !i->plugin.versions)
         return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", t->name);
-    const char *version = t->version[0] ? t->version : i->plugin.current;
+    char version[MANIFEST_VERSION_MAX + 1];
+    rc = choose_version(i, job, version);
+    if (rc < 0)
+        return rc;
     rc = registry_find_version(job->reader, t->name, version, &i->version, text, err);
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", t->name, version);

@@ -209,7 +209,8 @@ static int code_of(struct job *job, const struct registry_version *v, struct spe
 /* ---- plans ---- */
 
 /* Everything that keeps calls out before the manifest is looked at. */
-static void close_by_state(struct plan *p, const struct registry_version *v, bool development, bool ignore_stop)
+static void close_by_state(struct plan *p, const struct registry_version *v, const struct trust_answer *signer,
+                           bool ignore_stop)
 {
     const char *name = p->plugin.name;
     if (!p->plugin.active)
@@ -217,11 +218,14 @@ static void close_by_state(struct plan *p, const struct registry_version *v, boo
     else if (v->state == REGISTRY_DAMAGED)
         plan_close(p, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: install it again", name,
                    v->version);
-    else if (trust_is_unsigned(v->key_id) && !development)
+    else if (trust_is_unsigned(v->key_id) && !signer->known)
         plan_close(p, MOAT_E_UNSIGNED, "%s %s is not signed, and this home is not in development mode", name,
                    v->version);
-    else if (v->key_revoked)
+    else if (signer->revoked)
         plan_close(p, MOAT_E_KEY_REVOKED, "the key that signed %s %s is revoked", name, v->version);
+    else if (!trust_name_matches(signer->names, name))
+        plan_close(p, MOAT_E_NAME_NOT_ALLOWED, "%s may publish \"%s\", not \"%s\"", signer->publisher, signer->names,
+                   name);
     else if (v->expires_at && v->expires_at <= clock_wall_ns() / NS_PER_S)
         plan_close(p, MOAT_E_PACKAGE_EXPIRED, "%s %s has expired", name, v->version);
     else if (!ignore_stop && p->plugin.wanted == REGISTRY_STOPPED)
@@ -236,7 +240,11 @@ static int find(struct job *job, const char *name, const char *version, struct p
         return rc;
     if (rc == 0 || !p->plugin.versions)
         return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
-    snprintf(p->version, sizeof p->version, "%s", version && *version ? version : p->plugin.current);
+    bool told = version && *version;
+    if (!told && !p->plugin.current[0])
+        return error_set(err, MOAT_E_WRONG_STATE, "no version of %s is the current one: `moat use %s@VERSION`", name,
+                         name);
+    snprintf(p->version, sizeof p->version, "%s", told ? version : p->plugin.current);
     rc = registry_find_version(job->reader, name, p->version, v, manifest, err);
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", name, p->version);
@@ -292,7 +300,11 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
     int rc = find(job, name, version, &p, &v, &text, err);
     if (rc < 0)
         return rc;
-    close_by_state(&p, &v, trust_in_development(job->s), ignore_stop);
+    struct trust_answer signer;
+    rc = trust_find(job, v.key_id, &signer, err);
+    if (rc < 0)
+        return rc;
+    close_by_state(&p, &v, &signer, ignore_stop);
     if (p.gate == MOAT_E_OK)
         rc = decide_installed(job, &v, &text, &p, err);
     if (rc == 0 && p.spec && depth == PLAN_CODE)
