@@ -122,6 +122,8 @@ static void parse_rule(struct policy *p, const struct place *at, const char *act
     size_t n = 0;
     while ((word = next_word(&rest)) && strcmp(word, "if") != 0 && n < 64)
         names[n++] = word;
+    if (word)
+        snprintf(model.when, sizeof model.when, "%s", rest);
     while (word) {
         if (model.ntests == TESTS_MAX || !parse_test(&rest, &model.tests[model.ntests++])) {
             policy_fault(p, at->file, at->line, "not a test: argN [& MASK] == VALUE");
@@ -167,6 +169,7 @@ static void parse_group(struct policy *p, struct place *at, char *rest)
     struct group *g = &p->groups[p->ngroups++];
     snprintf(g->name, sizeof g->name, "%s", name);
     snprintf(g->file, sizeof g->file, "%s", at->file);
+    snprintf(g->reason, sizeof g->reason, "%s", colon + 1 + strspn(colon + 1, " "));
     at->in_group = true;
 }
 

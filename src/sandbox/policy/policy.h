@@ -36,6 +36,7 @@ struct rule {
     char name[NAME_MAX_LEN];
     struct test tests[TESTS_MAX];
     unsigned ntests;
+    char when[200]; /* the tests as they are written, or empty */
     unsigned group;
     unsigned line;
 };
@@ -43,6 +44,7 @@ struct rule {
 struct group {
     char name[NAME_MAX_LEN];
     char file[128];
+    char reason[200];
     bool replaced;
 };
 
