@@ -4,13 +4,30 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What helps, where we know it. */
+static const char *cure_of(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return "; `moat restore FILE` brings a backup back";
+    case SQLITE_FULL:
+        return "; nothing was changed: free some space";
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+        return "; its directory must be there, and yours to write";
+    default:
+        return "";
+    }
+}
+
 int db_error(struct db *db, struct error *err)
 {
     int system = sqlite3_system_errno(db->handle);
-    const char *why = sqlite3_errmsg(db->handle);
+    const char *why = sqlite3_errmsg(db->handle), *cure = cure_of(sqlite3_errcode(db->handle));
     if (system)
-        return error_errno(err, MOAT_E_STORAGE_FAILED, system, "%s: %s", db->file, why);
-    return error_set(err, MOAT_E_STORAGE_FAILED, "%s: %s", db->file, why);
+        return error_set(err, MOAT_E_STORAGE_FAILED, "%s: %s (%s)%s", db->file, why, strerror(system), cure);
+    return error_set(err, MOAT_E_STORAGE_FAILED, "%s: %s%s", db->file, why, cure);
 }
 
 /* Every connection: constraints hold, nothing stored in the file can run code, waits a little for a checkpoint. */

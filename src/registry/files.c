@@ -25,7 +25,7 @@ void files_path(const char *plugin_dir, const uint8_t sha256[32], char out[PATH_
 int files_stage(const char *plugin_dir, const void *bytes, size_t len, struct registry_stage *out, struct error *err)
 {
     char path[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof path, "%s/sha256/" FILES_STAGE "XXXXXX", plugin_dir) >= sizeof path)
+    if ((size_t)snprintf(path, sizeof path, "%s/stage/" FILES_STAGE "XXXXXX", plugin_dir) >= sizeof path)
         return error_set(err, MOAT_E_BAD_USAGE, "the path %s is too long", plugin_dir);
     fd_auto fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
@@ -74,11 +74,39 @@ int files_publish(const char *plugin_dir, struct registry_stage *stage, const ui
     return sync_directory(dir, err);
 }
 
-void files_remove(const char *plugin_dir, const uint8_t sha256[32])
+static void in_folder(const char *plugin_dir, const char *folder, const uint8_t sha256[32], const char *suffix,
+                      char out[PATH_MAX])
+{
+    char hex[HEX + 1];
+    text_hex(hex, sha256, 32);
+    snprintf(out, PATH_MAX, "%s/%s/%s%s", plugin_dir, folder, hex, suffix);
+}
+
+int files_mark(const char *plugin_dir, const uint8_t sha256[32], struct error *err)
 {
     char path[PATH_MAX];
-    files_path(plugin_dir, sha256, path);
-    unlink(path);
+    in_folder(plugin_dir, "stage", sha256, "", path);
+    fd_auto fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    return fd < 0 ? error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot create %s", path) : 0;
+}
+
+void files_settle(const char *plugin_dir, const uint8_t sha256[32], bool wanted)
+{
+    char package[PATH_MAX], mark[PATH_MAX];
+    files_path(plugin_dir, sha256, package);
+    in_folder(plugin_dir, "stage", sha256, "", mark);
+    if (wanted || unlink(package) == 0 || errno == ENOENT)
+        unlink(mark);
+}
+
+void files_set_aside(const char *plugin_dir, const uint8_t sha256[32])
+{
+    char from[PATH_MAX], to[PATH_MAX], dir[PATH_MAX];
+    files_path(plugin_dir, sha256, from);
+    in_folder(plugin_dir, "damaged", sha256, SUFFIX, to);
+    snprintf(dir, sizeof dir, "%s/damaged", plugin_dir);
+    if (io_mkdirs(dir, 0700, NULL) == 0)
+        rename(from, to);
 }
 
 static int write_claim(const char *plugin_dir, const char *path, const char *id, const char *dir, struct error *err)
@@ -96,16 +124,21 @@ static int write_claim(const char *plugin_dir, const char *path, const char *id,
     return rc;
 }
 
-int files_claim(const char *plugin_dir, const char *id, const char *dir, struct error *err)
+int files_claim(const char *plugin_dir, const char *id, const char *dir, bool *fresh, struct error *err)
 {
-    char path[PATH_MAX], packages[PATH_MAX];
+    char path[PATH_MAX], packages[PATH_MAX], stage[PATH_MAX];
     buf_auto there = BUF_INIT(PATH_MAX + 256);
     struct error why;
     int rc = sub_path(path, plugin_dir, "owner", err);
     if (rc == 0)
         rc = sub_path(packages, plugin_dir, "sha256", err);
     if (rc == 0)
+        rc = sub_path(stage, plugin_dir, "stage", err);
+    if (rc == 0)
         rc = io_mkdirs(packages, 0700, err);
+    *fresh = rc == 0 && access(stage, F_OK) < 0;
+    if (rc == 0)
+        rc = io_mkdirs(stage, 0700, err);
     if (rc < 0)
         return rc;
     rc = io_read_file(path, &there, &why);
@@ -124,39 +157,78 @@ int files_claim(const char *plugin_dir, const char *id, const char *dir, struct 
                      plugin_dir, path);
 }
 
-/* true when the entry is one of ours that may have to go; a published one has its hash in sha256. */
-static bool ours(const char *name, bool *staged, uint8_t sha256[32])
+/* Is it a hash, with this behind it? */
+static bool is_hash(const char *name, const char *suffix, uint8_t sha256[32])
 {
-    *staged = strncmp(name, FILES_STAGE, strlen(FILES_STAGE)) == 0;
-    if (*staged)
-        return true;
     char hex[HEX + 1];
-    if (strlen(name) != HEX + strlen(SUFFIX) || strcmp(name + HEX, SUFFIX) != 0)
+    if (strlen(name) != HEX + strlen(suffix) || strcmp(name + HEX, suffix) != 0)
         return false;
     memcpy(hex, name, HEX);
     hex[HEX] = '\0';
     return text_unhex(sha256, 32, hex);
 }
 
-int files_collect(const char *plugin_dir, int (*wanted)(void *context, const uint8_t sha256[32], struct error *err),
-                  void *context, struct error *err)
+static bool is_staged(const char *name)
 {
-    char path[PATH_MAX];
-    int rc = sub_path(path, plugin_dir, "sha256", err);
+    return strncmp(name, FILES_STAGE, strlen(FILES_STAGE)) == 0;
+}
+
+static int remove_stray(DIR *dir, const char *path, const char *name, struct error *err)
+{
+    if (unlinkat(dirfd(dir), name, 0) == 0 || errno == ENOENT)
+        return 0;
+    return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot remove the stray %s/%s", path, name);
+}
+
+static int open_folder(const char *plugin_dir, const char *folder, char path[PATH_MAX], DIR **out, struct error *err)
+{
+    int rc = sub_path(path, plugin_dir, folder, err);
     if (rc < 0)
         return rc;
-    DIR *dir = opendir(path);
-    if (!dir)
-        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot list %s", path);
+    *out = opendir(path);
+    return *out ? 0 : error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot list %s", path);
+}
+
+int files_settle_marked(const char *plugin_dir, files_wanted wanted, void *context, struct error *err)
+{
+    char path[PATH_MAX];
+    DIR *dir;
+    int rc = open_folder(plugin_dir, "stage", path, &dir, err);
+    if (rc < 0)
+        return rc;
     struct dirent *entry;
     while (rc >= 0 && (entry = readdir(dir))) {
-        bool staged;
         uint8_t sha256[32];
-        if (!ours(entry->d_name, &staged, sha256))
+        if (is_staged(entry->d_name)) {
+            rc = remove_stray(dir, path, entry->d_name, err);
+        } else if (is_hash(entry->d_name, "", sha256)) {
+            rc = wanted(context, sha256, err);
+            if (rc >= 0)
+                files_settle(plugin_dir, sha256, rc > 0);
+        }
+    }
+    closedir(dir);
+    return rc < 0 ? rc : 0;
+}
+
+int files_collect(const char *plugin_dir, files_wanted wanted, void *context, uint64_t *removed, struct error *err)
+{
+    char path[PATH_MAX];
+    DIR *dir;
+    int rc = open_folder(plugin_dir, "sha256", path, &dir, err);
+    if (rc < 0)
+        return rc;
+    struct dirent *entry;
+    while (rc >= 0 && (entry = readdir(dir))) {
+        uint8_t sha256[32];
+        bool staged = is_staged(entry->d_name); /* by the first release, which staged here */
+        if (!staged && !is_hash(entry->d_name, SUFFIX, sha256))
             continue;
         rc = staged ? 0 : wanted(context, sha256, err);
-        if (rc == 0 && unlinkat(dirfd(dir), entry->d_name, 0) < 0 && errno != ENOENT)
-            rc = error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot remove the stray %s/%s", path, entry->d_name);
+        if (rc != 0)
+            continue;
+        rc = remove_stray(dir, path, entry->d_name, err);
+        *removed += rc == 0;
     }
     closedir(dir);
     return rc < 0 ? rc : 0;

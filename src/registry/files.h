@@ -1,4 +1,11 @@
-/* registry/files: the packages on the disk, each under its own hash.  Knows no SQL.  Private to src/registry. */
+/* registry/files: the packages on the disk, each under its own hash.  Knows no SQL.  Private to src/registry.
+ *
+ *     sha256/HEX.moat   the packages
+ *     stage/.stage-*    on their way: written and synced, without a name yet
+ *     stage/HEX         a mark: the package of this hash may be one too many (it is being published, or dropped) until
+ * a transaction has ended.  Made before either, so that a process that dies leaves it behind damaged/HEX.moat  what was
+ * found to be other bytes than were installed: set aside, never deleted by us owner             which registry all of
+ * this belongs to */
 #ifndef REGISTRY_FILES_H
 #define REGISTRY_FILES_H
 
@@ -9,18 +16,24 @@
 void files_path(const char *plugin_dir, const uint8_t sha256[32], char out[PATH_MAX]);
 int files_stage(const char *plugin_dir, const void *bytes, size_t len, struct registry_stage *out, struct error *err);
 
+/* Before a package is published or dropped. */
+int files_mark(const char *plugin_dir, const uint8_t sha256[32], struct error *err);
 /* Gives the staged file its name, durably. The stage is empty afterwards. */
 int files_publish(const char *plugin_dir, struct registry_stage *stage, const uint8_t sha256[32], struct error *err);
-/* What cannot be removed is collected at the next open. */
-void files_remove(const char *plugin_dir, const uint8_t sha256[32]);
+/* After the transaction: an unwanted package goes, then its mark. What cannot be removed now is at the next open. */
+void files_settle(const char *plugin_dir, const uint8_t sha256[32], bool wanted);
+/* Into damaged/; nothing when it is not there. */
+void files_set_aside(const char *plugin_dir, const uint8_t sha256[32]);
 
-/* Makes the directory and says in it that it belongs to the registry `id` in `dir`; MOAT_E_WRONG_STATE when it is
- * another one's: its packages would look like strays. */
-int files_claim(const char *plugin_dir, const char *id, const char *dir, struct error *err);
+/* Makes the directories and says in there that they belong to the registry `id` in `dir`; MOAT_E_WRONG_STATE when they
+ * are another one's: its packages would look like strays.  *fresh: there was no stage/ yet. */
+int files_claim(const char *plugin_dir, const char *id, const char *dir, bool *fresh, struct error *err);
 
-/* Removes what was staged and never published, and every package that `wanted` does not know (1 yes, 0 no, <0 error).
- */
-int files_collect(const char *plugin_dir, int (*wanted)(void *context, const uint8_t sha256[32], struct error *err),
-                  void *context, struct error *err);
+/* 1 yes, 0 no, <0 error. */
+typedef int (*files_wanted)(void *context, const uint8_t sha256[32], struct error *err);
+/* At open, cheap: removes what was staged and never published, and settles what is marked. */
+int files_settle_marked(const char *plugin_dir, files_wanted wanted, void *context, struct error *err);
+/* Every package that nobody wants goes: looks at each. *removed: how many. */
+int files_collect(const char *plugin_dir, files_wanted wanted, void *context, uint64_t *removed, struct error *err);
 
 #endif

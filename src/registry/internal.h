@@ -29,8 +29,9 @@ struct registry {
     uint64_t gathered_writes; /* how often they were begun */
     _Atomic uint64_t commits, commands;
 
-    /* The store thread's: hashes that the open transaction may have left unreferenced, 32 bytes each. */
-    struct buf dropped;
+    /* The store thread's, 32 bytes each: packages that are marked (files.h) until the open transaction has ended, and
+     * those that are set aside after it. */
+    struct buf marked, aside;
     struct registry_audit_head head; /* of the trail, with what the open transaction appended */
     uint64_t now_ms;                 /* the open transaction's */
     struct gather gathered;          /* what it writes besides commands */
@@ -43,6 +44,9 @@ struct registry_reader {
 
 /* Inside a transaction. */
 int counter_add(struct db *db, const struct registry_count *count, uint64_t now_ms, struct error *err);
+
+/* Does a version refer to this package? For files.h; context: the registry, on whose thread its writer is. */
+int store_is_wanted(void *registry, const uint8_t sha256[32], struct error *err);
 
 int store_start(struct registry *r, struct error *err);
 void store_stop(struct registry *r);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "registry/check.h"
 #include "registry/files.h"
 #include "registry/internal.h"
 #include "registry/schema.h"
@@ -16,7 +17,7 @@ const char *registry_state_name(enum registry_state s)
     return state_names[s];
 }
 
-static int is_referenced(void *context, const uint8_t sha256[32], struct error *err)
+int store_is_wanted(void *context, const uint8_t sha256[32], struct error *err)
 {
     struct registry *r = context;
     int64_t n;
@@ -25,8 +26,17 @@ static int is_referenced(void *context, const uint8_t sha256[32], struct error *
     return rc < 0 ? rc : n > 0;
 }
 
+/* What a run that died has left behind goes; the whole is looked through only where no run of this release was. */
+static int settle(struct registry *r, bool fresh, struct error *err)
+{
+    uint64_t removed = 0;
+    return fresh ? files_collect(r->plugin_dir, store_is_wanted, r, &removed, err)
+                 : files_settle_marked(r->plugin_dir, store_is_wanted, r, err);
+}
+
 static int claim(struct registry *r, const char *dir, struct error *err)
 {
+    bool fresh;
     sqlite3_stmt *row;
     char id[64];
     int rc = db_start(&r->writer, err, &row, "SELECT id FROM identity", "");
@@ -36,7 +46,8 @@ static int claim(struct registry *r, const char *dir, struct error *err)
     db_end(row);
     if (!fits)
         return error_set(err, MOAT_E_STORAGE_FAILED, "%s has a damaged identity", r->file);
-    return files_claim(r->plugin_dir, id, dir, err);
+    rc = files_claim(r->plugin_dir, id, dir, &fresh, err);
+    return rc < 0 ? rc : settle(r, fresh, err);
 }
 
 static int prepare(struct registry *r, const char *dir, struct error *err)
@@ -47,11 +58,11 @@ static int prepare(struct registry *r, const char *dir, struct error *err)
     if (rc == 0)
         rc = schema_migrate(&r->writer, schema_steps, schema_version, err);
     if (rc == 0)
+        rc = check_at_open(&r->writer, err);
+    if (rc == 0)
         rc = audit_load(&r->writer, &r->head, err);
     if (rc == 0)
         rc = claim(r, dir, err);
-    if (rc == 0)
-        rc = files_collect(r->plugin_dir, is_referenced, r, err);
     if (rc == 0)
         rc = store_start(r, err);
     return rc;

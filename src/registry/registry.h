@@ -138,6 +138,7 @@ enum registry_verb {
     REGISTRY_TOKEN_USED,
     REGISTRY_AUDIT_ROTATE,
     REGISTRY_AUDIT_SIGN,
+    REGISTRY_MEND,  /* what can be made from the rest: the search when it is wrong; packages that nobody wants go */
     REGISTRY_FLUSH, /* nothing: answered when all before it is on the disk */
     REGISTRY_VERB_COUNT,
 };
@@ -231,6 +232,10 @@ struct registry_command {
             const uint8_t *hash; /* that record's */
             const char *file;
         } audit_rotate;
+        struct {
+            bool searched;      /* out: the search was made anew */
+            uint64_t collected; /* out: packages */
+        } mend;
         /* Keeps a signature over a head of the trail, which the caller has verified. MOAT_E_WRONG_STATE: it is none. */
         struct {
             uint64_t count;
@@ -397,6 +402,18 @@ int registry_audit_verify(struct registry_reader *reader, const struct registry_
 bool registry_audit_hash(const uint8_t before[32], const struct registry_audit_record *record, uint8_t out[32]);
 /* The hash before the very first record. */
 void registry_audit_origin(const char *identity, uint8_t out[32]);
+
+/* ---- is all of it as it should be? ---- */
+
+struct registry_finding {
+    const char *what, *detail, *cure; /* cure: empty when it is good */
+    const char *plugin, *version;     /* of a package, else NULL */
+    bool good, damaged_now;           /* damaged_now: it is not marked so yet */
+};
+/* Every page, reference and record of the trail, the search, and the bytes of every package: takes as long as reading
+ * all of it. Changes nothing. What each is shown is valid during the call only. */
+int registry_check(struct registry_reader *reader, void (*each)(void *context, const struct registry_finding *f),
+                   void *context, struct error *err);
 
 struct registry_totals {
     uint64_t plugins, active, versions, damaged, publishers, keys, decisions;

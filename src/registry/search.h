@@ -20,6 +20,12 @@ int search_refresh(struct db *db, int64_t plugin, struct error *err);
 /* All of it anew: the migration's, and the cure of a search that `doctor --deep` finds wrong. */
 int search_rebuild(struct db *db, struct error *err);
 
+/* How many plugins are in it and should not be, or the other way round. */
+#define SEARCH_WRONG \
+    "SELECT (SELECT count(*) FROM plugin p WHERE EXISTS (SELECT 1 FROM version WHERE plugin = p.id)" \
+    " AND NOT EXISTS (SELECT 1 FROM search s WHERE s.rowid = p.id AND s.name = p.name)) +" \
+    " (SELECT count(*) FROM search s WHERE NOT EXISTS (SELECT 1 FROM version v WHERE v.plugin = s.rowid))"
+
 /* The next word at *p: letters and digits of ASCII in lower case, and every byte that is not ASCII.  Returns its
  * length, cut at SEARCH_WORD_MAX (not inside a character), or 0 at the end; *p stands behind it. */
 size_t search_next_word(const char **p, char out[SEARCH_WORD_MAX + 1]);

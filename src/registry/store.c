@@ -33,7 +33,7 @@ static void tell_refusal(struct registry *r, const struct registry_command *c)
 static void run_one(struct registry *r, struct registry_command *c)
 {
     struct registry_audit_head head = r->head;
-    size_t dropped = r->dropped.len;
+    size_t aside = r->aside.len;
     c->code = sql(r, "SAVEPOINT command", &c->error);
     if (c->code < 0)
         return;
@@ -41,7 +41,7 @@ static void run_one(struct registry *r, struct registry_command *c)
     if (c->code == 0)
         c->code = sql(r, "RELEASE command", &c->error);
     if (c->code < 0) {
-        r->dropped.len = dropped;
+        r->aside.len = aside;
         r->head = head;
         if (!lost(r) && (sql(r, "ROLLBACK TO command", NULL) < 0 || sql(r, "RELEASE command", NULL) < 0))
             sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
@@ -49,19 +49,30 @@ static void run_one(struct registry *r, struct registry_command *c)
     }
 }
 
-/* After a commit that left hashes behind: nothing may refer to one when its file goes.  Only this thread publishes, so
- * nothing can come to refer to it in between. */
-static void remove_dropped(struct registry *r)
+/* The transaction has ended, whichever way: what is marked stays if a version refers to it.  Only this thread
+ * publishes, so that nothing can come to refer to it in between. */
+static void settle_marked(struct registry *r)
 {
-    for (size_t i = 0; i + 32 <= r->dropped.len; i += 32) {
-        const uint8_t *sha256 = r->dropped.data + i;
-        int64_t used;
-        if (db_number(&r->writer, NULL, 1, &used, "SELECT count(*) FROM version WHERE sha256 = ?", "b", sha256,
-                      (size_t)32) == 0 &&
-            used == 0)
-            files_remove(r->plugin_dir, sha256);
+    for (size_t i = 0; i + 32 <= r->marked.len; i += 32) {
+        int wanted = store_is_wanted(r, r->marked.data + i, NULL);
+        if (wanted >= 0) /* else the mark stays for the next open */
+            files_settle(r->plugin_dir, r->marked.data + i, wanted > 0);
     }
-    buf_clear(&r->dropped);
+    buf_clear(&r->marked);
+}
+
+/* Unless the same bytes were installed again in the same transaction. */
+static void set_aside(struct registry *r)
+{
+    for (size_t i = 0; i + 32 <= r->aside.len; i += 32) {
+        const uint8_t *sha256 = r->aside.data + i;
+        int64_t whole;
+        if (db_number(&r->writer, NULL, 1, &whole, "SELECT count(*) FROM version WHERE sha256 = ? AND damaged_at = 0",
+                      "b", sha256, (size_t)32) == 0 &&
+            whole == 0)
+            files_set_aside(r->plugin_dir, sha256);
+    }
+    buf_clear(&r->aside);
 }
 
 /* Every command of the group that had succeeded shares the transaction's fate. */
@@ -110,7 +121,8 @@ static bool run_group(struct registry *r, struct registry_command *group)
         sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
         r->head = head;
         fail_all(group, &err);
-        buf_clear(&r->dropped);
+        buf_clear(&r->aside);
+        settle_marked(r);
         pthread_mutex_lock(&r->lock);
         gather_give_back(&r->gather, &r->gathered);
         gathered_done(r);
@@ -122,7 +134,8 @@ static bool run_group(struct registry *r, struct registry_command *group)
     gathered_done(r);
     pthread_mutex_unlock(&r->lock);
     atomic_fetch_add_explicit(&r->commits, 1, memory_order_relaxed);
-    remove_dropped(r);
+    settle_marked(r);
+    set_aside(r);
     return true;
 }
 
@@ -226,7 +239,8 @@ int store_start(struct registry *r, struct error *err)
     pthread_cond_init(&r->waiting, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&r->written, NULL);
-    r->dropped = BUF_INIT(1 << 20);
+    r->marked = BUF_INIT(64u << 20);
+    r->aside = BUF_INIT(1 << 20);
     int rc = pthread_create(&r->store, NULL, store_main, r);
     if (rc)
         return error_errno(err, MOAT_E_OUT_OF_MEMORY, rc, "cannot start the store thread");
@@ -249,7 +263,8 @@ void store_stop(struct registry *r)
         pthread_cond_destroy(&r->written);
         gather_free(&r->gather);
     }
-    buf_free(&r->dropped);
+    buf_free(&r->marked);
+    buf_free(&r->aside);
 }
 
 void registry_begin(struct registry *r, struct registry_command *command)

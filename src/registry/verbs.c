@@ -159,6 +159,7 @@ static const struct verb {
     [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), SUBJECT_ID, tell_token_add},
     [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), SUBJECT_ID, tell_token_revoke},
     [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL},
+    [REGISTRY_MEND] = {write_mend, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL},
 #undef AT
     [REGISTRY_AUDIT_ROTATE] = {write_audit_rotate, "audit.rotate", 0, SUBJECT_TRAIL, tell_rotate},

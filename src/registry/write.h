@@ -31,6 +31,7 @@ WRITE_VERB(write_set);
 WRITE_VERB(write_token_add);
 WRITE_VERB(write_token_revoke);
 WRITE_VERB(write_token_used);
+WRITE_VERB(write_mend);
 WRITE_VERB(write_flush);
 WRITE_VERB(write_audit_rotate);
 WRITE_VERB(write_audit_sign);

@@ -94,6 +94,15 @@ static int insert_version(struct registry *r, struct registry_command *c, int64_
     return rc;
 }
 
+/* Before anything is done to the package of this hash. */
+static int mark(struct registry *r, const uint8_t sha256[32], struct error *err)
+{
+    int rc = files_mark(r->plugin_dir, sha256, err);
+    if (rc == 0 && !buf_put(&r->marked, sha256, 32))
+        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the packages of one transaction");
+    return rc;
+}
+
 static int count_install(struct registry *r, const struct registry_command *c, struct error *err)
 {
     struct registry_count one = {.n.installs = 1};
@@ -124,7 +133,9 @@ int write_install(struct registry *r, struct registry_command *c, uint64_t now, 
     if (rc < 0)
         return rc;
     bool already = rc == 1;
-    rc = files_publish(r->plugin_dir, c->install.stage, c->install.sha256, err);
+    rc = mark(r, c->install.sha256, err);
+    if (rc == 0)
+        rc = files_publish(r->plugin_dir, c->install.stage, c->install.sha256, err);
     if (rc == 0 && !already)
         rc = insert_version(r, c, plugin, now, err);
     if (rc == 0 && !already)
@@ -156,7 +167,7 @@ int write_install(struct registry *r, struct registry_command *c, uint64_t now, 
     return rc;
 }
 
-/* Remembers the hashes whose files may have to go once this is committed. */
+/* The files may have to go once this is committed. */
 static int drop_files(struct registry *r, int64_t plugin, const char *version, struct error *err)
 {
     sqlite3_stmt *row;
@@ -165,8 +176,11 @@ static int drop_files(struct registry *r, int64_t plugin, const char *version, s
                  "it", plugin, version);
     for (; rc > 0; rc = db_next(&r->writer, err, row)) {
         uint8_t sha256[32];
-        if (db_blob(row, 0, sha256, 32))
-            buf_put(&r->dropped, sha256, 32); /* one that is forgotten here is collected at the next open */
+        int marked = db_blob(row, 0, sha256, 32) ? mark(r, sha256, err) : 0;
+        if (marked < 0) {
+            db_end(row);
+            return marked;
+        }
     }
     return rc;
 }
@@ -253,6 +267,21 @@ int write_want(struct registry *r, struct registry_command *c, uint64_t now, str
     return rc;
 }
 
+/* Its file is moved once this is committed. */
+static int note_aside(struct registry *r, int64_t version, struct error *err)
+{
+    sqlite3_stmt *row;
+    uint8_t sha256[32];
+    int rc = db_start(&r->writer, err, &row, "SELECT sha256 FROM version WHERE id = ?", "i", version);
+    if (rc <= 0)
+        return rc;
+    bool whole = db_blob(row, 0, sha256, 32);
+    db_end(row);
+    if (whole && !buf_put(&r->aside, sha256, 32))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to set a package aside");
+    return WRITE_CHANGED;
+}
+
 int write_damage(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 {
     int64_t plugin, version;
@@ -263,6 +292,6 @@ int write_damage(struct registry *r, struct registry_command *c, uint64_t now, s
         rc = db_run(&r->writer, err, "UPDATE version SET damaged_at = ? WHERE id = ? AND damaged_at = 0", "ii",
                     (int64_t)(now ? now : 1), version);
     if (rc == 0 && sqlite3_changes(r->writer.handle) == 0)
-        rc = WRITE_NOTHING_NEW;
-    return rc;
+        return WRITE_NOTHING_NEW;
+    return rc < 0 ? rc : note_aside(r, version, err);
 }

@@ -139,6 +139,16 @@ static void a_version_never_changes(void **state)
     assert_described(f, "key acme 7\nplugin alpha of acme, 1 versions, current 1.0.0\n 1.0.0 70 current\nfile 46\n");
 }
 
+static bool is_there(struct fixture *f, const char *name)
+{
+    char path[500];
+    snprintf(path, sizeof path, "%s/%s", f->place.packages, name);
+    return access(path, F_OK) == 0;
+}
+
+/* The package of sample_install's bytes 10. */
+#define ALPHA "464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f606162636465.moat"
+
 static void a_damaged_version_is_mended_by_the_same_bytes(void **state)
 {
     struct fixture *f = *state;
@@ -147,7 +157,8 @@ static void a_damaged_version_is_mended_by_the_same_bytes(void **state)
     OK(sample_install(f->r, &one, &f->err));
     struct registry_command c = {.verb = REGISTRY_DAMAGE, .damage = {.name = "alpha", .version = "1.0.0"}};
     OK(registry_run(f->r, &c, &f->err));
-    assert_described(f, "key acme 7\nplugin alpha of acme, 1 versions, current 1.0.0\n 1.0.0 70 damaged\nfile 46\n");
+    assert_described(f, "key acme 7\nplugin alpha of acme, 1 versions, current 1.0.0\n 1.0.0 70 damaged\n");
+    assert_true(is_there(f, "damaged/" ALPHA)); /* set aside, not deleted */
     REFUSED(MOAT_E_WRONG_STATE, sample_use(f->r, "alpha", "1.0.0", &f->err));
     OK(sample_install(f->r, &one, &f->err));
     assert_described(f, "key acme 7\nplugin alpha of acme, 1 versions, current 1.0.0\n 1.0.0 70 current\nfile 46\n");
@@ -424,22 +435,110 @@ static void migration_is_all_or_nothing(void **state)
 static void write_file(struct fixture *f, const char *name)
 {
     char path[500];
-    snprintf(path, sizeof path, "%s/sha256/%s", f->place.packages, name);
+    snprintf(path, sizeof path, "%s/%s", f->place.packages, name);
     OK(io_replace_file(path, "x", 1, 0600, &f->err));
 }
 
-static void strays_are_collected_at_open_and_nothing_else(void **state)
+#define STRAY "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define STATE \
+    "key acme 7\nplugin alpha of acme, 1 versions, current 1.0.0\n 1.0.0 70 current\n" \
+    "file 46\nfile no\n"
+
+static void what_a_dead_run_left_is_collected_at_open_and_nothing_else(void **state)
 {
     struct fixture *f = *state;
     struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10};
     OK(sample_trust(f->r, "acme", 1, &f->err));
     OK(sample_install(f->r, &one, &f->err));
-    write_file(f, ".stage-abcdef");
-    write_file(f, "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff.moat");
-    write_file(f, "notes.txt");
+    write_file(f, "stage/.stage-abcdef");
+    write_file(f, "stage/" STRAY);
+    write_file(f, "sha256/" STRAY ".moat");
+    write_file(f, "stage/464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f606162636465"); /* it is wanted */
+    write_file(f, "sha256/notes.txt");
     reopen(f);
-    assert_described(f, "key acme 7\nplugin alpha of acme, 1 versions, current 1.0.0\n 1.0.0 70 current\n"
-                        "file 46\nfile no\n");
+    assert_described(f, STATE);
+    assert_false(is_there(f, "stage/.stage-abcdef") || is_there(f, "stage/" STRAY));
+    assert_true(is_there(f, "sha256/" ALPHA));
+}
+
+/* The first release knew no marks: where it was, all packages are looked through once. */
+static void strays_of_the_first_release_are_collected(void **state)
+{
+    struct fixture *f = *state;
+    struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10};
+    char stage[400];
+    OK(sample_trust(f->r, "acme", 1, &f->err));
+    OK(sample_install(f->r, &one, &f->err));
+    write_file(f, "sha256/" STRAY ".moat");
+    write_file(f, "sha256/.stage-abcdef");
+    write_file(f, "sha256/notes.txt");
+    reopen(f);
+    assert_true(is_there(f, "sha256/" STRAY ".moat")); /* nobody marked it */
+    snprintf(stage, sizeof stage, "%s/stage", f->place.packages);
+    OK(rmdir(stage));
+    reopen(f);
+    assert_described(f, STATE);
+}
+
+static void mending_makes_the_search_anew_and_collects_every_stray(void **state)
+{
+    struct fixture *f = *state;
+    struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10};
+    struct registry_command c = {.verb = REGISTRY_MEND};
+    OK(sample_trust(f->r, "acme", 1, &f->err));
+    OK(sample_install(f->r, &one, &f->err));
+    OK(registry_run(f->r, &c, &f->err));
+    assert_false(c.mend.searched);
+    assert_int_equal(c.mend.collected, 0);
+    write_file(f, "sha256/" STRAY ".moat");
+    write_file(f, "sha256/notes.txt");
+    sqlite3_exec(f->r->writer.handle, "DELETE FROM search", NULL, NULL, NULL);
+    OK(registry_run(f->r, &c, &f->err));
+    assert_true(c.mend.searched);
+    assert_int_equal(c.mend.collected, 1);
+    OK(registry_run(f->r, &c, &f->err));
+    assert_false(c.mend.searched);
+    assert_described(f, STATE);
+}
+
+static void put_finding(void *context, const struct registry_finding *finding)
+{
+    if (!finding->good)
+        buf_printf(context, "%s: %s %s %s; %s\n", finding->what, finding->plugin ? finding->plugin : "",
+                   finding->version ? finding->version : "", finding->detail, finding->cure);
+}
+
+static void assert_found(struct fixture *f, const char *expected)
+{
+    struct registry_reader *reader;
+    buf_auto text = BUF_INIT(1 << 16);
+    OK(registry_reader_new(f->r, &reader, &f->err));
+    OK(registry_check(reader, put_finding, &text, &f->err));
+    if (!strstr(buf_text(&text), expected) || (!*expected && text.len))
+        fail_msg("\"%s\" is not in: %s", expected, buf_text(&text));
+    registry_reader_free(reader);
+}
+
+/* Packages here have made-up hashes: what the check computes differs for each. */
+static void a_deep_check_names_what_is_wrong(void **state)
+{
+    struct fixture *f = *state;
+    struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10};
+    char path[500];
+    assert_found(f, "");
+    OK(sample_trust(f->r, "acme", 1, &f->err));
+    assert_found(f, "");
+    OK(sample_install(f->r, &one, &f->err));
+    assert_found(f, "packages: alpha 1.0.0 its package has other bytes than were installed; install the same");
+    snprintf(path, sizeof path, "%s/sha256/" ALPHA, f->place.packages);
+    OK(unlink(path));
+    assert_found(f, "packages: alpha 1.0.0 its package is missing; install the same");
+    sqlite3_exec(f->r->writer.handle, "DELETE FROM search", NULL, NULL, NULL);
+    assert_found(f, "search:   1 plugins are wrong in it");
+    sqlite3_exec(f->r->writer.handle, "UPDATE audit SET actor = 'x' WHERE seq = 1", NULL, NULL, NULL);
+    assert_found(f, "audit trail:   record 1 was changed");
+    sqlite3_exec(f->r->writer.handle, "PRAGMA foreign_keys=OFF; DELETE FROM key", NULL, NULL, NULL);
+    assert_found(f, "references:   1 faults: version row 1 refers to no");
 }
 
 static void packages_of_another_registry_are_left_alone(void **state)
@@ -473,7 +572,10 @@ int main(void)
         T(newer_and_foreign_files_are_refused),
         T(a_read_only_directory_is_an_error),
         T(migration_is_all_or_nothing),
-        T(strays_are_collected_at_open_and_nothing_else),
+        T(what_a_dead_run_left_is_collected_at_open_and_nothing_else),
+        T(strays_of_the_first_release_are_collected),
+        T(mending_makes_the_search_anew_and_collects_every_stray),
+        T(a_deep_check_names_what_is_wrong),
         T(packages_of_another_registry_are_left_alone),
 #undef T
     };
