@@ -34,6 +34,7 @@
     X(ALLOW_OLDER, "allow-older", 0, NULL, "take a version older than the newest seen") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
     X(LOADED, "loaded", 0, NULL, "only what is loaded, with its state") \
+    X(DEEP, "deep", 0, NULL, "look at every record and package of the home as well") \
     X(ACTOR, "actor", 0, "WHO", "only what WHO did, such as uid:0 or token:3") \
     X(ACTION, "action", 0, "ACTION", "only this, such as plugin.install, or all of a kind: plugin.") \
     X(SUBJECT, "subject", 0, "NAME", "only about this plugin, publisher, setting or token") \

@@ -1,8 +1,9 @@
-/* `moat doctor`: the whole wall, tried on this machine. */
+/* `moat doctor`: the whole wall, tried on this machine, and with --deep all that the home keeps. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
-#include "cli/cli.h"
+#include "cli/show.h"
 #include "sandbox/doctor.h"
 
 static void put_member(struct buf *out, const char *name, const char *text)
@@ -11,9 +12,9 @@ static void put_member(struct buf *out, const char *name, const char *text)
     text_json_string(out, text);
 }
 
-static void print_json(const struct doctor_report *r, const char *development)
+static void print_json(const struct doctor_report *r, const char *development, const struct reply *home)
 {
-    buf_auto out = BUF_INIT(256 * 1024);
+    buf_auto out = BUF_INIT(64u << 20);
     buf_printf(&out, "{\"complete\":%s", r->complete ? "true" : "false");
     put_member(&out, "development", development);
     put_member(&out, "kernel", r->kernel);
@@ -29,8 +30,57 @@ static void print_json(const struct doctor_report *r, const char *development)
         put_member(&out, "cure", line->cure);
         buf_putc(&out, '}');
     }
-    buf_puts(&out, "]}");
+    buf_putc(&out, ']');
+    if (home->result)
+        buf_printf(&out, ",\"home\":%.*s", (int)home->len, home->result);
+    buf_putc(&out, '}');
     puts(buf_text(&out));
+}
+
+/* ---- --deep: the home's records and packages ---- */
+
+static void print_home(const json_t *result)
+{
+    const json_t *findings = json_object_get(result, "findings");
+    puts("\nThe home:");
+    for (size_t i = 0; i < json_array_size(findings); i++) {
+        const json_t *f = json_array_get(findings, i);
+        char *what = show_value(f, "what"), *detail = show_value(f, "detail"), *cure = show_value(f, "cure");
+        char *plugin = show_value(f, "plugin"), *version = show_value(f, "version");
+        printf("  %-8s %-20s ", json_is_true(json_object_get(f, "good")) ? "ok" : "WRONG", what ? what : "-");
+        if (plugin) {
+            show_text(stdout, plugin);
+            printf(" %s: ", version ? version : "");
+        }
+        show_text(stdout, detail ? detail : "");
+        putchar('\n');
+        if (cure)
+            printf("%31s to mend it: %s\n", "", cure);
+        free(what);
+        free(detail);
+        free(cure);
+        free(plugin);
+        free(version);
+    }
+    json_int_t strays = json_integer_value(json_object_get(result, "collected"));
+    if (strays)
+        printf("  note     %lld packages that no version refers to were removed\n", (long long)strays);
+    if (json_is_true(json_object_get(result, "search_rebuilt")))
+        puts("  note     the search was made anew");
+}
+
+/* An exit status; *good: nothing is wrong in there. */
+static int look_at_home(struct cli *c, struct reply *reply, bool *good)
+{
+    struct ask a;
+    ask_init(&a, "POST", "/api/check");
+    int rc = ask_route(c, &a, reply);
+    json_t *result = rc == 0 ? json_loadb(reply->result, reply->len, 0, NULL) : NULL;
+    *good = json_is_true(json_object_get(result, "good"));
+    if (result && !cli_has(c, OPT_JSON))
+        print_home(result);
+    json_decref(result);
+    return rc;
 }
 
 static void print_text(const struct doctor_report *r, enum home_development development)
@@ -72,10 +122,15 @@ int run_doctor(struct cli *c)
     doctor_run(worker, helper, &report);
     /* Where there is no home, or none can be told, there is nothing to say of it. */
     enum home_development development = cli_home(c, &err) == 0 ? home_peek(&c->home) : HOME_NEVER;
-    if (cli_has(c, OPT_JSON))
-        print_json(&report, home_development_name(development));
-    else
+    struct reply home = {0};
+    bool good = true;
+    if (!cli_has(c, OPT_JSON))
         print_text(&report, development);
-    int rc = cli_done(c);
-    return rc ? rc : report.complete ? 0 : error_info(MOAT_E_WALL_MISSING)->exit;
+    int rc = cli_has(c, OPT_DEEP) ? look_at_home(c, &home, &good) : 0;
+    if (cli_has(c, OPT_JSON))
+        print_json(&report, home_development_name(development), &home);
+    reply_free(&home);
+    if (rc == 0)
+        rc = cli_done(c);
+    return rc ? rc : !good ? 1 : report.complete ? 0 : error_info(MOAT_E_WALL_MISSING)->exit;
 }

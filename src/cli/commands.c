@@ -17,8 +17,9 @@ const char *const cli_groups[GROUP_COUNT] = {[GROUP_MACHINE] = "know the machine
                                              [GROUP_SERVE] = "serve it"};
 
 const struct command commands[] = {
-    {"doctor", GROUP_MACHINE, "", "try every layer of the wall on this machine, and say how to get what is missing",
-     "moat doctor", 0, 0, 0, run_doctor},
+    {"doctor", GROUP_MACHINE, "[--deep]",
+     "try every layer of the wall on this machine, and say how to get what is missing", "moat doctor --deep", OPT(DEEP),
+     0, 0, run_doctor},
 
     {"new", GROUP_WRITE, "DIR", "start a plugin: manifest, source, Makefile, a test", "moat new word_count", 0, 1, 1,
      run_new},

@@ -1,4 +1,4 @@
-/* Routes of the audit trail. */
+/* Routes of the audit trail and of the registry as a whole. */
 #include <stdlib.h>
 
 #include "rest/request.h"
@@ -42,4 +42,9 @@ void handle_audit_sign(struct rest_request *q)
 void handle_audit_rotate(struct rest_request *q)
 {
     service_audit_rotate(request_service(q), number(q, "keep"), request_complete, q);
+}
+
+void handle_check(struct rest_request *q)
+{
+    service_check(request_service(q), request_complete, q);
 }

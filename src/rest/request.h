@@ -109,6 +109,7 @@ void handle_capabilities(struct rest_request *q);
 void handle_permissions(struct rest_request *q);
 void handle_stats(struct rest_request *q);
 void handle_health(struct rest_request *q);
+void handle_check(struct rest_request *q);
 void handle_audit(struct rest_request *q);
 void handle_audit_head(struct rest_request *q);
 void handle_audit_verify(struct rest_request *q);

@@ -169,6 +169,9 @@ const struct route routes[] = {
      "Keeps a signature over a head of the trail."},
     {"POST", "/api/audit/rotate", REST_ADMIN, BODY_NONE, handle_audit_rotate, rotate_query, NULL, "audit rotate",
      "Moves old records to a file beside the registry; the chain goes on."},
+    {"POST", "/api/check", REST_ADMIN, BODY_NONE, handle_check, NULL, NULL, "doctor --deep",
+     "Looks at every record, reference and package, tells what is wrong with its cure, and mends what can be made "
+     "anew."},
     {"GET", "/api/settings", REST_READ, BODY_NONE, handle_settings_list, NULL, NULL, "settings get",
      "Every setting of the host."},
     {"GET", "/api/settings/{key}", REST_READ, BODY_NONE, handle_settings_get, NULL, NULL, "settings get KEY",

@@ -176,6 +176,33 @@ static int unpack_installed(struct job *job, const struct registry_version *v, s
     return rc;
 }
 
+struct others {
+    const char *not_this;
+    char version[REGISTRY_VERSION_MAX + 1];
+};
+
+static bool is_good_other(void *context, const struct registry_version *v)
+{
+    struct others *o = context;
+    bool good = (v->state == REGISTRY_AVAILABLE || v->state == REGISTRY_DEPRECATED || v->state == REGISTRY_CURRENT) &&
+                !v->key_revoked && strcmp(v->version, o->not_this) != 0;
+    if (good)
+        memcpy(o->version, v->version, sizeof o->version);
+    return !good;
+}
+
+/* What an operator can do about a damaged version: the same bytes again, or the version that was installed last of
+ * those that are whole. */
+static void cure_damage(struct job *job, const char *name, const char *version, char out[200])
+{
+    struct others o = {.not_this = version};
+    registry_each_version(job->reader, name, is_good_other, &o, NULL);
+    if (o.version[0])
+        snprintf(out, 200, "install it again, or `moat use %s@%s`", name, o.version);
+    else
+        snprintf(out, 200, "install it again");
+}
+
 static int mark_damaged(struct job *job, const struct registry_version *v, struct error *err)
 {
     char why[300];
@@ -183,8 +210,10 @@ static int mark_damaged(struct job *job, const struct registry_version *v, struc
     struct registry_command c = {.verb = REGISTRY_DAMAGE, .damage = {.name = v->name, .version = v->version}};
     registry_run(job->s->registry, &c, NULL); /* when it cannot be marked, the next load finds it again */
     log_event(LOG_ERROR, "package_damaged", "plugin", v->name, "version", v->version, "why", why, NULL);
-    return error_set(err, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: install it again (%s)",
-                     v->name, v->version, why);
+    char cure[200];
+    cure_damage(job, v->name, v->version, cure);
+    return error_set(err, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: %s (%s)", v->name,
+                     v->version, cure, why);
 }
 
 /* Key, revocation, expiry and hash are looked at each time; the inspector only the first. */
@@ -208,16 +237,22 @@ static int code_of(struct job *job, const struct registry_version *v, struct spe
 
 /* ---- plans ---- */
 
+static void close_damaged(struct job *job, struct plan *p, const struct registry_version *v)
+{
+    char cure[200];
+    cure_damage(job, v->name, v->version, cure);
+    plan_close(p, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: %s", v->name, v->version, cure);
+}
+
 /* Everything that keeps calls out before the manifest is looked at. */
-static void close_by_state(struct plan *p, const struct registry_version *v, const struct trust_answer *signer,
-                           bool ignore_stop)
+static void close_by_state(struct job *job, struct plan *p, const struct registry_version *v,
+                           const struct trust_answer *signer, bool ignore_stop)
 {
     const char *name = p->plugin.name;
     if (!p->plugin.active)
         plan_close(p, MOAT_E_WRONG_STATE, "%s is inactive: `moat activate %s`", name, name);
     else if (v->state == REGISTRY_DAMAGED)
-        plan_close(p, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: install it again", name,
-                   v->version);
+        close_damaged(job, p, v);
     else if (trust_is_unsigned(v->key_id) && !signer->known)
         plan_close(p, MOAT_E_UNSIGNED, "%s %s is not signed, and this home is not in development mode", name,
                    v->version);
@@ -304,7 +339,7 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
     rc = trust_find(job, v.key_id, &signer, err);
     if (rc < 0)
         return rc;
-    close_by_state(&p, &v, &signer, ignore_stop);
+    close_by_state(job, &p, &v, &signer, ignore_stop);
     if (p.gate == MOAT_E_OK)
         rc = decide_installed(job, &v, &text, &p, err);
     if (rc == 0 && p.spec && depth == PLAN_CODE)

@@ -126,6 +126,9 @@ void service_audit_rotate(struct service *s, uint64_t keep, service_done done, v
 void service_note_refusal(struct service *s, const char *actor, const char *call, const char *action,
                           const char *subject, enum moat_code code);
 
+/* Looks at every record, reference and package. Finding something is no error: the result tells. Reads everything. */
+void service_check(struct service *s, service_done done, void *context);
+
 /* ---- settings ---- */
 void service_settings_get(struct service *s, const char *key_or_null, service_done done, void *context);
 void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context);

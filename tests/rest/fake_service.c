@@ -218,6 +218,7 @@ ONE(denials, name)
 ONE(settings_get, key)
 TWO(settings_set, key, value)
 NONE(audit_head)
+NONE(check)
 TWO(audit_verify, anchor, key)
 
 void service_audit(struct service *s, const struct service_audit *f, service_done done, void *context)
