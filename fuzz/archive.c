@@ -64,7 +64,7 @@ static void check_answer(const struct buf *answer, uint64_t budget)
             budget -= r.value;
             at += r.value;
         } else {
-            must(before != 0 && r.type > INSPECT_FILE && r.type <= INSPECT_RUNPATH);
+            must(before != 0 && r.type > INSPECT_FILE && r.type <= INSPECT_IMPORT);
             must(r.type != INSPECT_ELF || before == INSPECT_FILE);
         }
         before = r.type;

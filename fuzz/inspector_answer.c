@@ -28,9 +28,10 @@ static ssize_t next(void *context, void *data, size_t len, struct error *err)
     return (ssize_t)n;
 }
 
-static const char *const contents[] = {"hello", ""};
-static struct files_entry entries[] = {{.path = "demo.so"}, {.path = "words"}};
-static const struct files files = {.list = entries, .count = 2};
+static const char *const contents[] = {"hello", "abc", ""};
+static struct files_entry entries[] = {
+    {.path = "demo.so"}, {.path = "text", .asset = true}, {.path = "words", .asset = true}};
+static const struct files files = {.list = entries, .count = 3};
 
 static void check(const struct answer *a, const struct manifest *m)
 {
@@ -38,14 +39,16 @@ static void check(const struct answer *a, const struct manifest *m)
     for (size_t i = 0; i < files.count; i++) {
         char bytes[8];
         size_t len = strlen(contents[i]);
+        int fd = entries[i].asset ? a->files.assets : a->files.fds[i];
+        must((a->files.fds[i] < 0) == entries[i].asset);
         must(strcmp(a->files.paths[i], entries[i].path) == 0 && a->files.sizes[i] == len);
-        must(pread(a->files.fds[i], bytes, sizeof bytes, 0) == (ssize_t)len);
+        must(pread(fd, bytes, sizeof bytes, (off_t)a->files.offsets[i]) >= (ssize_t)len);
         must(memcmp(bytes, contents[i], len) == 0);
     }
     struct findings findings = {0};
     struct finding first;
     bool found = elf_judge(m, a, &findings, &first);
-    must(found == (findings.count > 0));
+    must(found == (findings.refusals > 0));
     findings_free(&findings);
 }
 

@@ -111,12 +111,13 @@ int run_use(struct cli *c)
 
 /* ---- validate ---- */
 
-/* Findings, each with where and how to mend it; the exit status of the first. */
+/* Findings, each with where and how to mend it; the exit status of the first, which is what refuses if anything does.
+ */
 int show_findings(const json_t *findings)
 {
     for (size_t i = 0; i < json_array_size(findings); i++) {
         const json_t *one = json_array_get(findings, i);
-        say("  ", text_of(one, "code"), ": ");
+        say("  ", strcmp(text_of(one, "severity"), "warn") == 0 ? "advice" : text_of(one, "code"), ": ");
         say("", text_of(one, "message"), "");
         if (*text_of(one, "where"))
             say(", in ", text_of(one, "where"), "");
@@ -124,7 +125,8 @@ int show_findings(const json_t *findings)
             say("; ", text_of(one, "cure"), "");
         puts("");
     }
-    return error_info(cli_code(text_of(json_array_get(findings, 0), "code")))->exit;
+    const json_t *first = json_array_get(findings, 0);
+    return first ? error_info(cli_code(text_of(first, "code")))->exit : 0;
 }
 
 static int show_valid(struct cli *c, const json_t *result)
@@ -137,6 +139,7 @@ static int show_valid(struct cli *c, const json_t *result)
         say("", text_of(result, "version"), "");
         say(" of ", text_of(result, "publisher"), "\n");
         show_permissions(json_object_get(result, "permissions"));
+        show_findings(findings);
         return 0;
     }
     say("", c->args[0], " would be refused:\n");

@@ -193,17 +193,36 @@ static json_t *permissions_document(const struct manifest *m)
     return list;
 }
 
-/* What the home told, then what was seen here besides. */
+static bool is_advice(const json_t *finding)
+{
+    const char *severity = json_string_value(json_object_get(finding, "severity"));
+    return severity && strcmp(severity, "warn") == 0;
+}
+
+/* What the home told, then what was seen here besides; what refuses before what is only advice. */
 static json_t *findings_document(const struct inspection *in)
 {
-    const json_t *told = json_object_get(in->told, "findings");
-    json_t *findings = json_is_array(told) ? json_deep_copy(told) : json_array();
-    for (size_t i = 0; i < in->findings.count; i++) {
-        const struct finding *f = &in->findings.list[i];
-        json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s}", "code", error_info(f->code)->name, "message",
-                                                  f->message, "where", f->where, "cure", f->cure));
+    json_t *told = json_object_get(in->told, "findings"), *findings = json_array();
+    for (int advice = 0; advice <= 1; advice++) {
+        for (size_t i = 0; i < json_array_size(told); i++)
+            if (is_advice(json_array_get(told, i)) == advice)
+                json_array_append(findings, json_array_get(told, i));
+        for (size_t i = 0; i < in->findings.count; i++) {
+            const struct finding *f = &in->findings.list[i];
+            if (f->warning != advice)
+                continue;
+            json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s, s:s}", "code", error_info(f->code)->name,
+                                                      "message", f->message, "where", f->where, "cure", f->cure,
+                                                      "severity", f->warning ? "warn" : "refuse"));
+        }
     }
     return findings;
+}
+
+static bool nothing_refuses(const json_t *findings)
+{
+    const json_t *first = json_array_get(findings, 0);
+    return !first || is_advice(first);
 }
 
 static json_t *document(const struct cli *c, const struct inspection *in)
@@ -218,7 +237,7 @@ static json_t *document(const struct cli *c, const struct inspection *in)
     json_t *root =
         json_pack("{s:s, s:o, s:o, s:s, s:b, s:b, s:o, s:O}", "file", c->args[0], "sha256", hex_text(hash, sizeof hash),
                   "head", head_document(package_head(in->package)), "signature", package_signature_name(in->signature),
-                  "verified", good, "valid", json_array_size(findings) == 0, "files", files, "findings", findings);
+                  "verified", good, "valid", nothing_refuses(findings), "files", files, "findings", findings);
     json_decref(findings);
     if (in->told && good)
         json_object_set(root, "publisher", json_object_get(in->told, "publisher"));

@@ -93,9 +93,9 @@ static int take_key(const struct cli *c, struct pack_options *options, struct si
     return rc;
 }
 
-static int pack(const struct cli *c, char made[4096], struct error *err)
+static int pack(const struct cli *c, char made[4096], struct findings *findings, struct error *err)
 {
-    struct pack_options options = {.out_path = c->option[OPT_OUTPUT]};
+    struct pack_options options = {.out_path = c->option[OPT_OUTPUT], .findings = findings};
     struct signing_key *key = NULL;
     struct spawner *spawner = NULL;
     char worker[PATH_MAX], helper[PATH_MAX];
@@ -113,15 +113,31 @@ static int pack(const struct cli *c, char made[4096], struct error *err)
     return rc;
 }
 
+/* What the inspector only advises. */
+static void show_advice(const struct findings *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        fputs("advice: ", stderr);
+        show_text(stderr, f->list[i].message);
+        fprintf(stderr, "; %s\n", f->list[i].cure);
+    }
+}
+
 int run_pack(struct cli *c)
 {
     struct error err;
+    struct findings findings = {0};
     char made[4096];
-    if (pack(c, made, &err) < 0)
+    if (pack(c, made, &findings, &err) < 0) {
+        findings_free(&findings);
         return cli_fail(c, &err);
-    if (cli_has(c, OPT_JSON))
+    }
+    if (cli_has(c, OPT_JSON)) {
         print_pair(c, "package", made);
-    else
+    } else {
         puts(made);
+        show_advice(&findings);
+    }
+    findings_free(&findings);
     return cli_done(c);
 }

@@ -3,6 +3,7 @@
 #include "helper/elf_facts.h"
 
 #include <gelf.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct view {
@@ -14,7 +15,10 @@ struct view {
     uint64_t dynamic_offset;
     const char *strings;
     size_t strings_len;
-    uint64_t symbols_offset;
+    uint64_t symbols, symbols_offset; /* where the loader and where the file has them */
+    struct {
+        uint64_t address, size;
+    } relocations[2]; /* DT_RELA and DT_JMPREL */
     struct elf_facts *facts;
 };
 
@@ -84,27 +88,38 @@ static void read_flags(struct view *v, const GElf_Dyn *d)
         v->facts->value |= INSPECT_ELF_TEXT;
     if (d->d_tag == DT_FLAGS_1 && d->d_un.d_val & DF_1_PIE)
         v->facts->value |= INSPECT_ELF_PROGRAM;
+    if (d->d_tag == DT_FLAGS_1 && d->d_un.d_val & DF_1_NOOPEN)
+        v->facts->value |= INSPECT_ELF_NO_OPEN;
 }
 
-/* The tables that the other entries point into. */
+/* The tables that the other entries point into; of an entry that stands twice the loader takes the last. */
 static bool read_tables(struct view *v)
 {
-    uint64_t strings = 0, size = 0, symbols = 0, offset;
+    uint64_t strings = 0, size = 0, offset;
+    const struct {
+        int64_t tag;
+        uint64_t *value;
+    } places[] = {
+        {DT_STRTAB, &strings},
+        {DT_STRSZ, &size},
+        {DT_SYMTAB, &v->symbols},
+        {DT_RELA, &v->relocations[0].address},
+        {DT_RELASZ, &v->relocations[0].size},
+        {DT_JMPREL, &v->relocations[1].address},
+        {DT_PLTRELSZ, &v->relocations[1].size},
+    };
     GElf_Dyn d;
     for (size_t i = 0; entry(v, i, &d); i++) {
         read_flags(v, &d);
-        if (d.d_tag == DT_STRTAB)
-            strings = d.d_un.d_ptr;
-        else if (d.d_tag == DT_STRSZ)
-            size = d.d_un.d_val;
-        else if (d.d_tag == DT_SYMTAB)
-            symbols = d.d_un.d_ptr;
+        for (size_t k = 0; k < sizeof places / sizeof *places; k++)
+            if (d.d_tag == places[k].tag)
+                *places[k].value = d.d_un.d_val;
     }
     if (!size || !file_offset(v, strings, size, &offset) || v->bytes[offset + size - 1] != '\0')
         return false;
     v->strings = v->bytes + offset;
     v->strings_len = size;
-    return file_offset(v, symbols, sizeof(Elf64_Sym), &v->symbols_offset);
+    return file_offset(v, v->symbols, sizeof(Elf64_Sym), &v->symbols_offset);
 }
 
 static bool add_text(struct view *v, enum inspect_type type, uint64_t at)
@@ -150,8 +165,7 @@ static bool is_plugin(const struct view *v, const GElf_Sym *symbol)
             GELF_ST_VISIBILITY(symbol->st_other) == STV_PROTECTED);
 }
 
-/* The dynamic segment does not say how many symbols there are; the section does, and must be the same table.
- * What a library imports would be reported from here too. */
+/* The dynamic segment does not say how many symbols there are; the section does, and must be the same table. */
 static bool read_symbols(struct view *v)
 {
     Elf_Scn *section = NULL;
@@ -171,6 +185,66 @@ static bool read_symbols(struct view *v)
     return false;
 }
 
+/* What the loader binds is what relocations name, whatever sections say.  `seen` has a bit for each symbol. */
+struct walk {
+    struct view *v;
+    uint8_t *seen;
+    size_t room; /* symbols that the file has space for */
+};
+
+static bool import(struct walk *w, uint64_t index)
+{
+    struct view *v = w->v;
+    struct elf_facts *f = v->facts;
+    Elf64_Sym symbol;
+    uint64_t offset;
+    if (index >= w->room || !file_offset(v, v->symbols + index * sizeof symbol, sizeof symbol, &offset))
+        return false;
+    if (w->seen[index / 8] >> index % 8 & 1)
+        return true;
+    w->seen[index / 8] |= (uint8_t)(1u << index % 8);
+    memcpy(&symbol, v->bytes + offset, sizeof symbol);
+    if (symbol.st_name >= v->strings_len)
+        return false;
+    if (symbol.st_shndx != SHN_UNDEF)
+        return true;
+    if (f->nimports == INSPECT_ELF_IMPORTS_MAX)
+        f->value |= INSPECT_ELF_TOO_MANY;
+    else
+        f->imports[f->nimports++] = v->strings + symbol.st_name;
+    return true;
+}
+
+static bool walk_relocations(struct walk *w, uint64_t address, uint64_t size)
+{
+    const struct view *v = w->v;
+    uint64_t offset;
+    if (!size)
+        return true;
+    if (!file_offset(v, address, size, &offset))
+        return false;
+    for (uint64_t at = 0; size - at >= sizeof(Elf64_Rela); at += sizeof(Elf64_Rela)) {
+        Elf64_Rela r;
+        memcpy(&r, v->bytes + offset + at, sizeof r);
+        uint64_t index = ELF64_R_SYM(r.r_info);
+        if (index && !import(w, index))
+            return false;
+    }
+    return true;
+}
+
+static bool read_imports(struct view *v)
+{
+    struct walk w = {.v = v, .room = (v->len - v->symbols_offset) / sizeof(Elf64_Sym)};
+    w.seen = calloc(w.room / 8 + 1, 1);
+    v->facts->imports = calloc(w.room < INSPECT_ELF_IMPORTS_MAX ? w.room + 1 : INSPECT_ELF_IMPORTS_MAX, sizeof(char *));
+    bool ok = w.seen && v->facts->imports;
+    for (size_t i = 0; ok && i < sizeof v->relocations / sizeof *v->relocations; i++)
+        ok = walk_relocations(&w, v->relocations[i].address, v->relocations[i].size);
+    free(w.seen);
+    return ok;
+}
+
 static bool read_all(struct view *v)
 {
     GElf_Ehdr header;
@@ -187,7 +261,7 @@ static bool read_all(struct view *v)
     /* The loader insists on these, libelf does not. */
     if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_version != EV_CURRENT)
         return false;
-    return read_segments(v) && read_tables(v) && read_texts(v) && read_symbols(v);
+    return read_segments(v) && read_tables(v) && read_texts(v) && read_symbols(v) && read_imports(v);
 }
 
 void elf_facts_read(void *bytes, size_t len, struct elf_facts *out)
@@ -197,8 +271,14 @@ void elf_facts_read(void *bytes, size_t len, struct elf_facts *out)
     elf_version(EV_CURRENT);
     v.elf = elf_memory(bytes, len);
     if (!v.elf || elf_kind(v.elf) != ELF_K_ELF || !read_all(&v)) {
+        elf_facts_free(out);
         out->value = INSPECT_ELF_BROKEN;
-        out->count = 0;
     }
     elf_end(v.elf);
+}
+
+void elf_facts_free(struct elf_facts *f)
+{
+    free(f->imports);
+    *f = (struct elf_facts){0};
 }

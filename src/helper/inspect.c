@@ -96,6 +96,9 @@ static void say_elf(struct inspection *in, uint8_t *bytes, size_t size)
     say(in, INSPECT_ELF, "", facts.value);
     for (size_t i = 0; i < facts.count; i++)
         say(in, facts.texts[i].type, facts.texts[i].text, 0);
+    for (size_t i = 0; i < facts.nimports; i++)
+        say(in, INSPECT_IMPORT, facts.imports[i], 0);
+    elf_facts_free(&facts);
 }
 
 static enum inspect_refusal inspect_entry(struct inspection *in, struct archive_entry *entry)

@@ -180,6 +180,20 @@ static int read_elf_text(struct reading *r, const struct inspect_record *record)
     return rc;
 }
 
+/* Only what the table knows is kept, as a bit: however many there are, they take no memory. */
+static int read_import(struct reading *r, const struct inspect_record *record)
+{
+    char symbol[ARCHIVE_TEXT_MAX + 1];
+    struct file_facts *f = facts_of_last(r, true);
+    if (!f || f->nimports++ == INSPECT_ELF_IMPORTS_MAX || record->value)
+        return nonsense(r, "imports without their file, or too many");
+    int rc = get_text(r, record->text_len, symbol);
+    int place = rc == 0 ? imports_find(symbol) : -1;
+    if (place >= 0)
+        f->imports[place / 8] |= (uint8_t)(1u << place % 8);
+    return rc;
+}
+
 static int read_refused(struct reading *r, const struct inspect_record *record)
 {
     static const char *const reasons[INSPECT_REFUSALS_END] = {
@@ -230,8 +244,8 @@ static int read_records(struct reading *r)
 {
     static int (*const readers[INSPECT_TYPES])(struct reading *, const struct inspect_record *) = {
         [INSPECT_FILE] = read_file,       [INSPECT_ELF] = read_elf,          [INSPECT_NEEDED] = read_elf_text,
-        [INSPECT_SONAME] = read_elf_text, [INSPECT_RUNPATH] = read_elf_text, [INSPECT_REFUSED] = read_refused,
-        [INSPECT_END] = read_end,
+        [INSPECT_SONAME] = read_elf_text, [INSPECT_RUNPATH] = read_elf_text, [INSPECT_IMPORT] = read_import,
+        [INSPECT_REFUSED] = read_refused, [INSPECT_END] = read_end,
     };
     for (;;) {
         struct inspect_record record;

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "package/files.h"
+#include "package/imports.h"
 #include "wire/archive.h"
 
 struct answer_text {
@@ -19,6 +20,8 @@ struct file_facts {
     uint64_t value; /* INSPECT_ELF_… */
     struct answer_text *texts;
     size_t count;
+    size_t nimports;                  /* how many it named */
+    uint8_t imports[IMPORTS_MAX / 8]; /* which symbols of the table are among them, by their places in it */
 };
 
 struct answer {
@@ -42,7 +45,8 @@ void answer_free(struct answer *a);
 struct unpacked answer_steal_files(struct answer *a);
 
 /* Is there anything about the entry and the libraries that would keep them from running here?  Each thing becomes a
- * finding (findings may be NULL), the first one is copied out too. */
+ * finding (findings may be NULL), and what is only advice becomes a warning; the first that refuses is copied out too.
+ */
 bool elf_judge(const struct manifest *m, const struct answer *a, struct findings *findings, struct finding *first);
 
 #endif

@@ -1,6 +1,5 @@
 /* Would the code of a package run behind a worker's wall?  What the inspector reports is the publisher's word at best:
- * this saves authors and operators a failing start, the wall is what holds.  Rules over imported symbols belong here
- * too, beside these. */
+ * this saves authors and operators a failing start, the wall is what holds. */
 #include <elf.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,15 +21,11 @@ struct judgement {
     const struct answer *answer;
     struct findings *findings;
     struct finding *first;
-    size_t count;     /* of what was found, whether or not there was room to keep it */
-    const char *path; /* of the file being judged */
+    size_t count;     /* of what refuses, whether or not there was room to keep it */
+    uint32_t asked;   /* permissions of the manifest, 1u << each */
+    size_t place;     /* of the file being judged, as it is loaded: libraries in order, the entry last */
+    const char *path; /* of it */
     const struct file_facts *facts;
-};
-
-/* What a worker has loaded before the plugin's code comes. */
-static const char *const loaded[] = {
-    "libc.so.6",  "libm.so.6",  "libgcc_s.so.1",        "libstdc++.so.6",        "libpthread.so.0",
-    "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1",
 };
 
 static void add(struct judgement *j, const char *cure, const char *what)
@@ -71,38 +66,69 @@ static void judge_flags(struct judgement *j)
         {INSPECT_ELF_WRITABLE, "has a segment that is writable and executable",
          "link it without -N and without a linker script of its own"},
         {INSPECT_ELF_TEXT, "has relocations in its code", "compile everything in it with -fPIC"},
-        {INSPECT_ELF_TOO_MANY, "names more libraries and paths than a plugin may", "link fewer libraries"},
+        {INSPECT_ELF_TOO_MANY, "names more libraries, paths or symbols than a plugin may", "link fewer libraries"},
+        {INSPECT_ELF_NO_OPEN, "is marked against being loaded by dlopen, which is how a worker loads it",
+         "link it without -z nodlopen"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (j->facts->value & rules[i].flag)
             add(j, rules[i].cure, rules[i].what);
 }
 
-/* A bundled library is found by the name it calls itself, because it is loaded before. */
-static bool is_bundled(const struct judgement *j, const char *name)
+static const struct file_facts *facts_of(const struct judgement *j, const char *path)
 {
-    const struct manifest *m = j->manifest;
     const struct unpacked *files = &j->answer->files;
-    for (size_t i = 0; i < files->count; i++) {
-        bool library = false;
-        for (size_t k = 0; k < m->nlibraries; k++)
-            library = library || strcmp(m->libraries[k], files->paths[i]) == 0;
-        const struct file_facts *f = &j->answer->facts[i];
-        for (size_t k = 0; library && k < f->count; k++)
-            if (f->texts[k].type == INSPECT_SONAME && strcmp(f->texts[k].text, name) == 0)
-                return true;
+    size_t i = 0;
+    while (i < files->count && strcmp(files->paths[i], path) != 0)
+        i++;
+    return &j->answer->facts[i]; /* FILES and the archive have every file of the manifest */
+}
+
+static const char *soname_of(const struct file_facts *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (f->texts[i].type == INSPECT_SONAME)
+            return f->texts[i].text;
+    return NULL;
+}
+
+/* The place of the bundled library that calls itself so, among the first n; or -1.  By that name it is found, because
+ * it is loaded before what needs it. */
+static long bundled(const struct judgement *j, const char *name, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *soname = soname_of(facts_of(j, j->manifest->libraries[i]));
+        if (soname && strcmp(soname, name) == 0)
+            return (long)i;
     }
-    return false;
+    return -1;
+}
+
+static void judge_soname(struct judgement *j)
+{
+    char text[ARCHIVE_TEXT_MAX + 100];
+    const char *soname = soname_of(j->facts);
+    if (!soname || !*soname) {
+        add(j, "link it with -Wl,-soname,NAME", "has no soname, by which the others would find it");
+    } else if (imports_library(soname)) {
+        snprintf(text, sizeof text, "calls itself %s, which the worker has already", soname);
+        add(j, "leave it out of the package", text);
+    } else if (bundled(j, soname, j->place) >= 0) {
+        snprintf(text, sizeof text, "calls itself %s, as a library before it does", soname);
+        add(j, "give each library a soname of its own", text);
+    }
 }
 
 static void judge_needed(struct judgement *j, const char *name)
 {
     char text[ARCHIVE_TEXT_MAX + 100];
-    for (size_t i = 0; i < sizeof loaded / sizeof *loaded; i++)
-        if (strcmp(loaded[i], name) == 0)
-            return;
-    if (is_bundled(j, name))
+    if (imports_library(name) || bundled(j, name, j->place) >= 0)
         return;
+    if (bundled(j, name, j->manifest->nlibraries) >= 0) {
+        snprintf(text, sizeof text, "needs %s, which is loaded later", name);
+        add(j, "list each library in \"libraries\" behind those it needs itself", text);
+        return;
+    }
     snprintf(text, sizeof text, "needs %s, which neither the worker nor the package has", name);
     add(j, "put it into the package with that soname and name it in \"libraries\", or link it statically", text);
 }
@@ -136,28 +162,87 @@ static void judge_texts(struct judgement *j)
     }
 }
 
-static void judge_file(struct judgement *j, const char *path, bool entry)
+/* The permissions of a rule as a sentence has them: "file_read or file_write". */
+static void put_permissions(struct buf *out, uint32_t permissions)
 {
-    const struct unpacked *files = &j->answer->files;
-    size_t i = 0;
-    while (i < files->count && strcmp(files->paths[i], path) != 0)
-        i++;
+    bool first = true;
+    for (unsigned p = 0; p < PERMISSION_COUNT; p++) {
+        if (!(permissions >> p & 1))
+            continue;
+        buf_printf(out, "%s%s", first ? "" : " or ", permission_name((enum permission)p));
+        first = false;
+    }
+}
+
+#define SYMBOLS_SHOWN 4
+
+/* "socket, connect and 3 more", of one rule; the count. */
+static size_t put_symbols(struct buf *out, const struct file_facts *f, unsigned rule)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < imports_nsymbols; i++) {
+        if (imports_symbols[i].rule != rule || !(f->imports[i / 8] >> i % 8 & 1))
+            continue;
+        if (count < SYMBOLS_SHOWN)
+            buf_printf(out, "%s%s%s", count ? ", " : "", imports_symbols[i].name, imports_symbols[i].prefix ? "…" : "");
+        count++;
+    }
+    if (count > SYMBOLS_SHOWN)
+        buf_printf(out, " and %zu more", count - SYMBOLS_SHOWN);
+    return count;
+}
+
+static void judge_rule(struct judgement *j, unsigned rule)
+{
+    const struct import_rule *r = &imports_rules[rule];
+    buf_auto symbols = BUF_INIT(4096);
+    buf_auto permissions = BUF_INIT(4096);
+    char text[512], cure[200];
+    if (j->asked & r->permissions || !put_symbols(&symbols, j->facts, rule))
+        return;
+    put_permissions(&permissions, r->permissions);
+    if (r->permissions) {
+        snprintf(text, sizeof text, "imports %s, which needs %s: %s", buf_text(&symbols), buf_text(&permissions),
+                 r->why);
+        snprintf(cure, sizeof cure,
+                 "ask for %s in \"optional_permissions\" or \"required_permissions\", or leave out what imports it",
+                 buf_text(&permissions));
+    } else {
+        snprintf(text, sizeof text, "imports %s, which nothing allows: %s", buf_text(&symbols), r->why);
+        snprintf(cure, sizeof cure, "leave out what imports it");
+    }
+    if (r->refuses)
+        add(j, cure, text);
+    else
+        findings_warn(j->findings, MOAT_E_IMPORT_REFUSED, j->path, cure, "%s %s", j->path, text);
+}
+
+static void judge_file(struct judgement *j, const char *path, size_t place)
+{
+    bool entry = place == j->manifest->nlibraries;
     j->path = path;
-    j->facts = &j->answer->facts[i]; /* FILES and the archive have every file of the manifest */
+    j->place = place;
+    j->facts = facts_of(j, path);
     if (!judge_kind(j))
         return;
     judge_flags(j);
+    if (!entry)
+        judge_soname(j);
     judge_texts(j);
     if (entry && !(j->facts->value & INSPECT_ELF_PLUGIN))
         add(j, "define the plugin with MOAT_PLUGIN(…) of moat/plugin.h, and do not hide that symbol",
             "does not export moat_plugin");
+    for (unsigned rule = 0; rule < imports_nrules; rule++)
+        judge_rule(j, rule);
 }
 
 bool elf_judge(const struct manifest *m, const struct answer *a, struct findings *findings, struct finding *first)
 {
     struct judgement j = {.manifest = m, .answer = a, .findings = findings, .first = first};
+    for (size_t i = 0; i < m->nasks; i++)
+        j.asked |= 1u << m->asks[i].permission;
     for (size_t i = 0; i < m->nlibraries; i++)
-        judge_file(&j, m->libraries[i], false);
-    judge_file(&j, m->entry, true);
+        judge_file(&j, m->libraries[i], i);
+    judge_file(&j, m->entry, m->nlibraries);
     return j.count > 0;
 }

@@ -288,7 +288,7 @@ static int check(struct packing *p, const struct package_head *head)
     if (rc == 0)
         rc = package_read(made, p->err);
     if (rc == 0)
-        rc = package_unpack(made, p->spawner, &files, NULL, p->err);
+        rc = package_unpack(made, p->spawner, &files, p->options->findings, p->err);
     if (rc == 0)
         unpacked_free(&files);
     package_free(made);

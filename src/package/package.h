@@ -96,15 +96,19 @@ const char *package_publisher(const struct package *p);
 
 struct finding {
     enum moat_code code;
+    bool warning; /* advice: the package is accepted all the same */
     char message[400], where[PACKAGE_PATH_MAX + 1], cure[200];
 };
 struct findings {
-    struct finding *list;
+    struct finding *list; /* what refuses, in the order of finding; behind it the warnings */
     size_t count, cap;
+    size_t refusals; /* how many of them are no warnings */
 };
 void findings_add(struct findings *f, enum moat_code code, const char *where, const char *cure, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 void findings_refuse(struct findings *f, const struct error *why); /* with its code's advice as the cure */
+void findings_warn(struct findings *f, enum moat_code code, const char *where, const char *cure, const char *format,
+                   ...) __attribute__((format(printf, 5, 6)));
 void findings_free(struct findings *f);
 
 /* Verified files in memory: code is a sealed memory file each, fds[i]; all assets together are one (wire/assets.h),
@@ -132,6 +136,7 @@ struct pack_options {
     const struct signing_key *key; /* NULL: an unsigned package */
     uint64_t signed_at, expires_at; /* 0: now; 0: never */
     const char *out_path;
+    struct findings *findings; /* may be NULL: what an install would say of it, warnings too */
 };
 int package_pack(const char *dir, const struct pack_options *options, struct spawner *spawner, char made[4096],
                  struct error *err);

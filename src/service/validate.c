@@ -54,9 +54,9 @@ int intake_read(struct intake *in, struct job *job, const char *path, struct err
 int intake_unpack(struct intake *in, struct job *job, struct findings *findings, struct error *err)
 {
     struct error why;
-    size_t before = findings ? findings->count : 0;
+    size_t before = findings ? findings->refusals : 0;
     int rc = package_unpack(in->package, loader_spawner(job->s->loader), &in->files, findings, &why);
-    if (rc < 0 && findings && findings->count > before && !is_ours(rc))
+    if (rc < 0 && findings && findings->refusals > before && !is_ours(rc))
         return 0; /* told already */
     return refuse(rc, findings, &why, err);
 }
@@ -232,7 +232,7 @@ static void tell_validated(struct validate_op *v)
     struct buf *out = &v->op.result;
     struct manifest *m = v->intake.package ? package_manifest(v->intake.package) : NULL;
     tell_open(out, NULL, '{');
-    tell_flag(out, "valid", v->findings.count == 0);
+    tell_flag(out, "valid", v->findings.refusals == 0);
     tell_text(out, "signature", package_signature_name(v->signature));
     tell_open(out, "findings", '[');
     for (size_t i = 0; i < v->findings.count; i++) {
@@ -242,6 +242,7 @@ static void tell_validated(struct validate_op *v)
         tell_text(out, "message", f->message);
         tell_text(out, "where", f->where);
         tell_text(out, "cure", f->cure);
+        tell_text(out, "severity", f->warning ? "warn" : "refuse");
         tell_close(out, '}');
     }
     tell_close(out, ']');

@@ -4,7 +4,9 @@
  * Duty "inspect": descriptor 0 is the whole sealed package; descriptor 1 carries records, each followed by its text
  * and, for a file, by its content:
  *
- *     (FILE [ELF NEEDED* SONAME? RUNPATH*])* END     or, at any point between two records, REFUSED and nothing more
+ *     (FILE [ELF NEEDED* SONAME? RUNPATH* IMPORT*])* END
+ *
+ * or, at any point between two records, REFUSED and nothing more.
  *
  * Duty "pack": descriptor 0 is a sealed list of pack records, each followed by its path and its content, ended by one
  * with path_len 0; descriptor 1 carries the archive.  It is whole when the helper exits with 0. */
@@ -34,6 +36,7 @@ enum inspect_type {
     INSPECT_NEEDED,   /* text: a library that it needs */
     INSPECT_SONAME,   /* text: what it calls itself */
     INSPECT_RUNPATH,  /* text: where it wants libraries looked for (DT_RPATH and DT_RUNPATH) */
+    INSPECT_IMPORT,   /* text: a symbol that the loader would bind elsewhere, cut at ARCHIVE_TEXT_MAX; each once */
     INSPECT_REFUSED,  /* value: enum inspect_refusal; text: the path, or what the library says */
     INSPECT_END,
     INSPECT_TYPES,
@@ -54,10 +57,12 @@ _Static_assert(sizeof(struct inspect_record) == 16, "no padding");
 #define INSPECT_ELF_TEXT (1u << 4)     /* has text relocations */
 #define INSPECT_ELF_PLUGIN (1u << 5)   /* exports the data symbol moat_plugin */
 #define INSPECT_ELF_PROGRAM (1u << 6)  /* an executable, even where its type is that of a library */
-#define INSPECT_ELF_TOO_MANY (1u << 7) /* more libraries or paths than are reported */
+#define INSPECT_ELF_TOO_MANY (1u << 7) /* more libraries, paths or imports than are reported */
+#define INSPECT_ELF_NO_OPEN (1u << 8)  /* is marked against dlopen */
 #define INSPECT_ELF_MACHINE(value) ((uint16_t)((value) >> 32))
 #define INSPECT_ELF_TYPE(value) ((uint16_t)((value) >> 48))
-#define INSPECT_ELF_TEXTS_MAX 64 /* NEEDED, SONAME and RUNPATH records of one file together */
+#define INSPECT_ELF_TEXTS_MAX 64      /* NEEDED, SONAME and RUNPATH records of one file together */
+#define INSPECT_ELF_IMPORTS_MAX 65536 /* IMPORT records of one file */
 
 #define INSPECT_REFUSALS(X) \
     X(BROKEN, "is broken") \

@@ -1,4 +1,5 @@
 /* A moat-helper in an attacker's hands; MODE says what it does. */
+#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -24,6 +25,18 @@ enum {
     NUL,
     LOOSE_FACTS,
     MANY_FACTS,
+    MANY_IMPORTS,
+    LOOSE_IMPORT,
+    VALUED_IMPORT,
+    LYING_IMPORTS,
+    OTHER_FILE,
+    ENDLESS_IMPORTS,
+    DRIBBLE,
+    LATE,
+    UNKNOWN_RECORD,
+    UNKNOWN_REFUSAL,
+    TWO_ELVES,
+    AFTER_REFUSAL,
     REFUSAL,
     NO_LOCK,
     HALF,
@@ -73,6 +86,23 @@ static void facts(int n)
     record(INSPECT_ELF, "", 0, 0);
     for (int i = 0; i < n; i++)
         record(INSPECT_NEEDED, "libc.so.6", 9, 0);
+}
+
+static void imports(unsigned long n)
+{
+    record(INSPECT_ELF, "", 0, 0);
+    for (unsigned long i = 0; i < n; i++)
+        record(INSPECT_IMPORT, "printf", 6, 0);
+}
+
+/* One byte at a time, slower than anybody waits. */
+static void dribble(void)
+{
+    record(INSPECT_FILE, "demo.so", 7, 1 << 20);
+    for (;;) {
+        put("\1", 1);
+        usleep(20000);
+    }
 }
 
 int main(void)
@@ -143,6 +173,57 @@ int main(void)
     case MANY_FACTS:
         honest();
         facts(INSPECT_ELF_TEXTS_MAX + 1);
+        break;
+    case MANY_IMPORTS:
+        honest();
+        imports(INSPECT_ELF_IMPORTS_MAX + 1);
+        break;
+    case ENDLESS_IMPORTS:
+        honest();
+        imports(ULONG_MAX);
+        break;
+    case LOOSE_IMPORT:
+        honest();
+        record(INSPECT_IMPORT, "printf", 6, 0);
+        break;
+    case VALUED_IMPORT:
+        honest();
+        record(INSPECT_ELF, "", 0, 0);
+        record(INSPECT_IMPORT, "printf", 6, 1);
+        break;
+    case LYING_IMPORTS: /* it may say of the code what it likes, and nothing follows but a refusal */
+        honest();
+        record(INSPECT_ELF, "", 0, INSPECT_ELF_PLUGIN | 62ull << 32 | 3ull << 48);
+        record(INSPECT_IMPORT, "socket", 6, 0);
+        say_end();
+        break;
+    case TWO_ELVES:
+        honest();
+        record(INSPECT_ELF, "", 0, 0);
+        record(INSPECT_ELF, "", 0, 0);
+        break;
+    case OTHER_FILE:
+        record(INSPECT_FILE, "other.so", 8, 5);
+        put("hello", 5);
+        say_end();
+        break;
+    case DRIBBLE:
+        dribble();
+        break;
+    case LATE:
+        honest();
+        for (;;)
+            pause();
+    case UNKNOWN_RECORD:
+        record(INSPECT_TYPES, "", 0, 0);
+        break;
+    case UNKNOWN_REFUSAL:
+        record(INSPECT_REFUSED, "", 0, INSPECT_REFUSALS_END);
+        break;
+    case AFTER_REFUSAL:
+        record(INSPECT_REFUSED, "", 0, INSPECT_REFUSAL_KIND);
+        honest();
+        say_end();
         break;
     case REFUSAL:
         record(INSPECT_REFUSED, "\33[2J", 4, INSPECT_REFUSAL_KIND);
