@@ -1,5 +1,6 @@
 /* The head of a package and FILES.  The first byte chooses: the input is a whole package as it comes; or a head, which
- * then gets a right signature and payload; or FILES of a package that is right in everything else. */
+ * then gets a right signature (of a publisher, of the host itself, or none) and payload; or FILES of a package that is
+ * right in everything else. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ static const char manifest[] = "{\"moat\":1,\"name\":\"demo\",\"version\":\"1.0.
                                "\"demo.so\",\"capabilities\":[\"custom\"],\"actions\":[{\"name\":\"run\"}]}";
 static const char files[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  demo.so\n";
 
-static struct signing_key *key;
+static struct signing_key *key, *publisher, *host; /* key: who signs in this run; NULL: nobody */
 
 static void must(bool holds)
 {
@@ -24,8 +25,9 @@ static void must(bool holds)
 
 static int trust(void *context, const uint8_t key_id[KEY_ID_LEN], struct trust_answer *out, struct error *err)
 {
-    *out = (struct trust_answer){
-        .known = true, .key = *key_public(key), .hmac = key, .publisher = "fuzz", .names = "demo,a*"};
+    *out = (struct trust_answer){.known = true, .hmac = key, .publisher = "fuzz", .names = "demo,a*"};
+    if (key)
+        out->key = *key_public(key);
     return 0;
 }
 
@@ -49,15 +51,33 @@ static void check_accepted(const struct package *p)
     must(strcmp(package_manifest(p)->name, package_head(p)->name) == 0);
 }
 
+/* Who only looks is told the same, and of everything; what is forged stays closed to them. */
+static void check_survey(struct package *p, bool verified)
+{
+    struct error err;
+    struct findings found = {0};
+    enum package_signature signature;
+    must(package_survey(p, trust, NULL, NOW, &found, &signature, &err) == 0);
+    must(verified == (found.count == 0));
+    must(!verified || signature == (key ? PACKAGE_GOOD : PACKAGE_UNSIGNED));
+    must(signature != PACKAGE_BAD || !package_is_readable(p));
+    must(signature != PACKAGE_GOOD || package_is_readable(p));
+    findings_free(&found);
+    if (package_unverified(p, &err) == 0)
+        package_read(p, &err);
+}
+
 static bool try_package(const uint8_t *bytes, size_t len)
 {
     struct package *p;
     struct error err;
     if (package_open_bytes(bytes, len, 1 << 20, &p, &err))
         return false;
-    bool accepted = package_verify(p, trust, NULL, NOW, &err) == 0 && package_read(p, &err) == 0;
+    bool verified = package_verify(p, trust, NULL, NOW, &err) == 0;
+    bool accepted = verified && package_read(p, &err) == 0;
     if (accepted)
         check_accepted(p);
+    check_survey(p, verified);
     package_free(p);
     return accepted;
 }
@@ -67,7 +87,8 @@ static void put_head(struct buf *out, const uint8_t *head)
     uint8_t bytes[PACKAGE_HEAD] = {0};
     memcpy(bytes, head, HEAD_SIGNED);
     sha256(out->data + PACKAGE_HEAD, out->len - PACKAGE_HEAD, bytes + 96);
-    key_sign(key, bytes, HEAD_SIGNED, bytes + HEAD_SIGNED);
+    if (key)
+        key_sign(key, bytes, HEAD_SIGNED, bytes + HEAD_SIGNED);
     memcpy(out->data, bytes, sizeof bytes);
 }
 
@@ -76,7 +97,9 @@ static void with_head(const uint8_t *data, size_t size)
     uint8_t head[PACKAGE_HEAD] = {0};
     buf_auto out = BUF_INIT(1 << 20);
     memcpy(head, data, size < HEAD_SIGNED ? size : HEAD_SIGNED);
-    memcpy(head + 64, key_public(key)->id, KEY_ID_LEN);
+    memset(head + 64, 0, KEY_ID_LEN);
+    if (key)
+        memcpy(head + 64, key_public(key)->id, KEY_ID_LEN);
     buf_put(&out, head, sizeof head);
     buf_puts(&out, manifest);
     buf_puts(&out, files);
@@ -117,11 +140,13 @@ static void with_files(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error err;
-    if (!key && key_generate(&key, &err))
+    if (!publisher &&
+        (key_generate(&publisher, &err) || key_hmac("the key of this very host, for fuzzing", 38, &host, &err)))
         abort();
     if (size == 0)
         return 0;
-    if (*data == 'h')
+    key = *data == 'm' ? host : *data == 'z' ? NULL : publisher;
+    if (*data == 'h' || *data == 'm' || *data == 'z')
         with_head(data + 1, size - 1);
     else if (*data == 'f')
         with_files(data + 1, size - 1);

@@ -38,12 +38,14 @@ static void hmac_sha256(const uint8_t *secret, size_t secret_len, const void *te
     sodium_memzero(&state, sizeof state);
 }
 
-/* The caller fills the secret; sodium_malloc keeps it out of swap and core files and behind guard pages. */
+/* The caller fills the secret; sodium_malloc keeps it out of swap and core files and behind guard pages. It puts the
+ * memory's end against a page's: its beginning is aligned only if its size is. */
 struct signing_key *key_alloc(enum algorithm algorithm, size_t secret_len)
 {
     if (!key_ready())
         return NULL;
-    struct signing_key *key = sodium_malloc(sizeof *key + secret_len);
+    const size_t align = _Alignof(max_align_t);
+    struct signing_key *key = sodium_malloc((sizeof *key + secret_len + align - 1) / align * align);
     if (!key)
         return NULL;
     memset(key, 0, sizeof *key);
