@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "package/package.h"
 #include "package/paths.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,11 +36,25 @@ static void check_action(const struct manifest *m, size_t i)
     json_schema_free(again);
 }
 
+/* An author hears of a fault exactly when a host would refuse, and of the host's one among them. */
+static void check_findings(const uint8_t *data, size_t size, bool refused, const struct error *why)
+{
+    struct findings found = {0};
+    struct manifest *m;
+    struct error err;
+    must(manifest_parse_all(data, size, &found, &m, &err) == 0);
+    must(refused == (m == NULL) && refused == (found.count > 0));
+    must(!refused || found.list[0].code == why->code);
+    manifest_unref(m);
+    findings_free(&found);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct manifest *m;
     struct error err = {0};
     int rc = manifest_parse(data, size, &m, &err);
+    check_findings(data, size, rc != 0, &err);
     if (rc) {
         must(err.code == (enum moat_code) - rc && *err.message);
         return 0;

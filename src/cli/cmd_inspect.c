@@ -104,12 +104,13 @@ static int look_inside(struct inspection *in, struct error *err)
     struct error why;
     if (in->signature == PACKAGE_BAD)
         return 0;
-    int rc = package_unverified(in->package, &why);
-    if (rc == 0)
-        rc = package_read(in->package, &why);
-    if (rc < 0)
+    int rc = 0;
+    if (package_unverified(in->package, &why) < 0)
         findings_refuse(findings, &why);
-    rc = rc < 0 ? 0 : unpack(in, findings, err);
+    else
+        rc = package_read_all(in->package, findings, err);
+    if (rc == 0 && package_manifest(in->package))
+        rc = unpack(in, findings, err);
     findings_free(&told);
     return rc;
 }

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "package/manifest_internal.h"
+#include "package/package.h"
 #include "package/paths.h"
 
 #define POINTER_MAX 512
@@ -59,6 +60,13 @@ static int refuse_text(struct error *err, const char *pointer, const char *text)
     return rc;
 }
 
+static void add_finding(struct findings *f, enum moat_code code, const char *pointer, const char *text)
+{
+    char where[POINTER_MAX + 16];
+    snprintf(where, sizeof where, "plugin.json%s%s", *pointer ? "#" : "", pointer);
+    findings_add(f, code, where, error_info(code)->advice, "%s", text);
+}
+
 int reader_refuse(struct reader *r, const char *pointer, const char *format, ...)
 {
     char text[ERROR_MESSAGE_MAX];
@@ -66,7 +74,11 @@ int reader_refuse(struct reader *r, const char *pointer, const char *format, ...
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return refuse_text(r->err, pointer, text);
+    if (!r->findings)
+        return refuse_text(r->err, pointer, text);
+    r->refused++;
+    add_finding(r->findings, MOAT_E_BAD_MANIFEST, pointer, text);
+    return 0;
 }
 
 bool reader_slice(json_t *object, struct slice object_text, const char *name, struct slice *out)
@@ -175,16 +187,17 @@ static int read_texts(struct reader *r)
         if (rc)
             return rc;
     }
-    if (!text_is_name(r->m->name, MANIFEST_NAME_MAX))
-        return reader_refuse(r, "/name",
-                             "a plugin's name is a small letter, then small letters, digits and single underscores, "
-                             "at most %d in all",
-                             MANIFEST_NAME_MAX);
-    if (!version_is_valid(r->m->version))
-        return reader_refuse(r, "/version", "\"%s\" is not a version by Semantic Versioning 2.0.0, such as 1.0.0",
-                             r->m->version);
     r->m->state = json_is_true(json_object_get(r->holder->root, "state"));
-    return 0;
+    int rc = 0;
+    if (!text_is_name(r->m->name, MANIFEST_NAME_MAX))
+        rc = reader_refuse(r, "/name",
+                           "a plugin's name is a small letter, then small letters, digits and single underscores, "
+                           "at most %d in all",
+                           MANIFEST_NAME_MAX);
+    if (rc == 0 && !version_is_valid(r->m->version))
+        rc = reader_refuse(r, "/version", "\"%s\" is not a version by Semantic Versioning 2.0.0, such as 1.0.0",
+                           r->m->version);
+    return rc;
 }
 
 static int read_keywords(struct reader *r)
@@ -199,24 +212,29 @@ static int read_keywords(struct reader *r)
     return rc;
 }
 
+static int read_capability(struct reader *r, const char *text, size_t i)
+{
+    char pointer[POINTER_MAX];
+    int c = capability_parse(text);
+    snprintf(pointer, sizeof pointer, "/capabilities/%zu", i);
+    if (c < 0)
+        return reader_refuse(r, pointer,
+                             "there is no capability \"%s\"; there are data_processing, model_inference, "
+                             "agent_skill, integration, visualization, monitoring, security and custom",
+                             text);
+    if (r->m->capabilities & 1u << c)
+        return reader_refuse(r, pointer, "%s stands twice", capability_name((enum capability)c));
+    r->m->capabilities |= 1u << c;
+    return 0;
+}
+
 static int read_capabilities(struct reader *r)
 {
     json_t *list = json_object_get(r->holder->root, "capabilities");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *text = json_string_value(json_array_get(list, i));
-        char pointer[POINTER_MAX];
-        snprintf(pointer, sizeof pointer, "/capabilities/%zu", i);
-        int c = capability_parse(text);
-        if (c < 0)
-            return reader_refuse(r, pointer,
-                                 "there is no capability \"%s\"; there are data_processing, model_inference, "
-                                 "agent_skill, integration, visualization, monitoring, security and custom",
-                                 text);
-        if (r->m->capabilities & 1u << c)
-            return reader_refuse(r, pointer, "%s stands twice", capability_name((enum capability)c));
-        r->m->capabilities |= 1u << c;
-    }
-    return 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < json_array_size(list); i++)
+        rc = read_capability(r, json_string_value(json_array_get(list, i)), i);
+    return rc;
 }
 
 /* Names the place of path number i, counted through entry, libraries and assets. */
@@ -233,12 +251,17 @@ static void path_pointer(const struct manifest *m, size_t i, char out[POINTER_MA
 static int check_paths(struct reader *r, const char **paths, size_t n)
 {
     char pointer[POINTER_MAX];
-    for (size_t i = 0; i < n; i++) {
+    bool clean = true;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
         const char *problem = path_problem(paths[i]);
         path_pointer(r->m, i, pointer);
+        clean = clean && !problem;
         if (problem)
-            return reader_refuse(r, pointer, "the path \"%s\" %s", paths[i], problem);
+            rc = reader_refuse(r, pointer, "the path \"%s\" %s", paths[i], problem);
     }
+    if (!clean)
+        return rc;
     size_t first, second;
     const char *why = paths_clash(paths, n, &first, &second);
     path_pointer(r->m, second, pointer);
@@ -340,18 +363,72 @@ static int refuse_shape(const uint8_t *text, size_t len, const struct json_fault
     return refuse_text(err, fault->pointer, fault->reason);
 }
 
-static int check_shape(const uint8_t *text, size_t len, struct error *err)
+static int check_shape(const uint8_t *text, size_t len, struct json_fault *fault, struct error *err)
 {
     buf_auto copy = BUF_INIT(MANIFEST_MAX);
-    struct json_fault fault;
+    fault->code = MOAT_E_OK;
     if (len > MANIFEST_MAX)
         return error_set(err, MOAT_E_BAD_MANIFEST, "plugin.json: larger than %d bytes", MANIFEST_MAX);
     pthread_once(&shape_once, compile_shape);
     if (!shape || !buf_put(&copy, text, len) || !buf_reserve(&copy, 0))
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the manifest");
-    if (json_schema_check(shape, copy.data, len, &fault) == 0)
+    if (json_schema_check(shape, copy.data, len, fault) == 0)
         return 0;
-    return refuse_shape(text, len, &fault, err);
+    return refuse_shape(text, len, fault, err);
+}
+
+/* ---- all faults of the shape ---- */
+
+#define SHAPES_MAX 32
+
+/* The member of the whole that a pointer leads into; false for the whole itself. */
+static bool remove_member(json_t *root, const char *pointer)
+{
+    char name[POINTER_MAX];
+    size_t n = 0;
+    if (*pointer != '/')
+        return false;
+    for (const char *p = pointer + 1; *p && *p != '/' && n < sizeof name - 1; p++) {
+        bool escape = *p == '~' && (p[1] == '0' || p[1] == '1');
+        name[n++] = !escape ? *p : p[1] == '0' ? '~' : '/';
+        p += escape;
+    }
+    name[n] = '\0';
+    return json_object_del(root, name) == 0;
+}
+
+/* The checker stops at the first fault: without the member that has it the next one is seen.  Then a required member
+ * may be missing that is not, so a fault of the whole ends the search. */
+static void collect_shape(const uint8_t *text, size_t len, struct json_fault *fault, struct findings *findings)
+{
+    json_t *root = json_loadb((const char *)text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
+    for (int i = 0; i < SHAPES_MAX; i++) {
+        struct error why;
+        add_finding(findings, fault->code == MOAT_E_BAD_JSON ? MOAT_E_BAD_JSON : MOAT_E_BAD_MANIFEST, fault->pointer,
+                    fault->reason);
+        if (!root || !remove_member(root, fault->pointer))
+            break;
+        char *rest = json_dumps(root, JSON_COMPACT);
+        int rc = rest ? check_shape((const uint8_t *)rest, strlen(rest), fault, &why) : -1;
+        free(rest);
+        if (rc == 0 || fault->code == MOAT_E_OK || !*fault->pointer)
+            break;
+    }
+    json_decref(root);
+}
+
+/* Of the text's, in its author's words. */
+static int refuse_all(const uint8_t *text, size_t len, struct json_fault *fault, struct findings *findings,
+                      struct error *err)
+{
+    if (fault->code != MOAT_E_BAD_JSON && fault->code != MOAT_E_OK) {
+        collect_shape(text, len, fault, findings);
+        return 0;
+    }
+    if (err->code != MOAT_E_BAD_JSON && err->code != MOAT_E_BAD_MANIFEST)
+        return -(int)err->code;
+    findings_refuse(findings, err);
+    return 0;
 }
 
 static int read_all(struct reader *r)
@@ -378,16 +455,15 @@ static json_t *build_tree(const char *text, size_t len, struct error *err)
     return root;
 }
 
-int manifest_parse(const uint8_t *text, size_t len, struct manifest **out, struct error *err)
+/* Of a text whose shape is right. With findings, *out stays NULL when there is one. */
+static int parse(const uint8_t *text, size_t len, struct findings *findings, struct manifest **out, struct error *err)
 {
-    int rc = check_shape(text, len, err);
-    if (rc)
-        return rc;
+    int rc = 0;
     struct manifest_holder *holder = calloc(1, sizeof *holder);
     if (!holder)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the manifest");
     atomic_init(&holder->refs, 1);
-    struct reader r = {.holder = holder, .m = &holder->public, .err = err};
+    struct reader r = {.holder = holder, .m = &holder->public, .err = err, .findings = findings};
     holder->root = build_tree((const char *)text, len, err);
     char *copy = holder->root ? reader_keep(&r, len + 1, 1) : NULL; /* slices want a 0 at the end */
     if (copy) {
@@ -397,11 +473,31 @@ int manifest_parse(const uint8_t *text, size_t len, struct manifest **out, struc
     } else {
         rc = holder->root ? -MOAT_E_OUT_OF_MEMORY : -MOAT_E_BAD_MANIFEST;
     }
-    if (rc) {
+    if (rc || r.refused)
         manifest_unref(&holder->public);
+    else
+        *out = &holder->public;
+    return rc;
+}
+
+int manifest_parse(const uint8_t *text, size_t len, struct manifest **out, struct error *err)
+{
+    struct json_fault fault;
+    int rc = check_shape(text, len, &fault, err);
+    return rc ? rc : parse(text, len, NULL, out, err);
+}
+
+int manifest_parse_all(const uint8_t *text, size_t len, struct findings *findings, struct manifest **out,
+                       struct error *err)
+{
+    struct json_fault fault;
+    *out = NULL;
+    if (check_shape(text, len, &fault, err))
+        return refuse_all(text, len, &fault, findings, err);
+    int rc = parse(text, len, findings, out, err);
+    if (rc != -MOAT_E_BAD_MANIFEST)
         return rc;
-    }
-    *out = &holder->public;
+    findings_refuse(findings, err); /* the tree's */
     return 0;
 }
 

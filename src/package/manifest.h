@@ -60,6 +60,11 @@ struct manifest {
 
 /* MOAT_E_BAD_JSON or MOAT_E_BAD_MANIFEST with the JSON Pointer. */
 int manifest_parse(const uint8_t *text, size_t len, struct manifest **out, struct error *err);
+/* The same for an author: every fault becomes a finding (package/package.h), *out is NULL when there is one, and an
+ * error is not the text's. */
+struct findings;
+int manifest_parse_all(const uint8_t *text, size_t len, struct findings *findings, struct manifest **out,
+                       struct error *err);
 void manifest_unref(struct manifest *m); /* NULL is fine */
 struct manifest *manifest_ref(struct manifest *m);
 int manifest_action(const struct manifest *m, const char *name); /* its index, or -1 */

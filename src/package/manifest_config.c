@@ -42,14 +42,15 @@ static int check_secrets(struct reader *r, json_t *schema)
 {
     json_t *property;
     const char *name;
+    int rc = 0;
     json_object_foreach(json_object_get(schema, "properties"), name, property)
     {
         char pointer[JSON_POINTER_MAX];
         snprintf(pointer, sizeof pointer, "/config/properties/%.200s", name);
-        if (json_is_true(json_object_get(property, "secret")) && json_object_get(property, "default"))
-            return reader_refuse(r, pointer, "a secret has no default");
+        if (rc == 0 && json_is_true(json_object_get(property, "secret")) && json_object_get(property, "default"))
+            rc = reader_refuse(r, pointer, "a secret has no default");
     }
-    return 0;
+    return rc;
 }
 
 static int check_defaults(struct reader *r, const char *defaults)
@@ -95,5 +96,5 @@ int manifest_read_config(struct reader *r)
     int rc = reader_schema(r, text, "/config", &r->m->config_json, &r->m->config);
     if (rc == 0)
         rc = check_secrets(r, schema);
-    return rc ? rc : read_defaults(r, schema, text);
+    return rc || !r->m->config ? rc : read_defaults(r, schema, text);
 }

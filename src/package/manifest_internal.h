@@ -23,12 +23,15 @@ struct reader {
     struct manifest *m;
     struct slice text; /* of the whole manifest */
     struct error *err;
+    struct findings *findings; /* NULL: the first fault is the error */
+    unsigned refused;          /* with findings: how often */
 };
 
 /* count * size zeroed bytes that the manifest frees; NULL after setting the error. */
 void *reader_keep(struct reader *r, size_t count, size_t size);
 
-/* MOAT_E_BAD_MANIFEST at a JSON Pointer. */
+/* MOAT_E_BAD_MANIFEST at a JSON Pointer.  Who collects findings gets 0 and reads on: what was refused is then not there
+ * and must not be used. */
 __attribute__((format(printf, 3, 4))) int reader_refuse(struct reader *r, const char *pointer, const char *format, ...);
 
 /* Where a member of an object stands in the text; false when there is no such member. */

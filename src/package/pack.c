@@ -67,6 +67,30 @@ static int open_beneath(struct packing *p, const char *path, int *out, uint64_t 
     return 0;
 }
 
+/* An author is told of every fault at once, in one line. */
+static int tell_faults(struct packing *p, const struct findings *f)
+{
+    buf_auto line = BUF_INIT(ERROR_MESSAGE_MAX - 1);
+    for (size_t i = 0; i < f->count; i++) {
+        const char *pointer = strchr(f->list[i].where, '#');
+        buf_printf(&line, "%s%s%s%s", i ? "; " : "plugin.json: ", pointer ? pointer + 1 : "", pointer ? ": " : "",
+                   f->list[i].message);
+    }
+    return error_set(p->err, f->list[0].code, "%s", buf_text(&line));
+}
+
+static int parse_manifest(struct packing *p)
+{
+    struct findings f = {0};
+    int rc = manifest_parse_all(p->manifest_text.data, p->manifest_text.len, &f, &p->manifest, p->err);
+    if (rc == 0 && f.count == 1) /* with the detail that one fault has */
+        rc = manifest_parse(p->manifest_text.data, p->manifest_text.len, &p->manifest, p->err);
+    else if (rc == 0 && f.count)
+        rc = tell_faults(p, &f);
+    findings_free(&f);
+    return rc;
+}
+
 static int read_manifest(struct packing *p)
 {
     fd_auto fd = -1;
@@ -84,7 +108,7 @@ static int read_manifest(struct packing *p)
     if (n < 0)
         return error_errno(p->err, MOAT_E_STORAGE_FAILED, errno, "cannot read %s/plugin.json", p->dir);
     p->manifest_text.len = (size_t)n;
-    return manifest_parse(p->manifest_text.data, p->manifest_text.len, &p->manifest, p->err);
+    return parse_manifest(p);
 }
 
 static int put(struct packing *p, const void *data, size_t len)

@@ -229,8 +229,7 @@ static int check_key(const struct package *p, const struct trust_answer *answer,
     text_hex(id, p->head.key_id, KEY_ID_LEN);
     /* The algorithm is the key's, never the package's choice: a public key must not become an HMAC secret. */
     if (!answer->known || memcmp(answer->key.id, p->head.key_id, KEY_ID_LEN) != 0 ||
-        answer->key.algorithm != p->head.algorithm ||
-        (answer->key.algorithm == ALGORITHM_HMAC_SHA256 && !answer->hmac))
+        answer->key.algorithm != p->head.algorithm || (answer->key.algorithm == ALGORITHM_HMAC_SHA256 && !answer->hmac))
         return unknown_key(p, id, err);
     if (answer->revoked)
         return error_set(err, MOAT_E_KEY_REVOKED, "%s %s is signed by the key %s of %s, which was revoked",
@@ -392,23 +391,30 @@ static int check_entries(const struct manifest *m, struct files *files, struct e
     return 0;
 }
 
-int package_read(struct package *p, struct error *err)
+static int read_rest(struct package *p, const struct manifest *m, struct files *files, struct error *err)
 {
+    if (strcmp(m->name, p->head.name) != 0 || strcmp(m->version, p->head.version) != 0)
+        return error_set(err, MOAT_E_NOT_A_PACKAGE, "the head says %s %s, the manifest %s %s", p->head.name,
+                         p->head.version, m->name, m->version);
+    int rc = files_parse(p->bytes + PACKAGE_HEAD + p->head.manifest_len, p->head.files_len, files, err);
+    return rc ? rc : check_entries(m, files, err);
+}
+
+/* findings: NULL, or where the manifest's faults go. */
+static int read_parts(struct package *p, struct findings *findings, struct error *err)
+{
+    const uint8_t *text = p->bytes + PACKAGE_HEAD;
+    struct manifest *m = NULL;
+    struct files files = {0};
     if (p->stage < STAGE_VERIFIED)
         return error_set(err, MOAT_E_INTERNAL, "the package was not verified before it was read");
     if (p->stage >= STAGE_READ)
         return 0;
-    const uint8_t *manifest_text = p->bytes + PACKAGE_HEAD, *files_text = manifest_text + p->head.manifest_len;
-    struct manifest *m = NULL;
-    struct files files = {0};
-    int rc = manifest_parse(manifest_text, p->head.manifest_len, &m, err);
-    if (rc == 0 && (strcmp(m->name, p->head.name) != 0 || strcmp(m->version, p->head.version) != 0))
-        rc = error_set(err, MOAT_E_NOT_A_PACKAGE, "the head says %s %s, the manifest %s %s", p->head.name,
-                       p->head.version, m->name, m->version);
-    if (rc == 0)
-        rc = files_parse(files_text, p->head.files_len, &files, err);
-    if (rc == 0)
-        rc = check_entries(m, &files, err);
+    int rc = findings ? manifest_parse_all(text, p->head.manifest_len, findings, &m, err)
+                      : manifest_parse(text, p->head.manifest_len, &m, err);
+    if (rc || !m)
+        return rc;
+    rc = read_rest(p, m, &files, err);
     if (rc) {
         manifest_unref(m);
         files_free(&files);
@@ -417,5 +423,19 @@ int package_read(struct package *p, struct error *err)
     p->manifest = m;
     p->files = files;
     p->stage = STAGE_READ;
+    return 0;
+}
+
+int package_read(struct package *p, struct error *err)
+{
+    return read_parts(p, NULL, err);
+}
+
+int package_read_all(struct package *p, struct findings *findings, struct error *err)
+{
+    int rc = read_parts(p, findings, err);
+    if (rc != -MOAT_E_NOT_A_PACKAGE)
+        return rc;
+    findings_refuse(findings, err);
     return 0;
 }

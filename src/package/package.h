@@ -91,6 +91,8 @@ bool package_is_readable(const struct package *p);
 
 /* Reads the verified manifest and FILES, and checks that name and version are the head's. */
 int package_read(struct package *p, struct error *err);
+/* The same for those who look: each fault becomes a finding, and there is no manifest then; an error is ours. */
+int package_read_all(struct package *p, struct findings *findings, struct error *err);
 struct manifest *package_manifest(const struct package *p); /* borrowed; NULL before package_read */
 const char *package_publisher(const struct package *p);
 
@@ -133,7 +135,7 @@ int package_unpack(struct package *p, struct spawner *spawner, struct unpacked *
  * NAME-VERSION.moat in the current directory; the path is returned in made. The files that go in are the manifest's
  * entry, libraries and assets, nothing else. */
 struct pack_options {
-    const struct signing_key *key; /* NULL: an unsigned package */
+    const struct signing_key *key;  /* NULL: an unsigned package */
     uint64_t signed_at, expires_at; /* 0: now; 0: never */
     const char *out_path;
     struct findings *findings; /* may be NULL: what an install would say of it, warnings too */

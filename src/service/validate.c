@@ -258,8 +258,7 @@ static void tell_validated(struct validate_op *v)
 /* What only a package that is as it was signed can be asked: nothing else of it is parsed here. */
 static int look_inside(struct validate_op *v, struct job *job, struct error *err)
 {
-    struct error why;
-    int rc = refuse(package_read(v->intake.package, &why), &v->findings, &why, err);
+    int rc = package_read_all(v->intake.package, &v->findings, err);
     if (rc == 0)
         rc = intake_metadata(&v->intake, v->metadata, &v->findings, err);
     if (rc == 0 && package_manifest(v->intake.package))

@@ -173,3 +173,31 @@ def test_inspect_is_no_way_to_be_surprised(place):
     place.good("list")
     os.chmod(place.home, 0o777)
     place.bad(7, "storage_failed", "inspect", place.package("echo"))
+
+
+# ---- what is wrong with a manifest ----
+
+
+def broken(place, **changes):
+    """A stage whose manifest has faults; the package cannot be packed."""
+    return place.moat("pack", stage(place, **changes), "--key", "key", "-o", "p.moat", "--json")
+
+
+def test_pack_tells_every_fault_in_one_line(place):
+    place.good("keygen", "key")
+    done = broken(place, name="Bad", version="1.0.0.0", capabilities=["custom", "nonsense", "more_nonsense"],
+                  assets=["/abs", "../up"], required_permissions=["nothing"])
+    assert done.status == 3 and done.failure["code"] == "bad_manifest"
+    words = ["/name", "/version", "/capabilities/1", "/capabilities/2", "/assets/0", "/assets/1",
+             "/required_permissions/0"]
+    assert all(word + ": " in done.failure["message"] for word in words), done
+    assert place.moat("pack", "stage", "--key", "key").err.count("\n") == 1
+    done = broken(place, version="1.0.0.0")
+    assert done.failure["detail"]["pointer"] == "/version" and ";" not in done.failure["message"].split(", such")[0]
+
+
+def test_pack_tells_every_fault_of_the_shape(place):
+    place.good("keygen", "key")
+    done = broken(place, moat=7, author=3, state="yes", actions=[], unheard=1)
+    assert done.status == 3
+    assert all(word in done.failure["message"] for word in ("/moat", "/author", "/state", "/actions", "unheard")), done
