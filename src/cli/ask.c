@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
-#include "cli/cli.h"
+#include "cli/show.h"
 #include "http/client.h"
 #include "rest/uri.h"
 
@@ -38,7 +38,7 @@ int cli_secrets(const struct cli *c, struct error *err)
 
 void ask_init(struct ask *a, const char *method, const char *path)
 {
-    *a = (struct ask){.method = method, .target = BUF_INIT(TARGET_MAX), .file = -1};
+    *a = (struct ask){.method = method, .target = BUF_INIT(TARGET_MAX), .file = -1, .answer_file = -1};
     buf_puts(&a->target, path);
 }
 
@@ -94,7 +94,8 @@ static int ask_server(struct cli *c, int socket, const struct ask *a, struct rep
                                      .body = a->body,
                                      .body_file = a->file,
                                      .body_len = a->len,
-                                     .deadline = a->deadline};
+                                     .deadline = a->deadline,
+                                     .answer_file = a->answer_file};
     struct client_answer answer;
     int rc = client_ask(socket, c->home.socket, &request, &answer, err);
     if (rc < 0)
@@ -138,16 +139,33 @@ static int give_body(struct rest_request *q, const struct ask *a, struct error *
     }
 }
 
-static int copy_answer(const struct rest_request *q, struct reply *reply, int *status, struct error *err)
+static int copy_file(int from, uint64_t len, int to, struct error *err)
+{
+    char chunk[CHUNK];
+    for (uint64_t at = 0; at < len;) {
+        ssize_t n = pread(from, chunk, len - at < sizeof chunk ? (size_t)(len - at) : sizeof chunk, (off_t)at);
+        if (n <= 0)
+            return error_errno(err, MOAT_E_STORAGE_FAILED, n < 0 ? errno : EIO, "cannot read the answer");
+        if (!io_write_all(to, chunk, (size_t)n))
+            return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot write the answer");
+        at += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int copy_answer(const struct rest_request *q, int answer_file, struct reply *reply, int *status,
+                       struct error *err)
 {
     const struct rest_answer *a = rest_answer(q);
+    *status = a->status;
+    if (a->file >= 0)
+        return copy_file(a->file, a->len, answer_file, err);
     reply->document = BUF_INIT(1ull << 30);
     for (size_t i = 0; i < a->nparts; i++)
         buf_put(&reply->document, a->parts[i].bytes, a->parts[i].len);
     for (size_t i = 0; i < a->nheaders; i++)
         if (strcmp(a->headers[i].name, "Moat-Receipt") == 0)
             snprintf(reply->receipt, sizeof reply->receipt, "%s", a->headers[i].value);
-    *status = a->status;
     return reply->document.failed ? error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the answer") : 0;
 }
 
@@ -163,7 +181,7 @@ static int run_request(struct rest_request *q, struct loop *loop, const struct a
     while (!w.done)
         pthread_cond_wait(&w.cond, &w.mutex);
     pthread_mutex_unlock(&w.mutex);
-    return copy_answer(q, reply, status, err);
+    return copy_answer(q, a->answer_file, reply, status, err);
 }
 
 static int ask_here(struct service *s, const struct ask *a, struct reply *reply, int *status, struct error *err)
@@ -235,6 +253,21 @@ static int ask_any(struct cli *c, const struct ask *a, struct reply *reply, int 
     return rc;
 }
 
+int ask_file(struct cli *c, struct ask *a, int out)
+{
+    struct error err;
+    struct reply reply = {0};
+    int status = 0;
+    a->answer_file = out;
+    int rc = ask_any(c, a, &reply, &status, &err);
+    ask_free(a);
+    if (rc < 0)
+        return cli_fail(c, &err);
+    rc = status == 200 ? 0 : cli_fail_document(c, buf_text(&reply.document), reply.document.len);
+    reply_free(&reply);
+    return rc;
+}
+
 int ask_route(struct cli *c, struct ask *a, struct reply *reply)
 {
     struct error err;
@@ -265,10 +298,12 @@ int ask_and_show(struct cli *c, struct ask *a, show_result show)
         reply_print(&reply);
     } else if (rc == 0) {
         json_t *result = json_loadb(reply.result, reply.len, JSON_DECODE_ANY, NULL);
-        if (result)
+        if (result) {
+            show_warnings(result);
             show(c, result);
-        else
+        } else {
             rc = cli_failf(c, MOAT_E_INTERNAL, "the result cannot be read");
+        }
         json_decref(result);
     }
     reply_free(&reply);

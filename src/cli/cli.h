@@ -32,6 +32,10 @@
     X(LOAD, "load", 0, NULL, "start it as well") \
     X(USE, "use", 0, NULL, "make this version the current one") \
     X(ALLOW_OLDER, "allow-older", 0, NULL, "take a version older than the newest seen") \
+    X(ACCEPT, "accept", 0, "DIGEST", "what agents would be told was seen: the digest that diff shows") \
+    X(ACCEPT_CHANGES, "accept-changes", 0, NULL, "whatever agents would be told") \
+    X(UNDO, "undo", 0, NULL, "take it back") \
+    X(REASON, "reason", 0, "TEXT", "why, and what to use instead") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
     X(LOADED, "loaded", 0, NULL, "only what is loaded, with its state") \
     X(DEEP, "deep", 0, NULL, "look at every record and package of the home as well") \
@@ -165,6 +169,7 @@ struct ask {
     size_t len;
     int file; /* the body instead; -1: none */
     const char *deadline;
+    int answer_file; /* a successful answer is written here, bare; -1: it is the usual document */
 };
 struct reply {
     struct buf document;
@@ -182,12 +187,17 @@ void ask_free(struct ask *a);
 /* Asks the owner of the home, or becomes it for this one request. Frees *a. 0 with *reply, or the exit status of a
  * failure that was reported. */
 int ask_route(struct cli *c, struct ask *a, struct reply *reply);
+/* For routes that answer with a file: it is written to out. 0 or the exit status of a failure that was reported. */
+int ask_file(struct cli *c, struct ask *a, int out);
 void reply_print(const struct reply *r); /* the result and a line's end, on standard output */
 void reply_free(struct reply *r);        /* in any case */
 
 /* Asks, then prints: with --json the result as it is, else what show makes of it. */
 typedef void (*show_result)(struct cli *c, const json_t *result);
 int ask_and_show(struct cli *c, struct ask *a, show_result show);
+
+/* The `accept` of a route, from --accept and --accept-changes, or NULL. */
+const char *cli_accept(const struct cli *c);
 
 /* Where moat-worker and moat-helper are. */
 int cli_executables(char worker[PATH_MAX], char helper[PATH_MAX], struct error *err);
@@ -211,13 +221,23 @@ int run_validate(struct cli *c);
 int run_trust_add(struct cli *c);
 int run_trust_list(struct cli *c);
 int run_trust_revoke(struct cli *c);
-int run_trust_names(struct cli *c);
-int run_trust_transfer(struct cli *c);
 int run_install(struct cli *c);
 int run_uninstall(struct cli *c);
 int run_list(struct cli *c);
 int run_info(struct cli *c);
 int run_use(struct cli *c);
+int run_rollback(struct cli *c);
+int run_pin(struct cli *c);
+int run_unpin(struct cli *c);
+int run_activate(struct cli *c);
+int run_deactivate(struct cli *c);
+int run_deprecate(struct cli *c);
+int run_archive(struct cli *c);
+int run_fetch(struct cli *c);
+int run_diff(struct cli *c);
+int run_config_get(struct cli *c);
+int run_config_set(struct cli *c);
+int run_config_unset(struct cli *c);
 int run_load(struct cli *c);
 int run_unload(struct cli *c);
 int run_reload(struct cli *c);

@@ -43,7 +43,7 @@ void show_permissions(const json_t *permissions)
         show_table(permissions, columns, 5, "");
 }
 
-/* ---- install, uninstall, use ---- */
+/* ---- install, uninstall ---- */
 
 static void show_part_error(const json_t *result, const char *key, const char *what)
 {
@@ -76,6 +76,7 @@ int run_install(struct cli *c)
     ask_query(&a, "auto_load", cli_has(c, OPT_LOAD) ? "true" : NULL);
     ask_query(&a, "use", cli_has(c, OPT_USE) ? "true" : NULL);
     ask_query(&a, "allow_older", cli_has(c, OPT_ALLOW_OLDER) ? "true" : NULL);
+    ask_query(&a, "accept", cli_accept(c));
     ask_query(&a, "metadata", c->option[OPT_METADATA]);
     for (size_t i = 0; i < c->ngrants; i++)
         ask_query(&a, "grant", c->grants[i]);
@@ -98,14 +99,6 @@ int run_uninstall(struct cli *c)
     ask_init(&a, "DELETE", "/api/plugins/uninstall");
     ask_segment(&a, c->args[0]);
     ask_query(&a, "purge", cli_has(c, OPT_PURGE) ? "true" : NULL);
-    return ask_and_show(c, &a, show_done);
-}
-
-int run_use(struct cli *c)
-{
-    struct ask a;
-    ask_init(&a, "POST", "/api/plugins/use");
-    ask_segment(&a, c->args[0]);
     return ask_and_show(c, &a, show_done);
 }
 

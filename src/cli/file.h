@@ -9,4 +9,8 @@ int file_as_body(struct ask *a, const char *path, struct error *err);
 /* Standard input to its end, at most max bytes. */
 int file_read_stdin(struct buf *out, struct error *err);
 
+/* Asks, and the successful answer becomes the file at path, whole or not at all; "-" is standard output. 0 or the exit
+ * status of a failure that was reported. */
+int file_from_answer(struct cli *c, struct ask *a, const char *path);
+
 #endif

@@ -110,19 +110,21 @@ static int send_request(int fd, const char *socket_path, const struct client_req
                              : send_all(fd, socket_path, r->body, r->body_len, &early, err);
 }
 
-/* Everything until the server closes. */
-static int receive(int fd, const char *socket_path, struct buf *all, struct error *err)
+/* What the server sends next, at most CHUNK bytes behind what is there: its length, 0 at the end, or an error. */
+static ssize_t receive_some(int fd, const char *socket_path, struct buf *all, struct error *err)
 {
+    if (!buf_reserve(all, CHUNK))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the server's answer");
     for (;;) {
-        if (!buf_reserve(all, CHUNK))
-            return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the server's answer");
         ssize_t n = recv(fd, all->data + all->len, CHUNK, 0);
         if (n == 0 || (n < 0 && errno == ECONNRESET && all->len))
             return 0;
         if (n > 0) {
             all->len += (size_t)n;
             all->data[all->len] = 0;
-        } else if (errno == EAGAIN) {
+            return n;
+        }
+        if (errno == EAGAIN) {
             int rc = wait_for(fd, POLLIN, socket_path, err);
             if (rc)
                 return rc;
@@ -148,34 +150,79 @@ static const char *header(const char *head, const char *name, size_t *len)
     return NULL;
 }
 
-static int parse_answer(struct buf *all, struct client_answer *out, struct error *err)
+/* The head, once all of it is there; *body_at is where the body begins. */
+static int parse_head(struct buf *all, struct client_answer *out, size_t *body_at, uint64_t *body_len,
+                      struct error *err)
 {
     char *end = all->len ? strstr((char *)all->data, "\r\n\r\n") : NULL;
     unsigned status;
     if (!end || sscanf((char *)all->data, "HTTP/1.%*1u %3u", &status) != 1)
         return error_set(err, MOAT_E_NO_ANSWER, "the server that holds the home gave no answer");
-    const char *body = end + 4;
+    *body_at = (size_t)(end + 4 - (char *)all->data);
     end[2] = '\0';
-    size_t len, body_len = all->len - (size_t)(body - (char *)all->data);
+    size_t len;
     const char *value = header((char *)all->data, "Content-Length", &len);
-    if (!value || strtoull(value, NULL, 10) != body_len)
-        return error_set(err, MOAT_E_NO_ANSWER, "the server that holds the home broke its answer off");
+    if (!value)
+        return error_set(err, MOAT_E_NO_ANSWER, "the server that holds the home gave an answer without a length");
+    *body_len = strtoull(value, NULL, 10);
     value = header((char *)all->data, "Moat-Receipt", &len);
     snprintf(out->receipt, sizeof out->receipt, "%.*s", value ? (int)len : 0, value ? value : "");
     out->status = (int)status;
-    out->body = BUF_INIT(ANSWER_MAX);
-    if (!buf_put(&out->body, body, body_len))
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the server's answer");
     return 0;
+}
+
+static int receive_head(int fd, const char *socket_path, struct buf *all, struct error *err)
+{
+    ssize_t n = 1;
+    while (n > 0 && !(all->len && strstr((char *)all->data, "\r\n\r\n")))
+        n = receive_some(fd, socket_path, all, err);
+    return n < 0 ? (int)n : 0;
+}
+
+/* The rest, to memory, or piece by piece to the file. */
+static int receive_body(int fd, const char *socket_path, int file, uint64_t body_len, struct buf *body,
+                        struct error *err)
+{
+    uint64_t got = body->len;
+    ssize_t n = 1;
+    for (;;) {
+        if (file >= 0 && body->len) {
+            if (!io_write_all(file, body->data, body->len))
+                return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot write the answer");
+            buf_clear(body);
+        }
+        if (n <= 0 || got >= body_len)
+            break;
+        n = receive_some(fd, socket_path, body, err);
+        if (n < 0)
+            return (int)n;
+        got += (uint64_t)n;
+    }
+    return got == body_len ? 0
+                           : error_set(err, MOAT_E_NO_ANSWER, "the server that holds the home broke its answer off");
 }
 
 int client_ask(int socket, const char *socket_path, const struct client_request *request, struct client_answer *out,
                struct error *err)
 {
     fd_auto fd = socket;
-    buf_auto all = BUF_INIT(ANSWER_MAX);
+    buf_auto head = BUF_INIT(ANSWER_MAX);
+    size_t body_at = 0;
+    uint64_t body_len = 0;
+    struct client_answer answer = {.body = BUF_INIT(ANSWER_MAX)};
     int rc = send_request(fd, socket_path, request, err);
     if (!rc)
-        rc = receive(fd, socket_path, &all, err);
-    return rc ? rc : parse_answer(&all, out, err);
+        rc = receive_head(fd, socket_path, &head, err);
+    if (!rc)
+        rc = parse_head(&head, &answer, &body_at, &body_len, err);
+    if (!rc && !buf_put(&answer.body, head.data + body_at, head.len - body_at))
+        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the server's answer");
+    int file = answer.status == 200 ? request->answer_file : -1;
+    if (!rc)
+        rc = receive_body(fd, socket_path, file, body_len, &answer.body, err);
+    if (rc)
+        buf_free(&answer.body);
+    else
+        *out = answer;
+    return rc;
 }

@@ -14,12 +14,13 @@ struct client_request {
     int body_file;            /* -1: body; else all of this file from its start */
     uint64_t body_len;
     const char *deadline; /* Moat-Deadline, or NULL */
+    int answer_file;      /* -1: into memory; else the body of a successful answer is written there */
 };
 
 struct client_answer {
     int status;
     char receipt[512]; /* Moat-Receipt, or "" */
-    struct buf body;   /* the caller frees it */
+    struct buf body;   /* the caller frees it; empty when it went to a file */
 };
 
 /* Is a server there? A connected socket, or -1 with errno. */

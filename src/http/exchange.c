@@ -5,6 +5,7 @@
  * A call that runs leaves its connection active for a moment, since most end within microseconds: libmicrohttpd asks
  * again and again whether there is an answer. What takes longer is suspended, and then its descriptor is watched: a
  * suspended connection would not notice that the client has left. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -242,6 +244,13 @@ static struct MHD_Response *make_response(struct exchange *x, bool *taken)
 {
     const struct rest_answer *a = rest_answer(x->request);
     struct MHD_Response *response;
+    if (a->file >= 0) { /* the response closes its own descriptor; the request ends with the exchange */
+        int fd = fcntl(a->file, F_DUPFD_CLOEXEC, 3);
+        response = fd < 0 ? NULL : MHD_create_response_from_fd64(a->len, fd);
+        if (fd >= 0 && !response)
+            close(fd);
+        return response;
+    }
     if (x->zips && compress_worth(a)) {
         response = compress_response(x->request);
         *taken = response != NULL;

@@ -198,6 +198,24 @@ int registry_find_version(struct registry_reader *reader, const char *name, cons
     return rc;
 }
 
+int registry_find_config(struct registry_reader *reader, const char *name, uint64_t *revision, struct buf *value,
+                         struct buf *secret, struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT c.revision, c.value, c.secret FROM config c JOIN plugin p ON p.id = c.plugin"
+                      " WHERE p.name = ? ORDER BY c.revision DESC LIMIT 1",
+                      "t", name);
+    if (rc <= 0)
+        return rc;
+    *revision = (uint64_t)sqlite3_column_int64(row, 0);
+    if (!buf_put(value, sqlite3_column_text(row, 1), (size_t)sqlite3_column_bytes(row, 1)) ||
+        !buf_put(secret, sqlite3_column_text(row, 2), (size_t)sqlite3_column_bytes(row, 2)))
+        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the configuration of %s", name);
+    db_end(row);
+    return rc;
+}
+
 int registry_find_setting(struct registry_reader *reader, const char *key, struct buf *value, struct error *err)
 {
     sqlite3_stmt *row;
@@ -243,28 +261,6 @@ int registry_each_key(struct registry_reader *reader, const char *publisher,
         if (!get_key(row, &k))
             return damaged(reader, row, err);
         if (!each(context, &k)) {
-            db_end(row);
-            return 0;
-        }
-    }
-    return rc;
-}
-
-int registry_each_signed(struct registry_reader *reader, const char *publisher, const uint8_t *key_or_null,
-                         bool (*each)(void *context, const char *name, const char *version, bool current), void *context,
-                         struct error *err)
-{
-    sqlite3_stmt *row;
-    int rc = db_start(&reader->db, err, &row,
-                      "SELECT p.name, v.version, v.id IS p.current FROM publisher o JOIN key k ON k.publisher = o.id"
-                      " JOIN version v ON v.key = k.id JOIN plugin p ON p.id = v.plugin"
-                      " WHERE o.name = ?1 AND (?2 IS NULL OR k.id = ?2) ORDER BY p.name, v.id",
-                      "tb", publisher, key_or_null, key_or_null ? (size_t)32 : (size_t)0);
-    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
-        char name[REGISTRY_NAME_MAX + 1], version[REGISTRY_VERSION_MAX + 1];
-        if (!db_text(row, 0, name, sizeof name) || !db_text(row, 1, version, sizeof version))
-            return damaged(reader, row, err);
-        if (!each(context, name, version, sqlite3_column_int(row, 2) != 0)) {
             db_end(row);
             return 0;
         }

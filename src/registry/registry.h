@@ -123,8 +123,6 @@ void registry_unstage(struct registry_stage *stage); /* removes it, unless an in
 enum registry_verb {
     REGISTRY_TRUST_ADD,
     REGISTRY_TRUST_REVOKE,
-    REGISTRY_TRUST_NAMES,
-    REGISTRY_TRANSFER,
     REGISTRY_INSTALL,
     REGISTRY_UNINSTALL,
     REGISTRY_USE,
@@ -133,6 +131,11 @@ enum registry_verb {
     REGISTRY_DECIDE,
     REGISTRY_UNDECIDE,
     REGISTRY_SET,
+    REGISTRY_ROLLBACK,
+    REGISTRY_PIN,
+    REGISTRY_ACTIVATE,
+    REGISTRY_MARK,
+    REGISTRY_CONFIGURE,
     REGISTRY_TOKEN_ADD,
     REGISTRY_TOKEN_REVOKE,
     REGISTRY_TOKEN_USED,
@@ -159,19 +162,9 @@ struct registry_command {
             const char *publisher;
             const uint8_t *key;
         } trust_revoke;
-        /* MOAT_E_NOT_FOUND. */
-        struct {
-            const char *publisher, *names;
-        } trust_names;
-        /* The name's next owner; what was installed and decided stays. MOAT_E_NO_SUCH_PLUGIN for a name that was never
-         * installed, MOAT_E_NOT_FOUND for the publisher. */
-        struct {
-            const char *name, *publisher;
-            char before[REGISTRY_PUBLISHER_MAX + 1]; /* out */
-        } transfer;
         /* The name's owner, the key and the version's immutability are checked in the transaction:
          * MOAT_E_UNKNOWN_KEY, MOAT_E_KEY_REVOKED, MOAT_E_NAME_NOT_ALLOWED, MOAT_E_ALREADY_EXISTS. A first version
-         * becomes current in any case, unless it is older than the newest seen. Decisions are made with it. */
+         * becomes current in any case. Decisions are made with it. */
         struct {
             const char *name, *version, *newest; /* newest: of what was seen and this one */
             const uint8_t *sha256, *key;
@@ -192,10 +185,29 @@ struct registry_command {
             bool purge;
             unsigned removed; /* out: versions */
         } uninstall;
-        /* MOAT_E_WRONG_STATE for a damaged or archived version. */
+        /* MOAT_E_WRONG_STATE for a damaged or archived version, and for another one than a pinned plugin's. rollback:
+         * version is what the caller read as the previous one, MOAT_E_WRONG_STATE when it is not that any more;
+         * afterwards there is nothing to go back to. */
         struct {
             const char *name, *version;
-        } use, damage;
+        } use, damage, rollback;
+        struct {
+            const char *name;
+            bool on, changed; /* changed: out */
+        } pin, activate;
+        /* state: REGISTRY_DEPRECATED or REGISTRY_ARCHIVED; off: available again, if it was that. The current version
+         * is not archived: MOAT_E_WRONG_STATE. */
+        struct {
+            const char *name, *version, *reason;
+            enum registry_state state;
+            bool on, changed; /* changed: out */
+        } mark;
+        /* A new revision: two JSON objects, what may be shown and what may not. MOAT_E_WRONG_STATE when `expected` is
+         * not the revision that there is (0: none). Older revisions keep what may be shown; their secrets go. */
+        struct {
+            const char *name, *value, *secret;
+            uint64_t expected;
+        } configure;
         /* name NULL: every installed plugin. */
         struct {
             const char *name;
@@ -300,6 +312,9 @@ int registry_find_plugin(struct registry_reader *reader, const char *name, struc
                          struct error *err);
 int registry_find_version(struct registry_reader *reader, const char *name, const char *version,
                           struct registry_version *out, struct buf *manifest, struct error *err);
+/* The newest revision of a plugin's configuration: value and secret get the two JSON objects appended. */
+int registry_find_config(struct registry_reader *reader, const char *name, uint64_t *revision, struct buf *value,
+                         struct buf *secret, struct error *err);
 int registry_find_setting(struct registry_reader *reader, const char *key, struct buf *value, struct error *err);
 
 /* Lists: each returns false to end early; what it is shown is valid during the call only. 0 or an error. */
@@ -309,10 +324,6 @@ int registry_each_publisher(struct registry_reader *reader,
 /* publisher NULL: all. */
 int registry_each_key(struct registry_reader *reader, const char *publisher,
                       bool (*each)(void *context, const struct registry_key *k), void *context, struct error *err);
-/* The versions that a publisher's keys, or that one of them, have signed: by name, the current ones told. */
-int registry_each_signed(struct registry_reader *reader, const char *publisher, const uint8_t *key_or_null,
-                         bool (*each)(void *context, const char *name, const char *version, bool current),
-                         void *context, struct error *err);
 int registry_each_version(struct registry_reader *reader, const char *name,
                           bool (*each)(void *context, const struct registry_version *v), void *context,
                           struct error *err);

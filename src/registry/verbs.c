@@ -23,17 +23,6 @@ static void tell_trust_revoke(const struct registry_command *c, struct buf *out)
     audit_put_hex(out, "key", c->trust_revoke.key, 32);
 }
 
-static void tell_trust_names(const struct registry_command *c, struct buf *out)
-{
-    audit_put_text(out, "names", c->trust_names.names);
-}
-
-static void tell_transfer(const struct registry_command *c, struct buf *out)
-{
-    audit_put_text(out, "from", c->transfer.before);
-    audit_put_text(out, "to", c->transfer.publisher);
-}
-
 static void tell_decisions(struct buf *out, const struct registry_decision *list, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -73,6 +62,34 @@ static void tell_uninstall(const struct registry_command *c, struct buf *out)
 static void tell_use(const struct registry_command *c, struct buf *out)
 {
     audit_put_text(out, "version", c->use.version);
+}
+
+static void tell_rollback(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->rollback.version);
+}
+
+static void tell_pin(const struct registry_command *c, struct buf *out)
+{
+    buf_printf(out, "\"pinned\":%s", c->pin.on ? "true" : "false");
+}
+
+static void tell_activate(const struct registry_command *c, struct buf *out)
+{
+    buf_printf(out, "\"active\":%s", c->activate.on ? "true" : "false");
+}
+
+static void tell_mark(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->mark.version);
+    audit_put_text(out, "state", c->mark.on ? registry_state_name(c->mark.state) : "available");
+    if (c->mark.on && *c->mark.reason)
+        audit_put_text(out, "reason", c->mark.reason);
+}
+
+static void tell_configure(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "revision", c->configure.expected + 1);
 }
 
 static void tell_damage(const struct registry_command *c, struct buf *out)
@@ -145,9 +162,6 @@ static const struct verb {
     [REGISTRY_TRUST_ADD] = {write_trust_add, "trust.add", AT(trust_add.publisher), SUBJECT_NAME, tell_trust_add},
     [REGISTRY_TRUST_REVOKE] = {write_trust_revoke, "trust.revoke", AT(trust_revoke.publisher), SUBJECT_NAME,
                                tell_trust_revoke},
-    [REGISTRY_TRUST_NAMES] = {write_trust_names, "trust.names", AT(trust_names.publisher), SUBJECT_NAME,
-                              tell_trust_names},
-    [REGISTRY_TRANSFER] = {write_transfer, "plugin.transfer", AT(transfer.name), SUBJECT_NAME, tell_transfer},
     [REGISTRY_INSTALL] = {write_install, "plugin.install", AT(install.name), SUBJECT_NAME, tell_install},
     [REGISTRY_UNINSTALL] = {write_uninstall, "plugin.uninstall", AT(uninstall.name), SUBJECT_NAME, tell_uninstall},
     [REGISTRY_USE] = {write_use, "plugin.use", AT(use.name), SUBJECT_NAME, tell_use},
@@ -161,6 +175,11 @@ static const struct verb {
     [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL},
     [REGISTRY_MEND] = {write_mend, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL},
+    [REGISTRY_ROLLBACK] = {write_rollback, "plugin.rollback", AT(rollback.name), SUBJECT_NAME, tell_rollback},
+    [REGISTRY_PIN] = {write_pin, "plugin.pin", AT(pin.name), SUBJECT_NAME, tell_pin},
+    [REGISTRY_ACTIVATE] = {write_activate, "plugin.activate", AT(activate.name), SUBJECT_NAME, tell_activate},
+    [REGISTRY_MARK] = {write_mark, "version.mark", AT(mark.name), SUBJECT_NAME, tell_mark},
+    [REGISTRY_CONFIGURE] = {write_configure, "plugin.configure", AT(configure.name), SUBJECT_NAME, tell_configure},
 #undef AT
     [REGISTRY_AUDIT_ROTATE] = {write_audit_rotate, "audit.rotate", 0, SUBJECT_TRAIL, tell_rotate},
     [REGISTRY_AUDIT_SIGN] = {write_audit_sign, "audit.sign", 0, SUBJECT_TRAIL, tell_sign},

@@ -18,8 +18,6 @@ enum { WRITE_CHANGED, WRITE_NOTHING_NEW /* no record of the trail */ };
 #define WRITE_VERB(name) int name(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 WRITE_VERB(write_trust_add);
 WRITE_VERB(write_trust_revoke);
-WRITE_VERB(write_trust_names);
-WRITE_VERB(write_transfer);
 WRITE_VERB(write_install);
 WRITE_VERB(write_uninstall);
 WRITE_VERB(write_use);
@@ -28,6 +26,11 @@ WRITE_VERB(write_damage);
 WRITE_VERB(write_decide);
 WRITE_VERB(write_undecide);
 WRITE_VERB(write_set);
+WRITE_VERB(write_rollback);
+WRITE_VERB(write_pin);
+WRITE_VERB(write_activate);
+WRITE_VERB(write_mark);
+WRITE_VERB(write_configure);
 WRITE_VERB(write_token_add);
 WRITE_VERB(write_token_revoke);
 WRITE_VERB(write_token_used);
@@ -46,6 +49,9 @@ int write_installed_id(struct registry *r, const char *name, int64_t *id, struct
 /* Or MOAT_E_NO_SUCH_VERSION. */
 int write_version_id(struct registry *r, int64_t plugin, const char *name, const char *version, int64_t *id,
                      struct error *err);
+/* May it become current? MOAT_E_WRONG_STATE when it is damaged or archived, or the plugin is pinned to another. */
+int write_may_be_current(struct registry *r, int64_t plugin, const char *name, int64_t version, const char *text,
+                         struct error *err);
 int write_decisions(struct registry *r, int64_t plugin, const struct registry_decision *list, size_t count,
                     uint64_t now, struct error *err);
 

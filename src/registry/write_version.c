@@ -152,9 +152,9 @@ int write_install(struct registry *r, struct registry_command *c, uint64_t now, 
         rc = write_version_id(r, plugin, c->install.name, c->install.version, &version, err);
     if (rc == 0)
         rc = db_number(&r->writer, err, 0, &current, "SELECT current FROM plugin WHERE id = ?", "i", plugin);
-    /* An older version than the newest seen becomes current only when it is asked for. */
-    bool older = strcmp(c->install.newest, c->install.version) != 0;
-    if (rc == 0 && ((!current && !older) || c->install.use)) {
+    if (rc == 0 && current && c->install.use)
+        rc = write_may_be_current(r, plugin, c->install.name, version, c->install.version, err);
+    if (rc == 0 && (!current || c->install.use)) {
         rc = make_current(r, plugin, version, err);
         current = version;
     }
@@ -234,20 +234,55 @@ int write_uninstall(struct registry *r, struct registry_command *c, uint64_t now
     return rc;
 }
 
+int write_may_be_current(struct registry *r, int64_t plugin, const char *name, int64_t version, const char *text,
+                         struct error *err)
+{
+    int64_t usable, pinned;
+    int rc =
+        db_number(&r->writer, err, 0, &usable,
+                  "SELECT count(*) FROM version WHERE id = ? AND damaged_at = 0 AND state <> 'archived'", "i", version);
+    if (rc == 0 && !usable)
+        return error_set(err, MOAT_E_WRONG_STATE, "%s of `%s` is damaged or archived", text, name);
+    if (rc == 0)
+        rc = db_number(&r->writer, err, 0, &pinned,
+                       "SELECT count(*) FROM plugin WHERE id = ? AND pinned AND current IS NOT NULL AND current <> ?",
+                       "ii", plugin, version);
+    if (rc == 0 && pinned)
+        return error_set(err, MOAT_E_WRONG_STATE, "%s is pinned to its current version: `moat unpin %s`", name, name);
+    return rc;
+}
+
 int write_use(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 {
-    int64_t plugin, version, usable;
+    int64_t plugin, version;
     int rc = write_installed_id(r, c->use.name, &plugin, err);
     if (rc == 0)
         rc = write_version_id(r, plugin, c->use.name, c->use.version, &version, err);
     if (rc == 0)
-        rc = db_number(&r->writer, err, 0, &usable,
-                       "SELECT count(*) FROM version WHERE id = ? AND damaged_at = 0 AND state <> 'archived'", "i",
-                       version);
-    if (rc == 0 && !usable)
-        return error_set(err, MOAT_E_WRONG_STATE, "%s of `%s` is damaged or archived", c->use.version, c->use.name);
+        rc = write_may_be_current(r, plugin, c->use.name, version, c->use.version, err);
     if (rc == 0)
         rc = make_current(r, plugin, version, err);
+    if (rc == 0)
+        rc = search_refresh(&r->writer, plugin, err);
+    return rc;
+}
+
+int write_rollback(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+{
+    const char *name = c->rollback.name;
+    int64_t plugin, version, previous = 0;
+    int rc = write_installed_id(r, name, &plugin, err);
+    if (rc == 0)
+        rc = write_version_id(r, plugin, name, c->rollback.version, &version, err);
+    if (rc == 0)
+        rc = db_number(&r->writer, err, 0, &previous, "SELECT previous FROM plugin WHERE id = ?", "i", plugin);
+    if (rc == 0 && previous != version)
+        return error_set(err, MOAT_E_WRONG_STATE, "%s of `%s` is not what was current before", c->rollback.version,
+                         name);
+    if (rc == 0)
+        rc = write_may_be_current(r, plugin, name, version, c->rollback.version, err);
+    if (rc == 0)
+        rc = db_run(&r->writer, err, "UPDATE plugin SET current = previous, previous = NULL WHERE id = ?", "i", plugin);
     if (rc == 0)
         rc = search_refresh(&r->writer, plugin, err);
     return rc;

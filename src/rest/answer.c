@@ -131,6 +131,26 @@ void request_complete(void *context, const struct error *error, struct buf *resu
     request_finish(q);
 }
 
+void request_complete_file(void *context, const struct error *error, struct buf *result)
+{
+    struct rest_request *q = context;
+    if (error) {
+        request_answer_error(q, error, NULL);
+    } else {
+        request_answer_header(q, "Content-Type", q->found.media);
+        request_answer_header(q, "Cache-Control", "no-store");
+        if (*q->found.name) {
+            snprintf(q->disposition, sizeof q->disposition, "attachment; filename=\"%s\"", q->found.name);
+            request_answer_header(q, "Content-Disposition", q->disposition);
+        }
+        q->answer.file = q->found.fd;
+        q->answer.len = q->found.len;
+        q->answer.status = 200;
+        q->answered = true;
+    }
+    request_finish(q);
+}
+
 void request_result(struct rest_request *q, uint8_t *result, size_t len)
 {
     q->result = result;

@@ -94,6 +94,7 @@ static void put_route(struct buf *out, const struct route *route)
                                          [BODY_OBJECT] = " Body: a JSON object.",
                                          [BODY_VALUE] = " Body: a JSON value.",
                                          [BODY_CALL] = " Body: the parameters, as JSON.",
+                                         [BODY_DOCUMENT] = " Body: a JSON document.",
                                          [BODY_PACKAGE] = " Body: a package, or a JSON object."};
     buf_printf(out, "\n### %s %s\n\n%s\n\nScope: %s.%s", route->method, route->path, route->summary,
                scope_text(route->scope), bodies[route->body]);

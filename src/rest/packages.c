@@ -113,7 +113,8 @@ void handle_install(struct rest_request *q)
                                  .ngrants = ngrants,
                                  .load = request_flag(q, "auto_load"),
                                  .use = request_flag(q, "use"),
-                                 .allow_older = request_flag(q, "allow_older")};
+                                 .allow_older = request_flag(q, "allow_older"),
+                                 .accept = request_text(q, "accept")};
     service_install(request_service(q), &in, request_complete, q);
     free(grants);
 }
@@ -130,11 +131,6 @@ void handle_validate(struct rest_request *q)
 void handle_uninstall(struct rest_request *q)
 {
     service_uninstall(request_service(q), q->params[0], request_flag(q, "purge"), request_complete, q);
-}
-
-void handle_use(struct rest_request *q)
-{
-    service_use(request_service(q), q->params[0], request_complete, q);
 }
 
 void handle_load(struct rest_request *q)

@@ -35,6 +35,8 @@ struct rest_request {
     bool answered, calling;
 
     struct rest_answer answer;
+    struct service_file found; /* what a route answers with, when that is a file */
+    char disposition[160];
     struct buf text; /* the answer's bytes, when they are ours */
     uint8_t *result; /* or the service's and the plugin's */
     char allow[64];
@@ -72,6 +74,8 @@ void request_answer_header(struct rest_request *q, const char *name, const char 
 void request_answer_part(struct rest_request *q, const void *bytes, size_t len);
 void request_result(struct rest_request *q, uint8_t *result, size_t len); /* success; takes result, from malloc */
 void request_finish(struct rest_request *q);                              /* calls done */
+/* Completes a route that answers with q->found, bare. Any thread. */
+void request_complete_file(void *context, const struct error *error, struct buf *result);
 
 /* The package of the request, from its upload or from `plugin_path`; NULL: it has failed. */
 const char *request_package(struct rest_request *q);
@@ -84,6 +88,21 @@ void handle_install(struct rest_request *q);
 void handle_validate(struct rest_request *q);
 void handle_uninstall(struct rest_request *q);
 void handle_use(struct rest_request *q);
+void handle_rollback(struct rest_request *q);
+void handle_pin(struct rest_request *q);
+void handle_unpin(struct rest_request *q);
+void handle_activate(struct rest_request *q);
+void handle_deactivate(struct rest_request *q);
+void handle_deprecate(struct rest_request *q);
+void handle_archive(struct rest_request *q);
+void handle_versions(struct rest_request *q);
+void handle_errors(struct rest_request *q);
+void handle_fetch(struct rest_request *q);
+void handle_diff(struct rest_request *q);
+void handle_diff_package(struct rest_request *q);
+void handle_config_get(struct rest_request *q);
+void handle_config_set(struct rest_request *q);
+void handle_config_unset(struct rest_request *q);
 void handle_load(struct rest_request *q);
 void handle_unload(struct rest_request *q);
 void handle_reload(struct rest_request *q);
@@ -99,8 +118,6 @@ void handle_plugin_denials(struct rest_request *q);
 void handle_trust_add(struct rest_request *q);
 void handle_trust_list(struct rest_request *q);
 void handle_trust_revoke(struct rest_request *q);
-void handle_trust_names(struct rest_request *q);
-void handle_trust_transfer(struct rest_request *q);
 
 void handle_available(struct rest_request *q);
 void handle_loaded(struct rest_request *q);

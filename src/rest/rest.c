@@ -14,7 +14,8 @@
 #include "rest/request.h"
 
 #define BODY_OBJECT_MAX (256 * 1024) /* fields, a setting */
-#define BODY_NONE_MAX 64             /* room for the empty object that some clients send */
+#define BODY_DOCUMENT_MAX (1ull << 30)
+#define BODY_NONE_MAX 64 /* room for the empty object that some clients send */
 
 int rest_new(struct service *service, struct rest **out, struct error *err)
 {
@@ -156,7 +157,8 @@ static int admit_package(struct rest_request *q, const struct rest_head *head, s
 
 static bool takes_file(const struct rest_request *q, const struct rest_head *head)
 {
-    return q->route->body == BODY_PACKAGE && is_media(head->content_type, "application/octet-stream");
+    return q->route->body == BODY_DOCUMENT ||
+           (q->route->body == BODY_PACKAGE && is_media(head->content_type, "application/octet-stream"));
 }
 
 static int admit_body(struct rest_request *q, const struct rest_head *head, struct error *err)
@@ -171,7 +173,9 @@ static int admit_body(struct rest_request *q, const struct rest_head *head, stru
     } else {
         if (head->content_type && !is_media(head->content_type, "application/json"))
             return error_set(err, MOAT_E_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
-        q->limit = kind == BODY_CALL ? service_setting_payload_max(request_service(q)) : BODY_OBJECT_MAX;
+        q->limit = kind == BODY_CALL       ? service_setting_payload_max(request_service(q))
+                   : kind == BODY_DOCUMENT ? BODY_DOCUMENT_MAX
+                                           : BODY_OBJECT_MAX;
     }
     uint64_t length = head->content_length;
     if (length != REST_LENGTH_UNKNOWN && length > q->limit)
@@ -211,7 +215,7 @@ static struct rest_request *request_new(struct rest *r, const char *target)
     q->target.nsegments = q->target.npairs = 0;
     memcpy(q->target_text, target, len);
     q->rest = r;
-    q->file = -1;
+    q->file = q->found.fd = q->answer.file = -1;
     return q;
 }
 
@@ -318,6 +322,7 @@ void rest_end(struct rest_request *q)
     if (!q)
         return;
     io_close(&q->file);
+    io_close(&q->found.fd);
     buf_free(&q->body);
     buf_free(&q->text);
     json_decref(q->json);

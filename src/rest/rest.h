@@ -101,6 +101,7 @@ struct rest_answer {
         size_t len;
     } parts[3]; /* of the body, in order */
     size_t nparts, len;
+    int file; /* or the body is this file from its start, len bytes; -1: the parts. The request closes it */
 };
 
 /* Valid from done (or rest_answered) to rest_end. */

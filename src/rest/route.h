@@ -20,11 +20,12 @@ struct field {
 };
 
 enum route_body {
-    BODY_NONE,    /* nothing, or an empty JSON object */
-    BODY_OBJECT,  /* a JSON object with the route's fields */
-    BODY_VALUE,   /* any JSON text, as it is */
-    BODY_CALL,    /* the same, as large as a call may be, checked by the loader */
-    BODY_PACKAGE, /* a package's bytes to a file, or a JSON object with the route's fields */
+    BODY_NONE,     /* nothing, or an empty JSON object */
+    BODY_OBJECT,   /* a JSON object with the route's fields */
+    BODY_VALUE,    /* any JSON text, as it is */
+    BODY_CALL,     /* the same, as large as a call may be, checked by the loader */
+    BODY_DOCUMENT, /* a JSON document of any size, to a file */
+    BODY_PACKAGE,  /* a package's bytes to a file, or a JSON object with the route's fields */
 };
 
 struct rest_request;

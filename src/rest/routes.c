@@ -8,6 +8,7 @@ static const struct field install_query[] = {
     {"allow_older", FIELD_FLAG, false,
      "take a version older than the newest seen; it does not become current by itself"},
     {"grant", FIELD_TEXTS, false, "a grant to decide with the installation, such as `file_read=/data`; repeatable"},
+    {"accept", FIELD_TEXT, false, "with `use`, as in `POST /api/plugins/use/{name}`"},
     {"metadata", FIELD_TEXT, false, "a JSON object; each member must equal the signed manifest's"},
     {0},
 };
@@ -18,6 +19,7 @@ static const struct field install_fields[] = {
     {"use", FIELD_FLAG, false, "as in the query"},
     {"allow_older", FIELD_FLAG, false, "as in the query"},
     {"grants", FIELD_TEXTS, false, "grants to decide with the installation"},
+    {"accept", FIELD_TEXT, false, "as in the query"},
     {0},
 };
 static const struct field validate_query[] = {
@@ -31,6 +33,34 @@ static const struct field validate_fields[] = {
 };
 static const struct field uninstall_query[] = {
     {"purge", FIELD_FLAG, false, "forget decisions and statistics as well"},
+    {0},
+};
+static const struct field use_query[] = {
+    {"accept", FIELD_TEXT, false,
+     "the digest that `diff` gives (16 digits of it at least), or `all`: needed when agents would be told something "
+     "else than by the current version"},
+    {0},
+};
+static const struct field deprecate_query[] = {
+    {"reason", FIELD_TEXT, false, "why, and what to use instead; shown to whoever uses the version"},
+    {"undo", FIELD_FLAG, false, "it is not deprecated any more"},
+    {0},
+};
+static const struct field archive_query[] = {
+    {"undo", FIELD_FLAG, false, "take it out of the archive again"},
+    {0},
+};
+static const struct field diff_query[] = {
+    {"from", FIELD_TEXT, true, "NAME@VERSION, or NAME for the current one"},
+    {"to", FIELD_TEXT, true, "the same, of the same plugin"},
+    {0},
+};
+static const struct field diff_fields[] = {
+    {"plugin_path", FIELD_TEXT, true, "a file in PLUGIN_DIR's `incoming`, relative to it"},
+    {0},
+};
+static const struct field diff_package_query[] = {
+    {"from", FIELD_TEXT, true, "NAME@VERSION, or NAME for the current one"},
     {0},
 };
 static const struct field list_query[] = {
@@ -88,16 +118,6 @@ static const struct field rotate_query[] = {
     {0},
 };
 
-static const struct field names_fields[] = {
-    {"names", FIELD_TEXT, true, "a pattern such as `acme_*`, or several between commas"},
-    {0},
-};
-static const struct field transfer_fields[] = {
-    {"plugin", FIELD_TEXT, true, "the plugin's name"},
-    {"publisher", FIELD_TEXT, true, "who owns it from now on"},
-    {0},
-};
-
 /* ---- the table.  The most called route stands first: routing looks from the top. ---- */
 
 const struct route routes[] = {
@@ -109,8 +129,22 @@ const struct route routes[] = {
      "validate", "Tells whether a package would be accepted, and if not why, finding by finding. Installs nothing."},
     {"DELETE", "/api/plugins/uninstall/{name}", REST_ADMIN, BODY_NONE, handle_uninstall, uninstall_query, NULL,
      "uninstall", "Removes a version, or with a bare name the plugin."},
-    {"POST", "/api/plugins/use/{name}", REST_MANAGE, BODY_NONE, handle_use, NULL, NULL, "use",
+    {"POST", "/api/plugins/use/{name}", REST_MANAGE, BODY_NONE, handle_use, use_query, NULL, "use",
      "Makes NAME@VERSION the current one, live, without losing a call."},
+    {"POST", "/api/plugins/rollback/{name}", REST_MANAGE, BODY_NONE, handle_rollback, NULL, NULL, "rollback",
+     "Makes the version current that was so before, live, without losing a call; once."},
+    {"POST", "/api/plugins/pin/{name}", REST_MANAGE, BODY_NONE, handle_pin, NULL, NULL, "pin",
+     "Keeps the current version: use and rollback are refused until it is unpinned."},
+    {"POST", "/api/plugins/unpin/{name}", REST_MANAGE, BODY_NONE, handle_unpin, NULL, NULL, "unpin",
+     "Lets the current version be changed again."},
+    {"POST", "/api/plugins/activate/{name}", REST_ADMIN, BODY_NONE, handle_activate, NULL, NULL, "activate",
+     "Lets an inactive plugin be called again; its first call starts it."},
+    {"POST", "/api/plugins/deactivate/{name}", REST_ADMIN, BODY_NONE, handle_deactivate, NULL, NULL, "deactivate",
+     "Running calls get a moment to end, the workers are dead when this returns, calls answer `wrong_state`."},
+    {"POST", "/api/plugins/deprecate/{name}", REST_ADMIN, BODY_NONE, handle_deprecate, deprecate_query, NULL,
+     "deprecate", "Warns whoever uses NAME@VERSION from now on."},
+    {"POST", "/api/plugins/archive/{name}", REST_ADMIN, BODY_NONE, handle_archive, archive_query, NULL, "archive",
+     "NAME@VERSION is kept and can be fetched, and cannot be used or loaded."},
     {"POST", "/api/plugins/load/{name}", REST_MANAGE, BODY_NONE, handle_load, NULL, NULL, "load",
      "Starts a plugin; a server starts it again with itself."},
     {"POST", "/api/plugins/unload/{name}", REST_MANAGE, BODY_NONE, handle_unload, NULL, NULL, "unload",
@@ -125,6 +159,23 @@ const struct route routes[] = {
      "The plugins that run, with their state and their workers."},
     {"GET", "/api/plugins/info/{name}", REST_READ, BODY_NONE, handle_info, NULL, NULL, "info",
      "All about one plugin, or one version of it."},
+    {"GET", "/api/plugins/info/{name}/versions", REST_READ, BODY_NONE, handle_versions, NULL, NULL, "",
+     "Every installed version, the newest first by the order of Semantic Versioning."},
+    {"GET", "/api/plugins/info/{name}/package", REST_READ, BODY_NONE, handle_fetch, NULL, NULL, "fetch",
+     "The package as it was installed: bare bytes, checked against the recorded hash."},
+    {"GET", "/api/plugins/info/{name}/errors", REST_READ, BODY_NONE, handle_errors, NULL, NULL, "",
+     "The plugin's errors by code, and the last twenty."},
+    {"GET", "/api/plugins/info/{name}/config", REST_READ, BODY_NONE, handle_config_get, NULL, NULL, "config get",
+     "The configuration: what holds, what was set, its schema; of secrets only whether they are set."},
+    {"PUT", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_VALUE, handle_config_set, NULL, NULL,
+     "config set",
+     "Sets one property. The body is its value, as JSON; fresh workers take it over without losing a call."},
+    {"DELETE", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_NONE, handle_config_unset, NULL, NULL,
+     "config unset", "Gives a property its default again."},
+    {"GET", "/api/diff", REST_READ, BODY_NONE, handle_diff, diff_query, NULL, "diff",
+     "What changes from one installed version to another: permissions, actions, schemas, limits, descriptions."},
+    {"POST", "/api/diff", REST_MANAGE, BODY_PACKAGE, handle_diff_package, diff_package_query, diff_fields,
+     "diff NAME FILE", "The same against a package that is not installed."},
     {"GET", "/api/plugins/info/{name}/grants", REST_READ, BODY_NONE, handle_plugin_grants, NULL, NULL, "grants NAME",
      "What the plugin asks for and what was decided."},
     {"POST", "/api/plugins/info/{name}/grants", REST_ADMIN, BODY_OBJECT, handle_grant, NULL, grant_fields, "grant",
@@ -151,10 +202,6 @@ const struct route routes[] = {
      "The publishers, their keys, and which names they may publish."},
     {"POST", "/api/trust", REST_ADMIN, BODY_OBJECT, handle_trust_add, NULL, trust_fields, "trust add",
      "Trusts a publisher's key."},
-    {"PUT", "/api/trust/{publisher}", REST_ADMIN, BODY_OBJECT, handle_trust_names, NULL, names_fields, "trust names",
-     "Changes which names a publisher may publish. Plugins that it may publish no more are stopped when this returns."},
-    {"POST", "/api/trust/transfer", REST_ADMIN, BODY_OBJECT, handle_trust_transfer, NULL, transfer_fields,
-     "trust transfer", "Gives a plugin's name to another publisher. What is installed and decided stays."},
     {"DELETE", "/api/trust/{publisher}", REST_ADMIN, BODY_NONE, handle_trust_revoke, NULL, NULL, "trust revoke NAME",
      "Revokes every key of a publisher."},
     {"DELETE", "/api/trust/{publisher}/{key_id}", REST_ADMIN, BODY_NONE, handle_trust_revoke, NULL, NULL,

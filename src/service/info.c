@@ -1,5 +1,4 @@
 /* info: all about one plugin. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,23 +23,6 @@ static void clear(struct op *op)
     manifest_unref(i->manifest);
     decisions_free(&i->decisions);
     free(i->status);
-}
-
-static bool tell_version(void *context, const struct registry_version *v)
-{
-    struct buf *out = context;
-    tell_open(out, NULL, '{');
-    tell_text(out, "version", v->version);
-    tell_text(out, "state", registry_state_name(v->state));
-    tell_hex(out, "sha256", v->sha256, sizeof v->sha256);
-    tell_number(out, "size", v->size);
-    tell_hex(out, "key_id", v->key_id, sizeof v->key_id);
-    tell_flag(out, "key_revoked", v->key_revoked);
-    tell_seconds(out, "signed_at", v->signed_at);
-    tell_seconds(out, "expires_at", v->expires_at);
-    tell_seconds(out, "installed_at", v->installed_at);
-    tell_close(out, '}');
-    return true;
 }
 
 static void tell_words(struct buf *out, const char *key, const char *const *words, size_t n)
@@ -121,6 +103,15 @@ static void tell_last_errors(struct buf *out, const struct loader_status *s)
     tell_close(out, ']');
 }
 
+static void tell_errors(struct buf *out, const struct loader_status *s)
+{
+    tell_open(out, "errors", '{');
+    for (int i = 1; i < MOAT_E_COUNT; i++)
+        if (s->errors_by_code[i])
+            tell_number(out, error_info(i)->name, s->errors_by_code[i]);
+    tell_close(out, '}');
+}
+
 static void tell_status(struct buf *out, const struct loader_status *s, const struct registry_counts *counts)
 {
     tell_text(out, "loading", loader_state_name(s->state));
@@ -130,11 +121,7 @@ static void tell_status(struct buf *out, const struct loader_status *s, const st
     tell_number(out, "workers", s->workers);
     tell_number(out, "execution_count", counts->calls);
     tell_number(out, "error_count", counts->errors);
-    tell_open(out, "errors", '{');
-    for (int i = 1; i < MOAT_E_COUNT; i++)
-        if (s->errors_by_code[i])
-            tell_number(out, error_info(i)->name, s->errors_by_code[i]);
-    tell_close(out, '}');
+    tell_errors(out, s);
     tell_time(out, "last_executed", counts->last_call_ms * NS_PER_MS);
     tell_counts(out, "counters", counts);
     tell_last_errors(out, s);
@@ -164,9 +151,11 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_text(out, "current", i->plugin.current);
     tell_text(out, "publisher", i->plugin.owner);
     tell_text(out, "status", i->plugin.active ? "active" : "inactive");
-    tell_open(out, "versions", '[');
-    int rc = registry_each_version(job->reader, i->plugin.name, tell_version, out, &i->op.error);
-    tell_close(out, ']');
+    tell_text(out, "state", registry_state_name(i->version.state));
+    tell_deprecated(out, "deprecated", &i->version);
+    tell_flag(out, "pinned", i->plugin.pinned);
+    tell_text(out, "previous", i->plugin.previous[0] ? i->plugin.previous : NULL);
+    int rc = tell_versions(out, job, i->plugin.name, &i->op.error);
     tell_manifest(out, i->op.s, i->manifest);
     decisions_answer(i->manifest, i->decisions.list, i->decisions.count, &answer);
     tell_permissions(out, "permissions", i->manifest, i->decisions.list, i->decisions.count);
@@ -176,36 +165,12 @@ static int tell_info(struct info_op *i, struct job *job)
     return rc;
 }
 
-static bool first_version(void *context, const struct registry_version *v)
-{
-    snprintf(context, MANIFEST_VERSION_MAX + 1, "%s", v->version);
-    return false;
-}
-
-/* What is told of a plugin without a current version is told of the one installed last. */
-static int choose_version(struct info_op *i, struct job *job, char version[MANIFEST_VERSION_MAX + 1])
-{
-    const char *told = i->target.version[0] ? i->target.version : i->plugin.current;
-    snprintf(version, MANIFEST_VERSION_MAX + 1, "%s", told);
-    return *told ? 0 : registry_each_version(job->reader, i->plugin.name, first_version, version, &i->op.error);
-}
-
 static int find(struct info_op *i, struct job *job, struct buf *text)
 {
-    const struct target *t = &i->target;
     struct error *err = &i->op.error;
-    int rc = registry_find_plugin(job->reader, t->name, &i->plugin, err);
-    if (rc < 0)
-        return rc;
-    if (rc == 0 || !i->plugin.versions)
-        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", t->name);
-    char version[MANIFEST_VERSION_MAX + 1];
-    rc = choose_version(i, job, version);
-    if (rc < 0)
-        return rc;
-    rc = registry_find_version(job->reader, t->name, version, &i->version, text, err);
-    if (rc == 0)
-        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", t->name, version);
+    int rc = registry_find_plugin(job->reader, i->target.name, &i->plugin, err);
+    if (rc >= 0)
+        rc = version_find(job, &i->target, &i->version, text, err);
     return rc < 0 ? rc : manifest_parse(text->data, text->len, &i->manifest, err);
 }
 
@@ -257,4 +222,38 @@ void service_info(struct service *s, const char *what, service_done done, void *
     i->op.clear = clear;
     i->op.code = target_parse(what, true, &i->target, &i->op.error);
     op_begin(&i->op, NULL, info);
+}
+
+/* ---- errors ---- */
+
+static void errors(struct op *op, struct job *job)
+{
+    struct info_op *i = (struct info_op *)op;
+    struct loader_status nothing = {.state = STATE_UNLOADED};
+    struct registry_version v;
+    int rc = op->code;
+    if (rc == 0)
+        rc = version_find(job, &i->target, &v, NULL, &op->error);
+    if (rc == 0)
+        rc = find_status(i);
+    if (rc == 0) {
+        const struct loader_status *s = i->status ? i->status : &nothing;
+        tell_open(&op->result, NULL, '{');
+        tell_text(&op->result, "name", i->target.name);
+        tell_number(&op->result, "error_count", s->errors);
+        tell_errors(&op->result, s);
+        tell_last_errors(&op->result, s);
+        tell_close(&op->result, '}');
+    }
+    op_end(op, rc);
+}
+
+void service_errors(struct service *s, const char *name, service_done done, void *context)
+{
+    struct info_op *i = op_new(s, sizeof *i, done, context);
+    if (!i)
+        return;
+    i->op.clear = clear;
+    i->op.code = target_parse(name, false, &i->target, &i->op.error);
+    op_begin(&i->op, NULL, errors);
 }

@@ -19,6 +19,7 @@ struct install_op {
     struct op op;
     char *path, *metadata;
     bool temporary, load, use, allow_older;
+    char accept[65];
     struct decisions asked; /* with the installation */
     struct intake intake;
     struct decisions after; /* what will hold */
@@ -131,8 +132,6 @@ static void define(struct install_op *in, struct job *job)
             plan_define(job, name);
         else if (in->intake.takes_name)
             redefine(in, job); /* what runs unsigned has lost its grants */
-        else if (!in->intake.plugin.current[0])
-            plan_define(job, name); /* an older version, alone: calls are told what is missing */
         in->loaded = plugin_is_running(op->s, name) && in->current;
         tell_installed(in);
         op_end(op, 0);
@@ -240,6 +239,29 @@ static bool must_switch(const struct install_op *in)
            strcmp(in->intake.plugin.current, manifest_of(in)->version) != 0;
 }
 
+/* What keeps another version than the current one from becoming current at once; it is installed all the same. */
+static void may_use(struct install_op *in, struct job *job)
+{
+    const struct manifest *m = manifest_of(in);
+    const struct registry_plugin *plugin = &in->intake.plugin;
+    const uint8_t *bytes;
+    size_t len;
+    if (!in->answer.ready) {
+        char why[ERROR_MESSAGE_MAX];
+        answer_explain(m, &in->answer, why, sizeof why);
+        error_set(&in->use_error, MOAT_E_PERMISSION_DENIED, "%s", why);
+        return;
+    }
+    if (plugin->pinned && strcmp(plugin->current, m->version) != 0) {
+        error_set(&in->use_error, MOAT_E_WRONG_STATE, "%s is pinned to %s: `moat unpin %s`", m->name, plugin->current,
+                  m->name);
+        return;
+    }
+    package_bytes(in->intake.package, &bytes, &len);
+    accept_check(job, m->name, plugin->current, m, (const char *)bytes + PACKAGE_HEAD,
+                 package_head(in->intake.package)->manifest_len, in->accept, &in->use_error);
+}
+
 static void admit(struct op *op, struct job *job)
 {
     struct install_op *in = (struct install_op *)op;
@@ -253,17 +275,16 @@ static void admit(struct op *op, struct job *job)
     }
     struct manifest *m = manifest_of(in);
     in->running = plugin_is_running(op->s, m->name);
-    bool first = !in->intake.plugin.current[0];
-    if (in->use && !first && !in->answer.ready) {
-        char why[ERROR_MESSAGE_MAX];
-        answer_explain(m, &in->answer, why, sizeof why);
-        error_set(&in->use_error, MOAT_E_PERMISSION_DENIED, "%s", why);
-    }
+    if (in->use && in->intake.plugin.current[0])
+        may_use(in, job);
     if (!must_switch(in)) {
         store(op, job);
         return;
     }
-    rc = plan_from_package(in->intake.package, &in->intake.files, in->after.list, in->after.count, &p, &in->use_error);
+    rc = plan_from_package(job, in->intake.package, &in->intake.files, in->after.list, in->after.count, &p,
+                           &in->use_error);
+    if (rc == 0 && p.gate != MOAT_E_OK)
+        rc = error_set(&in->use_error, p.gate, "%s", p.message);
     if (rc < 0)
         store(op, job);
     else
@@ -329,5 +350,7 @@ void service_install(struct service *s, const struct service_install *request, s
     in->use = request->use;
     in->allow_older = request->allow_older;
     in->op.code = copy_request(in, request, &in->op.error);
+    if (in->op.code == 0)
+        in->op.code = accept_parse(request->accept, in->accept, &in->op.error);
     op_begin(&in->op, NULL, take);
 }

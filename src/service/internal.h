@@ -45,7 +45,24 @@ struct target {
     char version[MANIFEST_VERSION_MAX + 1]; /* or empty */
 };
 int target_parse(const char *what, bool may_have_version, struct target *out, struct error *err);
-/* An operation over `what`: name parsed and key taken, or answered. Extra is the size of the operation's own struct. */
+
+/* ---- versions.c ---- */
+
+/* The version that is named, else the current one; manifest (may be NULL) gets its text appended. */
+int version_find(struct job *job, const struct target *t, struct registry_version *out, struct buf *manifest,
+                 struct error *err);
+int tell_versions(struct buf *out, struct job *job, const char *name, struct error *err); /* newest first */
+void tell_deprecated(struct buf *out, const char *key, const struct registry_version *v); /* why, or null */
+void tell_warnings(struct buf *out, const struct registry_version *v); /* what its user should know */
+
+/* ---- use.c: what the operator has to have seen before agents are told something else ---- */
+
+#define ACCEPT_ALL "all"
+#define ACCEPT_LEAST 16 /* digits of a digest */
+int accept_parse(const char *text_or_null, char out[65], struct error *err);
+/* May m (whose text is at hand) follow the current version? MOAT_E_CHANGES_NOT_ACCEPTED. */
+int accept_check(struct job *job, const char *name, const char *current, const struct manifest *m, const char *text,
+                 size_t len, const char *accept, struct error *err);
 
 /* ---- plan.c: what a name is to run ---- */
 
@@ -73,9 +90,14 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
 /* Makes an open PLAN_MANIFEST a PLAN_CODE; does nothing behind a closed gate. */
 int plan_bring_code(struct job *job, const char *name, struct plan *p, struct error *err);
 
+/* The stored package of a version, with the hash that was installed. A file that is another one, or is not there, marks
+ * the version damaged. */
+int installed_package(struct job *job, const struct registry_version *v, struct package **out, struct error *err);
+
 /* As PLAN_CODE for a package that is not installed yet: decisions are those that would hold. */
-int plan_from_package(struct package *package, const struct unpacked *files, const struct registry_decision *decisions,
-                      size_t ndecisions, struct plan *out, struct error *err);
+int plan_from_package(struct job *job, struct package *package, const struct unpacked *files,
+                      const struct registry_decision *decisions, size_t ndecisions, struct plan *out,
+                      struct error *err);
 
 /* loader_set of a plan. */
 void plan_set(struct service *s, const char *name, const struct plan *p, enum loader_how how, loader_done done,

@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "service/internal.h"
+#include "service/config.h"
+#include "service/face.h"
 
 void plan_clear(struct plan *p)
 {
@@ -143,7 +144,7 @@ static int same_hash(struct package *package, const struct registry_version *v, 
     return error_set(err, MOAT_E_PACKAGE_DAMAGED, "the stored package is not the one that was installed");
 }
 
-static int open_installed(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
+static int open_hashed(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
 {
     char path[PATH_MAX];
     struct package *package = NULL;
@@ -151,6 +152,17 @@ static int open_installed(struct job *job, const struct registry_version *v, str
     int rc = package_open(path, PACKAGE_MAX_EVER, &package, err);
     if (rc == 0)
         rc = same_hash(package, v, err);
+    if (rc < 0)
+        package_free(package);
+    else
+        *out = package;
+    return rc;
+}
+
+static int open_installed(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
+{
+    struct package *package = NULL;
+    int rc = open_hashed(job, v, &package, err);
     if (rc == 0)
         rc = package_verify(package, trust_find, job, clock_wall_ns() / NS_PER_S, err);
     if (rc < 0)
@@ -158,6 +170,25 @@ static int open_installed(struct job *job, const struct registry_version *v, str
     else
         *out = package;
     return rc;
+}
+
+/* The registry's manifest decides what is asked and checked, and may have come with an import: the signed one wins. */
+static int same_manifest(struct package *package, const struct registry_version *v, const struct buf *text,
+                         struct error *err)
+{
+    const uint8_t *bytes;
+    size_t len, signed_len = package_head(package)->manifest_len;
+    package_bytes(package, &bytes, &len);
+    if (signed_len == text->len && memcmp(bytes + PACKAGE_HEAD, text->data, signed_len) == 0)
+        return 0;
+    json_t *ours = face_read(buf_text(text), text->len);
+    json_t *theirs = face_read((const char *)bytes + PACKAGE_HEAD, signed_len);
+    bool same = ours && theirs && json_equal(ours, theirs);
+    json_decref(ours);
+    json_decref(theirs);
+    return same ? 0
+                : error_set(err, MOAT_E_PACKAGE_DAMAGED,
+                            "the registry has another manifest of %s %s than the signed one", v->name, v->version);
 }
 
 static int unpack_installed(struct job *job, const struct registry_version *v, struct package *package,
@@ -216,12 +247,20 @@ static int mark_damaged(struct job *job, const struct registry_version *v, struc
                      v->version, cure, why);
 }
 
+int installed_package(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
+{
+    int rc = open_hashed(job, v, out, err);
+    return is_damage(rc) ? mark_damaged(job, v, err) : rc;
+}
+
 /* Key, revocation, expiry and hash are looked at each time; the inspector only the first. */
-static int code_of(struct job *job, const struct registry_version *v, struct spec *spec,
+static int code_of(struct job *job, const struct registry_version *v, const struct buf *text, struct spec *spec,
                    const struct policy_answer *answer, struct error *err)
 {
     struct package *package = NULL;
     int rc = open_installed(job, v, &package, err);
+    if (rc == 0)
+        rc = same_manifest(package, v, text, err);
     const struct unpacked *kept = rc == 0 ? vault_lock(job->s->vault, v->sha256) : NULL;
     if (kept) {
         rc = spec_code(spec, kept, err);
@@ -256,6 +295,9 @@ static void close_by_state(struct job *job, struct plan *p, const struct registr
     else if (trust_is_unsigned(v->key_id) && !signer->known)
         plan_close(p, MOAT_E_UNSIGNED, "%s %s is not signed, and this home is not in development mode", name,
                    v->version);
+    else if (v->state == REGISTRY_ARCHIVED)
+        plan_close(p, MOAT_E_WRONG_STATE, "%s %s is archived: `moat archive %s@%s --undo`", name, v->version, name,
+                   v->version);
     else if (signer->revoked)
         plan_close(p, MOAT_E_KEY_REVOKED, "the key that signed %s %s is revoked", name, v->version);
     else if (!trust_name_matches(signer->names, name))
@@ -275,11 +317,7 @@ static int find(struct job *job, const char *name, const char *version, struct p
         return rc;
     if (rc == 0 || !p->plugin.versions)
         return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
-    bool told = version && *version;
-    if (!told && !p->plugin.current[0])
-        return error_set(err, MOAT_E_WRONG_STATE, "no version of %s is the current one: `moat use %s@VERSION`", name,
-                         name);
-    snprintf(p->version, sizeof p->version, "%s", told ? version : p->plugin.current);
+    snprintf(p->version, sizeof p->version, "%s", version && *version ? version : p->plugin.current);
     rc = registry_find_version(job->reader, name, p->version, v, manifest, err);
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", name, p->version);
@@ -298,6 +336,23 @@ static int decide(const struct registry_decision *list, size_t count, struct man
     }
     p->spec = spec_of(m);
     return p->spec ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", m->name);
+}
+
+/* What is set for the plugin, over the manifest's defaults. What does not fit this version keeps calls out. */
+static int configure(struct job *job, struct plan *p, struct error *err)
+{
+    struct error why;
+    if (!p->spec)
+        return 0;
+    int rc = config_apply(job, p->spec->manifest->name, p->spec, &why);
+    if (rc == -MOAT_E_WRONG_STATE) {
+        plan_close(p, why.code, "%s", why.message);
+        plan_clear(p);
+        return 0;
+    }
+    if (rc < 0 && err)
+        *err = why;
+    return rc;
 }
 
 static int installed_manifest(struct job *job, const struct registry_version *v, struct buf *text,
@@ -321,6 +376,8 @@ static int decide_installed(struct job *job, const struct registry_version *v, s
         rc = decisions_read(job->reader, v->name, &decisions, err);
     if (rc == 0)
         rc = decide(decisions.list, decisions.count, m, p, err);
+    if (rc == 0)
+        rc = configure(job, p, err);
     decisions_free(&decisions);
     manifest_unref(m);
     return rc;
@@ -343,7 +400,7 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
     if (p.gate == MOAT_E_OK)
         rc = decide_installed(job, &v, &text, &p, err);
     if (rc == 0 && p.spec && depth == PLAN_CODE)
-        rc = code_of(job, &v, p.spec, &p.answer, err);
+        rc = code_of(job, &v, &text, p.spec, &p.answer, err);
     if (rc < 0)
         plan_clear(&p);
     else
@@ -360,16 +417,18 @@ int plan_bring_code(struct job *job, const char *name, struct plan *p, struct er
     int rc = registry_find_version(job->reader, name, p->version, &v, &text, err);
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s any more", name, p->version);
-    return rc < 0 ? rc : code_of(job, &v, p->spec, &p->answer, err);
+    return rc < 0 ? rc : code_of(job, &v, &text, p->spec, &p->answer, err);
 }
 
-int plan_from_package(struct package *package, const struct unpacked *files, const struct registry_decision *decisions,
-                      size_t ndecisions, struct plan *out, struct error *err)
+int plan_from_package(struct job *job, struct package *package, const struct unpacked *files,
+                      const struct registry_decision *decisions, size_t ndecisions, struct plan *out, struct error *err)
 {
     struct plan p = {0};
     struct manifest *m = package_manifest(package);
     snprintf(p.version, sizeof p.version, "%s", m->version);
     int rc = decide(decisions, ndecisions, m, &p, err);
+    if (rc == 0)
+        rc = configure(job, &p, err);
     if (rc == 0 && p.spec)
         rc = spec_code(p.spec, files, err);
     if (rc == 0 && p.spec)

@@ -38,7 +38,8 @@ static void begin(struct service *s, const char *what, bool may_have_version, op
     op_begin(&run->op, run->op.code < 0 ? NULL : run->target.name, step);
 }
 
-static void tell_state(struct run_op *run, const char *state)
+/* v NULL: it stops, and nothing is to be said of its version. */
+static void tell_state(struct run_op *run, const char *state, const struct registry_version *v)
 {
     struct buf *out = &run->op.result;
     tell_open(out, NULL, '{');
@@ -47,7 +48,18 @@ static void tell_state(struct run_op *run, const char *state)
         tell_text(out, "version", run->version);
     tell_text(out, "state", state);
     tell_flag(out, "already", run->already);
+    if (v)
+        tell_warnings(out, v);
     tell_close(out, '}');
+}
+
+static int tell_ready(struct run_op *run, struct job *job)
+{
+    struct registry_version v;
+    int rc = registry_find_version(job->reader, run->target.name, run->version, &v, NULL, &run->op.error);
+    if (rc >= 0)
+        tell_state(run, loader_state_name(STATE_READY), rc ? &v : NULL);
+    return rc < 0 ? rc : 0;
 }
 
 /* A closed gate is what the caller asked not to meet. */
@@ -64,9 +76,7 @@ static void loaded(struct op *op, struct job *job)
     int rc = op->code;
     if (rc == 0)
         rc = want(op, run->target.name, REGISTRY_LOADED);
-    if (rc == 0)
-        tell_state(run, loader_state_name(STATE_READY));
-    op_end(op, rc);
+    op_end(op, rc < 0 ? rc : tell_ready(run, job));
 }
 
 static bool runs_version(struct service *s, const char *name, const char *version)
@@ -129,9 +139,7 @@ void service_load(struct service *s, const char *what, service_done done, void *
 
 static void reloaded(struct op *op, struct job *job)
 {
-    if (op->code == 0)
-        tell_state((struct run_op *)op, loader_state_name(STATE_READY));
-    op_end(op, op->code);
+    op_end(op, op->code < 0 ? op->code : tell_ready((struct run_op *)op, job));
 }
 
 static void reload(struct op *op, struct job *job)
@@ -149,7 +157,7 @@ void service_reload(struct service *s, const char *name, service_done done, void
 static void unloaded(struct op *op, struct job *job)
 {
     if (op->code == 0)
-        tell_state((struct run_op *)op, loader_state_name(STATE_UNLOADED));
+        tell_state((struct run_op *)op, loader_state_name(STATE_UNLOADED), NULL);
     op_end(op, op->code);
 }
 

@@ -51,6 +51,14 @@ typedef void (*service_done)(void *context, const struct error *error, struct bu
  * of it. Copied; NULL: Moat itself ("host"), no request. The front door sets it around each request. */
 void service_act_as(const char *actor, const char *call);
 
+/* A result that is bare bytes: filled before done is called without an error; the descriptor is then the caller's. */
+struct service_file {
+    int fd; /* from its start; -1 before and on failure */
+    uint64_t len;
+    const char *media; /* "application/json" */
+    char name[112];    /* what it would be called, or "" */
+};
+
 /* ---- packages ---- */
 struct service_install {
     const char *path; /* the package: a file that stays until done; removed after when `temporary` */
@@ -59,6 +67,7 @@ struct service_install {
     const char *const *grants; /* texts of grants to decide with the installation */
     size_t ngrants;
     bool load, use, allow_older;
+    const char *accept; /* as service_use's */
 };
 void service_install(struct service *s, const struct service_install *in, service_done done, void *context);
 /* metadata: as in service_install. */
@@ -66,7 +75,26 @@ void service_validate(struct service *s, const char *path, bool temporary, const
                       service_done done, void *context);
 /* what: NAME or NAME@VERSION, wherever it is called that. */
 void service_uninstall(struct service *s, const char *what, bool purge, service_done done, void *context);
-void service_use(struct service *s, const char *what, service_done done, void *context);
+/* Bare bytes, as they were installed; counted as a download. */
+void service_fetch(struct service *s, const char *what, struct service_file *file, service_done done, void *context);
+/* What changes from one version of a plugin to another, or (to NULL) to the package in the file at path. */
+void service_diff(struct service *s, const char *from, const char *to_or_null, const char *path, service_done done,
+                  void *context);
+/* accept: when agents would be told something else than by the current version, MOAT_E_CHANGES_NOT_ACCEPTED unless it
+ * is the digest of what they would be told (see diff) or at least the first 16 digits of it, or "all". */
+void service_use(struct service *s, const char *what, const char *accept_or_null, service_done done, void *context);
+void service_rollback(struct service *s, const char *name, service_done done, void *context);
+void service_pin(struct service *s, const char *name, bool on, service_done done, void *context);
+void service_activate(struct service *s, const char *name, bool on, service_done done, void *context);
+void service_deprecate(struct service *s, const char *what, bool on, const char *reason_or_null, service_done done,
+                       void *context);
+void service_archive(struct service *s, const char *what, bool on, service_done done, void *context);
+
+/* ---- configuration ---- */
+void service_config_get(struct service *s, const char *name, service_done done, void *context);
+/* value NULL: the default again. */
+void service_config_set(struct service *s, const char *name, const char *key, const char *value_json_or_null,
+                        service_done done, void *context);
 
 /* ---- running ---- */
 void service_load(struct service *s, const char *what, service_done done, void *context);
@@ -86,13 +114,6 @@ void service_trust_list(struct service *s, service_done done, void *context);
 void service_trust_revoke(struct service *s, const char *publisher, const char *key_id_or_null, service_done done,
                           void *context);
 
-/* Another pattern for a publisher's names, which holds for what is installed as well. */
-void service_trust_names(struct service *s, const char *publisher, const char *pattern, service_done done,
-                         void *context);
-/* The plugin's name belongs to that publisher from now on. */
-void service_trust_transfer(struct service *s, const char *plugin, const char *publisher, service_done done,
-                            void *context);
-
 /* ---- telling ---- */
 struct service_filter {
     const char *capability, *permission, *status, *publisher, *q, *after; /* NULL: any */
@@ -101,6 +122,8 @@ struct service_filter {
 void service_available(struct service *s, const struct service_filter *filter, service_done done, void *context);
 void service_loaded(struct service *s, service_done done, void *context);
 void service_info(struct service *s, const char *what, service_done done, void *context);
+void service_versions(struct service *s, const char *name, service_done done, void *context);
+void service_errors(struct service *s, const char *name, service_done done, void *context);
 void service_capabilities(struct service *s, service_done done, void *context);
 void service_permissions(struct service *s, service_done done, void *context);
 void service_stats(struct service *s, service_done done, void *context);

@@ -3,10 +3,13 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 
 from pytest import fail
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Done:
@@ -109,3 +112,35 @@ class Place:
         """Trusts the build's key and installs one of its packages."""
         self.trust()
         self.good("install", self.package(name))
+
+    # ---- versions of a plugin ----
+
+    def key(self, publisher="acme"):
+        """A publisher of the test's own, trusted in this home; its secret key."""
+        path = self.root / f"{publisher}.key"
+        if not path.exists():
+            self.good("keygen", path)
+            self.trust(publisher, f"{path}.pub")
+        return path
+
+    def pack(self, version="1.0.0", name="alpha", publisher="acme", only=("echo", "count", "sleep"), **changes):
+        """A package of the echo plugin with another manifest; `descriptions` maps actions to what they say."""
+        manifest = json.loads((ROOT / "tests" / "plugins" / "echo" / "plugin.json").read_text())
+        manifest.update(name=name, version=version)
+        manifest["actions"] = [a for a in manifest["actions"] if a["name"] in only]
+        for action, text in changes.pop("descriptions", {}).items():
+            next(a for a in manifest["actions"] if a["name"] == action)["description"] = text
+        manifest.update(changes)
+        source = self.root / "pack" / f"{name}-{version}"
+        source.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.build / "tests" / "plugins" / "echo.so", source / "echo.so")
+        (source / "plugin.json").write_text(json.dumps(manifest))
+        made = self.root / f"{name}-{version}.moat"
+        self.good("pack", source, "--key", self.key(publisher), "-o", made)
+        return made
+
+    def install(self, version="1.0.0", *options, **changes):
+        return self.good("install", self.pack(version, **changes), "--json", *options).json
+
+    def result(self, *arguments, **options):
+        return self.good(*arguments, "--json", **options).json

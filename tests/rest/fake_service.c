@@ -164,8 +164,8 @@ void service_install(struct service *s, const struct service_install *in, servic
         snprintf(with, sizeof with, "%s is not a package", in->path);
         fake_fail(s, s->code, with);
     }
-    answer(s, done, context, "install metadata=%s grants=[%s] load=%d use=%d older=%d", or_null(in->metadata), grants,
-           in->load, in->use, in->allow_older);
+    answer(s, done, context, "install metadata=%s grants=[%s] load=%d use=%d older=%d%s%s", or_null(in->metadata),
+           grants, in->load, in->use, in->allow_older, in->accept ? " accept=" : "", in->accept ? in->accept : "");
 }
 
 void service_validate(struct service *s, const char *path, bool temporary, const char *metadata, service_done done,
@@ -195,7 +195,11 @@ void service_uninstall(struct service *s, const char *what, bool purge, service_
     { \
         answer(s, done, context, #name); \
     }
-ONE(use, what)
+TWO(use, what, accept)
+ONE(rollback, name)
+ONE(versions, name)
+ONE(errors, name)
+ONE(config_get, name)
 ONE(load, what)
 ONE(unload, name)
 ONE(reload, name)
@@ -206,8 +210,6 @@ TWO(revoke, name, grant)
 ONE(grants, name)
 NONE(trust_list)
 TWO(trust_revoke, publisher, key)
-TWO(trust_names, publisher, pattern)
-TWO(trust_transfer, plugin, publisher)
 NONE(loaded)
 ONE(info, what)
 NONE(capabilities)
@@ -235,6 +237,47 @@ void service_audit_sign(struct service *s, const char *head, const char *key, co
 void service_audit_rotate(struct service *s, uint64_t keep, service_done done, void *context)
 {
     answer(s, done, context, "audit_rotate %llu", (unsigned long long)keep);
+}
+
+#define SWITCH(name) \
+    void service_##name(struct service *s, const char *what, bool on, service_done done, void *context) \
+    { \
+        answer(s, done, context, #name " %s %d", what, on); \
+    }
+SWITCH(pin)
+SWITCH(activate)
+SWITCH(archive)
+
+void service_deprecate(struct service *s, const char *what, bool on, const char *reason, service_done done,
+                       void *context)
+{
+    answer(s, done, context, "deprecate %s %d %s", what, on, or_null(reason));
+}
+
+void service_config_set(struct service *s, const char *name, const char *key, const char *value, service_done done,
+                        void *context)
+{
+    answer(s, done, context, "config_set %s %s %s", name, key, or_null(value));
+}
+
+void service_diff(struct service *s, const char *from, const char *to, const char *path, service_done done,
+                  void *context)
+{
+    if (path)
+        read_package(s, path);
+    answer(s, done, context, "diff %s %s", from, path ? "package" : or_null(to));
+}
+
+/* The last package's bytes. */
+void service_fetch(struct service *s, const char *what, struct service_file *file, service_done done, void *context)
+{
+    if (s->code == MOAT_E_OK) {
+        file->fd = io_sealed("package", s->package, strlen(s->package));
+        file->len = strlen(s->package);
+        file->media = "application/octet-stream";
+        snprintf(file->name, sizeof file->name, "%s.moat", what);
+    }
+    answer(s, done, context, "fetch %s", what);
 }
 
 void service_trust_add(struct service *s, const char *publisher, const char *pem, const char *names, service_done done,

@@ -230,7 +230,7 @@ int kit_uninstall(struct kit *k, const char *what, bool purge)
 
 int kit_use(struct kit *k, const char *what)
 {
-    WAIT(service_use(k->s, what, finished, &p));
+    WAIT(service_use(k->s, what, NULL, finished, &p));
 }
 
 int kit_load(struct kit *k, const char *what)
@@ -286,16 +286,6 @@ int kit_trust_revoke(struct kit *k, const char *publisher, const char *key)
 int kit_trust_list(struct kit *k)
 {
     WAIT(service_trust_list(k->s, finished, &p));
-}
-
-int kit_trust_names(struct kit *k, const char *publisher, const char *names)
-{
-    WAIT(service_trust_names(k->s, publisher, names, finished, &p));
-}
-
-int kit_trust_transfer(struct kit *k, const char *plugin, const char *publisher)
-{
-    WAIT(service_trust_transfer(k->s, plugin, publisher, finished, &p));
 }
 
 int kit_info(struct kit *k, const char *what)
