@@ -221,6 +221,8 @@ int run_validate(struct cli *c);
 int run_trust_add(struct cli *c);
 int run_trust_list(struct cli *c);
 int run_trust_revoke(struct cli *c);
+int run_trust_names(struct cli *c);
+int run_trust_transfer(struct cli *c);
 int run_install(struct cli *c);
 int run_uninstall(struct cli *c);
 int run_list(struct cli *c);

@@ -27,6 +27,12 @@ int run_trust_add(struct cli *c)
     buf_auto pem = BUF_INIT(PEM_MAX), body = {0};
     if (io_read_file(c->args[1], &pem, &err) < 0)
         return cli_fail(c, &err);
+    /* Looked at before it is sent: a private key that was given by mistake goes nowhere. */
+    struct public_key key;
+    if (key_parse_public(buf_text(&pem), pem.len, &key, &err) < 0) {
+        error_prefix(&err, "%.400s", c->args[1]);
+        return cli_fail(c, &err);
+    }
     json_t *object = json_pack("{s:s, s:s#}", "publisher", c->args[0], "public_key", buf_text(&pem), (int)pem.len);
     if (!object) /* jansson takes UTF-8 only */
         return cli_failf(c, MOAT_E_BAD_USAGE, "%.400s is not a PEM public key", c->args[1]);
@@ -80,6 +86,47 @@ int run_trust_revoke(struct cli *c)
     if (c->nargs > 1)
         ask_segment(&a, c->args[1]);
     return ask_and_show(c, &a, show_revoked_key);
+}
+
+static void show_names(struct cli *c, const json_t *result)
+{
+    printf("%s may publish ", c->args[0]);
+    show_text(stdout, c->args[1]);
+    putchar('\n');
+}
+
+int run_trust_names(struct cli *c)
+{
+    struct ask a;
+    buf_auto body = {0};
+    json_t *object = json_pack("{s:s}", "names", c->args[1]);
+    if (!object)
+        return cli_failf(c, MOAT_E_BAD_USAGE, "%.200s is not UTF-8", c->args[1]);
+    ask_init(&a, "PUT", "/api/trust");
+    ask_segment(&a, c->args[0]);
+    ask_body(&a, object, &body);
+    json_decref(object);
+    return ask_and_show(c, &a, show_names);
+}
+
+static void show_transferred(struct cli *c, const json_t *result)
+{
+    char *before = show_value(result, "before");
+    printf("%s belonged to %s and belongs to %s now.\n", c->args[0], before ? before : "-", c->args[1]);
+    free(before);
+}
+
+int run_trust_transfer(struct cli *c)
+{
+    struct ask a;
+    buf_auto body = {0};
+    json_t *object = json_pack("{s:s, s:s}", "plugin", c->args[0], "publisher", c->args[1]);
+    if (!object)
+        return cli_failf(c, MOAT_E_BAD_USAGE, "the names are not UTF-8");
+    ask_init(&a, "POST", "/api/trust/transfer");
+    ask_body(&a, object, &body);
+    json_decref(object);
+    return ask_and_show(c, &a, show_transferred);
 }
 
 /* ---- grants ---- */

@@ -41,6 +41,11 @@ const struct command commands[] = {
      run_trust_list},
     {"trust revoke", GROUP_TRUST, "NAME [KEYID]", "revoke a publisher's key, or all of them", "moat trust revoke acme",
      0, 1, 2, run_trust_revoke},
+    {"trust names", GROUP_TRUST, "NAME PATTERN",
+     "change which names a publisher may publish; what it may publish no more is stopped",
+     "moat trust names acme 'acme_*,reports'", 0, 2, 2, run_trust_names},
+    {"trust transfer", GROUP_TRUST, "PLUGIN NAME", "give a plugin's name to another publisher",
+     "moat trust transfer word_count acme", 0, 2, 2, run_trust_transfer},
 
     {"install", GROUP_HAVE,
      "FILE [--grant G]… [--load] [--use [--accept DIGEST or --accept-changes]] [--allow-older] [--metadata JSON]",

@@ -15,7 +15,7 @@ int help_all(FILE *out)
         fprintf(out, "\nTo %s:\n", cli_groups[group]);
         for (size_t i = 0; i < ncommands; i++)
             if ((int)commands[i].group == group)
-                fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+                fprintf(out, "  %-15s %s\n", commands[i].name, commands[i].summary);
     }
     fputs("\n`moat help COMMAND` tells more. The home is --home, else MOAT_HOME, else /var/lib/moat for root and\n"
           "$XDG_DATA_HOME/moat for a user.\n",

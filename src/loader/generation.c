@@ -328,11 +328,18 @@ void generation_worker_died(struct generation *g, struct worker *w)
         fail_queue(p, &err);
 }
 
-/* Is every worker up to that birth gone? */
-static bool ended(const struct plugin *p, uint64_t births)
+/* All that lived at its birth, or the draining ones of one version. */
+bool op_waits_for(const struct op *op, const struct worker *w)
+{
+    if (w->birth > op->births)
+        return false;
+    return op->kind != OP_END || (w->gen->old && strcmp(w->gen->version, op->version) == 0);
+}
+
+static bool ended(const struct plugin *p, const struct op *op)
 {
     for (const struct worker *w = p->living; w; w = w->next)
-        if (w->birth <= births)
+        if (op_waits_for(op, w))
             return false;
     return true;
 }
@@ -340,7 +347,7 @@ static bool ended(const struct plugin *p, uint64_t births)
 void enders_check(struct plugin *p)
 {
     for (struct op **link = &p->enders, *op; (op = *link);) {
-        if (!ended(p, op->births)) {
+        if (!ended(p, op)) {
             link = &op->next;
             continue;
         }
@@ -411,6 +418,16 @@ static void retire(struct generation *g, enum retire how, uint64_t grace_ns)
         loop_timer_set(p->l->supervise, &g->grace, clock_mono_ns() + grace_ns);
 }
 
+/* What still drains from before has no more time than what drains now. */
+static void retire_older(struct plugin *p, const struct generation *g, enum retire how, uint64_t grace_ns)
+{
+    if (how == RETIRE_DRAIN && grace_ns == UINT64_MAX)
+        return;
+    for (struct worker *w = p->living; w; w = w->next)
+        if (w->gen != g && w->gen->old)
+            retire(w->gen, how, grace_ns);
+}
+
 void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns)
 {
     struct generation *old = p->current;
@@ -424,6 +441,7 @@ void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uin
         retire(old, how, grace_ns);
         generation_unref(old);
     }
+    retire_older(p, g, how, grace_ns);
     if (g->gate) {
         struct error err;
         error_set(&err, g->gate, "%s", g->gate_message);

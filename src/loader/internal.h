@@ -336,7 +336,7 @@ struct plugin {
 
 /* ---- operations that travel to supervise ---- */
 
-enum op_kind { OP_SET, OP_START, OP_RELOAD, OP_STOP, OP_FORGET, OP_CLOSE };
+enum op_kind { OP_SET, OP_START, OP_RELOAD, OP_STOP, OP_END, OP_FORGET, OP_CLOSE };
 
 struct op {
     struct loop_task task;
@@ -349,6 +349,7 @@ struct op {
     enum moat_code gate;
     char gate_message[256];
     uint64_t grace_ns;
+    char version[MANIFEST_VERSION_MAX + 1]; /* of OP_END */
     loader_done done;
     void *context;
     /* supervise */
@@ -481,6 +482,7 @@ void waiters_tell(struct op **list, const struct error *err);
 void waiters_add(struct op **list, struct op *op);
 void waiters_move(struct op **to, struct op **from);
 void enders_check(struct plugin *p);
+bool op_waits_for(const struct op *op, const struct worker *w);
 
 /* op.c: on the supervise thread */
 void op_run(struct loop_task *task);

@@ -184,6 +184,13 @@ void loader_stop(struct loader *l, const char *name, uint64_t grace_ns, loader_d
     ask(l, name, (struct op){.kind = OP_STOP, .grace_ns = grace_ns}, done, context);
 }
 
+void loader_end(struct loader *l, const char *name, const char *version, loader_done done, void *context)
+{
+    struct op op = {.kind = OP_END};
+    text_copy(op.version, sizeof op.version, version);
+    ask(l, name, op, done, context);
+}
+
 void loader_forget(struct loader *l, const char *name, loader_done done, void *context)
 {
     ask(l, name, (struct op){.kind = OP_FORGET}, done, context);

@@ -117,8 +117,8 @@ enum loader_how {
                       spec is replaced as with LOADER_START */
     LOADER_START,  /* start now; done when it is ready, and only then do new calls meet it; when it cannot start, the
                       old generation (if any) stays and error says why. The old one drains: no call is lost */
-    LOADER_REVOKE, /* the old generation is killed first (its running calls fail with permission_denied), done when it
-                     is dead; then lazy */
+    LOADER_REVOKE, /* the old generation, and what still drains from before it, is killed first (its running calls fail
+                      with permission_denied), done when it is dead; then lazy */
 };
 
 /* Defines or replaces what NAME runs. `gate` not MOAT_E_OK: calls are answered with that code and message at once
@@ -133,6 +133,9 @@ void loader_start(struct loader *l, const char *name, loader_done done, void *co
 void loader_reload(struct loader *l, const char *name, loader_done done, void *context);
 /* Closes the gate with MOAT_E_WRONG_STATE, drains for at most grace_ns, kills; done when every worker is dead. */
 void loader_stop(struct loader *l, const char *name, uint64_t grace_ns, loader_done done, void *context);
+/* Kills what still drains of a version that was replaced; its running calls fail as with LOADER_REVOKE. The current
+ * generation goes on. Done when those workers are dead. */
+void loader_end(struct loader *l, const char *name, const char *version, loader_done done, void *context);
 /* loader_stop with no grace, then NAME is unknown. */
 void loader_forget(struct loader *l, const char *name, loader_done done, void *context);
 

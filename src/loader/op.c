@@ -28,7 +28,7 @@ static void too_late(struct loop_timer *timer)
     struct error err;
     pid_t pid = 0;
     for (const struct worker *w = p->living; w; w = w->next)
-        if (w->birth <= op->births)
+        if (op_waits_for(op, w))
             pid = w->child.pid;
     for (struct op **link = &p->enders; *link; link = &(*link)->next)
         if (*link == op) {
@@ -47,7 +47,7 @@ static void wait_for_end(struct op *op, struct generation *closed)
     op->births = p->births;
     op->closed = closed ? generation_ref(closed) : NULL;
     waiters_add(&p->enders, op);
-    if (op->kind == OP_SET && op->how == LOADER_REVOKE) {
+    if (op->kind == OP_END || (op->kind == OP_SET && op->how == LOADER_REVOKE)) {
         op->late.fire = too_late;
         loop_timer_set(p->l->supervise, &op->late, clock_mono_ns() + REVOKE_LATE_NS);
     }
@@ -221,6 +221,14 @@ static void op_stop(struct op *op)
     close_gate(op, g, RETIRE_DRAIN, op->grace_ns);
 }
 
+static void op_end(struct op *op)
+{
+    for (struct worker *w = op->plugin->living; w; w = w->next)
+        if (w->gen->old && strcmp(w->gen->version, op->version) == 0)
+            worker_kill(w, KILL_REVOKED);
+    wait_for_end(op, NULL);
+}
+
 static void op_close(struct op *op)
 {
     struct loader *l = op->l;
@@ -263,7 +271,8 @@ void op_run(struct loop_task *task)
     struct op *op = (struct op *)(void *)((char *)task - offsetof(struct op, task));
     static void (*const handlers[])(struct op *) = {
         [OP_SET] = op_set,   [OP_START] = op_start, [OP_RELOAD] = op_reload,
-        [OP_STOP] = op_stop, [OP_FORGET] = op_stop, [OP_CLOSE] = op_close,
+        [OP_STOP] = op_stop, [OP_END] = op_end,     [OP_FORGET] = op_stop,
+        [OP_CLOSE] = op_close,
     };
     struct error err;
     if (op->kind != OP_CLOSE && atomic_load(&op->l->closing)) {

@@ -268,6 +268,28 @@ int registry_each_key(struct registry_reader *reader, const char *publisher,
     return rc;
 }
 
+int registry_each_signed(struct registry_reader *reader, const char *publisher, const uint8_t *key_or_null,
+                         bool (*each)(void *context, const char *name, const char *version, bool current), void *context,
+                         struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT p.name, v.version, v.id IS p.current FROM publisher o JOIN key k ON k.publisher = o.id"
+                      " JOIN version v ON v.key = k.id JOIN plugin p ON p.id = v.plugin"
+                      " WHERE o.name = ?1 AND (?2 IS NULL OR k.id = ?2) ORDER BY p.name, v.id",
+                      "tb", publisher, key_or_null, key_or_null ? (size_t)32 : (size_t)0);
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        char name[REGISTRY_NAME_MAX + 1], version[REGISTRY_VERSION_MAX + 1];
+        if (!db_text(row, 0, name, sizeof name) || !db_text(row, 1, version, sizeof version))
+            return damaged(reader, row, err);
+        if (!each(context, name, version, sqlite3_column_int(row, 2) != 0)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
 int registry_each_version(struct registry_reader *reader, const char *name,
                           bool (*each)(void *context, const struct registry_version *v), void *context,
                           struct error *err)

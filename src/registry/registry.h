@@ -123,6 +123,8 @@ void registry_unstage(struct registry_stage *stage); /* removes it, unless an in
 enum registry_verb {
     REGISTRY_TRUST_ADD,
     REGISTRY_TRUST_REVOKE,
+    REGISTRY_TRUST_NAMES,
+    REGISTRY_TRANSFER,
     REGISTRY_INSTALL,
     REGISTRY_UNINSTALL,
     REGISTRY_USE,
@@ -162,9 +164,19 @@ struct registry_command {
             const char *publisher;
             const uint8_t *key;
         } trust_revoke;
+        /* MOAT_E_NOT_FOUND. */
+        struct {
+            const char *publisher, *names;
+        } trust_names;
+        /* The name's next owner; what was installed and decided stays. MOAT_E_NO_SUCH_PLUGIN for a name that was never
+         * installed, MOAT_E_NOT_FOUND for the publisher. */
+        struct {
+            const char *name, *publisher;
+            char before[REGISTRY_PUBLISHER_MAX + 1]; /* out */
+        } transfer;
         /* The name's owner, the key and the version's immutability are checked in the transaction:
          * MOAT_E_UNKNOWN_KEY, MOAT_E_KEY_REVOKED, MOAT_E_NAME_NOT_ALLOWED, MOAT_E_ALREADY_EXISTS. A first version
-         * becomes current in any case. Decisions are made with it. */
+         * becomes current in any case, unless it is older than the newest seen. Decisions are made with it. */
         struct {
             const char *name, *version, *newest; /* newest: of what was seen and this one */
             const uint8_t *sha256, *key;
@@ -324,6 +336,10 @@ int registry_each_publisher(struct registry_reader *reader,
 /* publisher NULL: all. */
 int registry_each_key(struct registry_reader *reader, const char *publisher,
                       bool (*each)(void *context, const struct registry_key *k), void *context, struct error *err);
+/* The versions that a publisher's keys, or that one of them, have signed: by name, the current ones told. */
+int registry_each_signed(struct registry_reader *reader, const char *publisher, const uint8_t *key_or_null,
+                         bool (*each)(void *context, const char *name, const char *version, bool current),
+                         void *context, struct error *err);
 int registry_each_version(struct registry_reader *reader, const char *name,
                           bool (*each)(void *context, const struct registry_version *v), void *context,
                           struct error *err);

@@ -23,6 +23,17 @@ static void tell_trust_revoke(const struct registry_command *c, struct buf *out)
     audit_put_hex(out, "key", c->trust_revoke.key, 32);
 }
 
+static void tell_trust_names(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "names", c->trust_names.names);
+}
+
+static void tell_transfer(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "from", c->transfer.before);
+    audit_put_text(out, "to", c->transfer.publisher);
+}
+
 static void tell_decisions(struct buf *out, const struct registry_decision *list, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -162,6 +173,9 @@ static const struct verb {
     [REGISTRY_TRUST_ADD] = {write_trust_add, "trust.add", AT(trust_add.publisher), SUBJECT_NAME, tell_trust_add},
     [REGISTRY_TRUST_REVOKE] = {write_trust_revoke, "trust.revoke", AT(trust_revoke.publisher), SUBJECT_NAME,
                                tell_trust_revoke},
+    [REGISTRY_TRUST_NAMES] = {write_trust_names, "trust.names", AT(trust_names.publisher), SUBJECT_NAME,
+                              tell_trust_names},
+    [REGISTRY_TRANSFER] = {write_transfer, "plugin.transfer", AT(transfer.name), SUBJECT_NAME, tell_transfer},
     [REGISTRY_INSTALL] = {write_install, "plugin.install", AT(install.name), SUBJECT_NAME, tell_install},
     [REGISTRY_UNINSTALL] = {write_uninstall, "plugin.uninstall", AT(uninstall.name), SUBJECT_NAME, tell_uninstall},
     [REGISTRY_USE] = {write_use, "plugin.use", AT(use.name), SUBJECT_NAME, tell_use},

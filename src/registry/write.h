@@ -18,6 +18,8 @@ enum { WRITE_CHANGED, WRITE_NOTHING_NEW /* no record of the trail */ };
 #define WRITE_VERB(name) int name(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 WRITE_VERB(write_trust_add);
 WRITE_VERB(write_trust_revoke);
+WRITE_VERB(write_trust_names);
+WRITE_VERB(write_transfer);
 WRITE_VERB(write_install);
 WRITE_VERB(write_uninstall);
 WRITE_VERB(write_use);

@@ -1,4 +1,6 @@
 /* What commands do to trust and decisions: inside their savepoint, on the store thread. */
+#include <string.h>
+
 #include "registry/write.h"
 
 /* ---- trust ---- */
@@ -70,6 +72,45 @@ int write_trust_revoke(struct registry *r, struct registry_command *c, uint64_t 
                    "UPDATE key SET revoked_at = ?1 WHERE publisher = ?2 AND revoked_at = 0 AND (?3 IS NULL OR id = ?3)",
                    "iib", (int64_t)(now ? now : 1), id, key, key ? (size_t)32 : (size_t)0);
     return rc;
+}
+
+int write_trust_names(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+{
+    int rc = db_run(&r->writer, err, "UPDATE publisher SET names = ? WHERE name = ?", "tt", c->trust_names.names,
+                    c->trust_names.publisher);
+    if (rc == 0 && sqlite3_changes(r->writer.handle) == 0)
+        return error_set(err, MOAT_E_NOT_FOUND, "no publisher `%s` is trusted", c->trust_names.publisher);
+    return rc;
+}
+
+static int owner_of(struct registry *r, int64_t plugin, char before[REGISTRY_PUBLISHER_MAX + 1], struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&r->writer, err, &row,
+                      "SELECT o.name FROM plugin p JOIN publisher o ON o.id = p.owner WHERE p.id = ?", "i", plugin);
+    if (rc <= 0)
+        return rc;
+    bool fits = db_text(row, 0, before, REGISTRY_PUBLISHER_MAX + 1);
+    db_end(row);
+    return fits ? 0 : error_set(err, MOAT_E_STORAGE_FAILED, "%s: a publisher's name is too long", r->file);
+}
+
+int write_transfer(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+{
+    int64_t plugin = 0, publisher = 0;
+    int rc = write_plugin_id(r, c->transfer.name, &plugin, err);
+    if (rc == 0 && !plugin)
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "nobody owns the name `%s`", c->transfer.name);
+    if (rc == 0)
+        rc = publisher_id(r, c->transfer.publisher, &publisher, err);
+    if (rc == 0 && !publisher)
+        return error_set(err, MOAT_E_NOT_FOUND, "no publisher `%s` is trusted", c->transfer.publisher);
+    if (rc == 0)
+        rc = owner_of(r, plugin, c->transfer.before, err);
+    if (rc < 0 || strcmp(c->transfer.before, c->transfer.publisher) == 0)
+        return rc < 0 ? rc : WRITE_NOTHING_NEW;
+    return db_run(&r->writer, err, "UPDATE plugin SET owner = ?, owner_since = ? WHERE id = ?", "iii", publisher,
+                  (int64_t)now, plugin);
 }
 
 /* ---- decisions ---- */

@@ -152,9 +152,11 @@ int write_install(struct registry *r, struct registry_command *c, uint64_t now, 
         rc = write_version_id(r, plugin, c->install.name, c->install.version, &version, err);
     if (rc == 0)
         rc = db_number(&r->writer, err, 0, &current, "SELECT current FROM plugin WHERE id = ?", "i", plugin);
+    /* An older version than the newest seen becomes current only when it is asked for. */
+    bool older = strcmp(c->install.newest, c->install.version) != 0;
     if (rc == 0 && current && c->install.use)
         rc = write_may_be_current(r, plugin, c->install.name, version, c->install.version, err);
-    if (rc == 0 && (!current || c->install.use)) {
+    if (rc == 0 && ((!current && !older) || c->install.use)) {
         rc = make_current(r, plugin, version, err);
         current = version;
     }

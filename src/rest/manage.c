@@ -57,6 +57,17 @@ void handle_trust_revoke(struct rest_request *q)
     service_trust_revoke(request_service(q), q->params[0], q->params[1], request_complete, q);
 }
 
+void handle_trust_names(struct rest_request *q)
+{
+    service_trust_names(request_service(q), q->params[0], request_text(q, "names"), request_complete, q);
+}
+
+void handle_trust_transfer(struct rest_request *q)
+{
+    service_trust_transfer(request_service(q), request_text(q, "plugin"), request_text(q, "publisher"),
+                           request_complete, q);
+}
+
 /* ---- telling ---- */
 
 void handle_available(struct rest_request *q)

@@ -118,6 +118,8 @@ void handle_plugin_denials(struct rest_request *q);
 void handle_trust_add(struct rest_request *q);
 void handle_trust_list(struct rest_request *q);
 void handle_trust_revoke(struct rest_request *q);
+void handle_trust_names(struct rest_request *q);
+void handle_trust_transfer(struct rest_request *q);
 
 void handle_available(struct rest_request *q);
 void handle_loaded(struct rest_request *q);

@@ -118,6 +118,16 @@ static const struct field rotate_query[] = {
     {0},
 };
 
+static const struct field names_fields[] = {
+    {"names", FIELD_TEXT, true, "a pattern such as `acme_*`, or several between commas"},
+    {0},
+};
+static const struct field transfer_fields[] = {
+    {"plugin", FIELD_TEXT, true, "the plugin's name"},
+    {"publisher", FIELD_TEXT, true, "who owns it from now on"},
+    {0},
+};
+
 /* ---- the table.  The most called route stands first: routing looks from the top. ---- */
 
 const struct route routes[] = {
@@ -202,6 +212,10 @@ const struct route routes[] = {
      "The publishers, their keys, and which names they may publish."},
     {"POST", "/api/trust", REST_ADMIN, BODY_OBJECT, handle_trust_add, NULL, trust_fields, "trust add",
      "Trusts a publisher's key."},
+    {"PUT", "/api/trust/{publisher}", REST_ADMIN, BODY_OBJECT, handle_trust_names, NULL, names_fields, "trust names",
+     "Changes which names a publisher may publish. Plugins that it may publish no more are stopped when this returns."},
+    {"POST", "/api/trust/transfer", REST_ADMIN, BODY_OBJECT, handle_trust_transfer, NULL, transfer_fields,
+     "trust transfer", "Gives a plugin's name to another publisher. What is installed and decided stays."},
     {"DELETE", "/api/trust/{publisher}", REST_ADMIN, BODY_NONE, handle_trust_revoke, NULL, NULL, "trust revoke NAME",
      "Revokes every key of a publisher."},
     {"DELETE", "/api/trust/{publisher}/{key_id}", REST_ADMIN, BODY_NONE, handle_trust_revoke, NULL, NULL,

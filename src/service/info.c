@@ -1,4 +1,5 @@
 /* info: all about one plugin. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,12 +166,36 @@ static int tell_info(struct info_op *i, struct job *job)
     return rc;
 }
 
+static bool first_version(void *context, const struct registry_version *v)
+{
+    snprintf(context, MANIFEST_VERSION_MAX + 1, "%s", v->version);
+    return false;
+}
+
+/* What is told of a plugin without a current version is told of the one installed last. */
+static int choose_version(struct info_op *i, struct job *job, char version[MANIFEST_VERSION_MAX + 1])
+{
+    const char *told = i->target.version[0] ? i->target.version : i->plugin.current;
+    snprintf(version, MANIFEST_VERSION_MAX + 1, "%s", told);
+    return *told ? 0 : registry_each_version(job->reader, i->plugin.name, first_version, version, &i->op.error);
+}
+
 static int find(struct info_op *i, struct job *job, struct buf *text)
 {
+    const struct target *t = &i->target;
     struct error *err = &i->op.error;
-    int rc = registry_find_plugin(job->reader, i->target.name, &i->plugin, err);
-    if (rc >= 0)
-        rc = version_find(job, &i->target, &i->version, text, err);
+    int rc = registry_find_plugin(job->reader, t->name, &i->plugin, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || !i->plugin.versions)
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", t->name);
+    char version[MANIFEST_VERSION_MAX + 1];
+    rc = choose_version(i, job, version);
+    if (rc < 0)
+        return rc;
+    rc = registry_find_version(job->reader, t->name, version, &i->version, text, err);
+    if (rc == 0)
+        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", t->name, version);
     return rc < 0 ? rc : manifest_parse(text->data, text->len, &i->manifest, err);
 }
 

@@ -132,6 +132,8 @@ static void define(struct install_op *in, struct job *job)
             plan_define(job, name);
         else if (in->intake.takes_name)
             redefine(in, job); /* what runs unsigned has lost its grants */
+        else if (!in->intake.plugin.current[0])
+            plan_define(job, name); /* an older version, alone: calls are told what is missing */
         in->loaded = plugin_is_running(op->s, name) && in->current;
         tell_installed(in);
         op_end(op, 0);

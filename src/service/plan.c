@@ -317,7 +317,11 @@ static int find(struct job *job, const char *name, const char *version, struct p
         return rc;
     if (rc == 0 || !p->plugin.versions)
         return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
-    snprintf(p->version, sizeof p->version, "%s", version && *version ? version : p->plugin.current);
+    bool told = version && *version;
+    if (!told && !p->plugin.current[0])
+        return error_set(err, MOAT_E_WRONG_STATE, "no version of %s is the current one: `moat use %s@VERSION`", name,
+                         name);
+    snprintf(p->version, sizeof p->version, "%s", told ? version : p->plugin.current);
     rc = registry_find_version(job->reader, name, p->version, v, manifest, err);
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", name, p->version);

@@ -114,6 +114,13 @@ void service_trust_list(struct service *s, service_done done, void *context);
 void service_trust_revoke(struct service *s, const char *publisher, const char *key_id_or_null, service_done done,
                           void *context);
 
+/* Another pattern for a publisher's names, which holds for what is installed as well. */
+void service_trust_names(struct service *s, const char *publisher, const char *pattern, service_done done,
+                         void *context);
+/* The plugin's name belongs to that publisher from now on. */
+void service_trust_transfer(struct service *s, const char *plugin, const char *publisher, service_done done,
+                            void *context);
+
 /* ---- telling ---- */
 struct service_filter {
     const char *capability, *permission, *status, *publisher, *q, *after; /* NULL: any */

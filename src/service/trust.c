@@ -114,6 +114,62 @@ static void begin(struct service *s, const char *publisher, const char *names, c
     op_begin(&t->op, key, step);
 }
 
+/* ---- what a change of trust does to what runs ---- */
+
+struct version {
+    char name[REGISTRY_NAME_MAX + 1], version[REGISTRY_VERSION_MAX + 1];
+    bool current;
+};
+struct affected {
+    struct version *list;
+    size_t count, cap;
+    bool failed;
+};
+
+static bool note_version(void *context, const char *name, const char *version, bool current)
+{
+    struct affected *a = context;
+    if (a->count == a->cap) {
+        size_t cap = a->cap ? 2 * a->cap : 16;
+        void *list = realloc(a->list, cap * sizeof *a->list);
+        if (!list) {
+            a->failed = true;
+            return false;
+        }
+        a->list = list;
+        a->cap = cap;
+    }
+    struct version *v = &a->list[a->count++];
+    *v = (struct version){.current = current};
+    text_copy(v->name, sizeof v->name, name);
+    text_copy(v->version, sizeof v->version, version);
+    return true;
+}
+
+/* Every version that this publisher, or this key, has signed. */
+static int find_affected(struct op *op, struct job *job, const uint8_t *key, struct affected *a)
+{
+    int rc = registry_each_signed(job->reader, ((struct trust_op *)op)->publisher, key, note_version, a, &op->error);
+    if (rc == 0 && a->failed)
+        rc = error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "the trust is changed, but no memory to stop its plugins");
+    return rc;
+}
+
+/* The gate of a plugin whose current version may not run any more: what ran is dead when the wait is over. What still
+ * drains of a version that was current before dies alone. */
+static void stop_version(struct op *op, struct waits *w, const struct version *v, enum moat_code code,
+                         const char *message)
+{
+    struct plan p = {.gate = code};
+    struct loader *l = op->s->loader;
+    if (!v->current && loader_plugin(l, v->name)) {
+        loader_end(l, v->name, v->version, waits_done, waits_add(w, v->name));
+    } else if (v->current) {
+        snprintf(p.message, sizeof p.message, "%s", message);
+        plan_set(op->s, v->name, &p, LOADER_REVOKE, waits_done, waits_add(w, v->name));
+    }
+}
+
 /* ---- add ---- */
 
 /* A publisher's name is a label of the operator's choice: [A-Za-z0-9][A-Za-z0-9._-]*. */
@@ -128,10 +184,21 @@ static bool is_label(const char *text)
     return true;
 }
 
+/* Elements between commas, none of them empty. */
 static bool is_pattern(const char *text)
 {
-    return *text && strlen(text) <= REGISTRY_NAMES_MAX &&
-           text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_*,")] == '\0';
+    size_t n = strlen(text);
+    return n && n <= REGISTRY_NAMES_MAX && text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_*,")] == '\0' &&
+           *text != ',' && text[n - 1] != ',' && !strstr(text, ",,");
+}
+
+static int check_pattern(const char *names, struct error *err)
+{
+    if (!names || is_pattern(names))
+        return 0;
+    return error_set(err, MOAT_E_BAD_USAGE,
+                     "\"%.64s\" is no pattern of plugin names, such as acme_* or a,b_*: %d characters at most", names,
+                     REGISTRY_NAMES_MAX);
 }
 
 static const struct {
@@ -150,11 +217,32 @@ static int check(struct trust_op *t)
         if (strcmp(t->publisher, reserved[i].name) == 0)
             return error_set(err, MOAT_E_BAD_USAGE, "%s stands for %s: choose another name", reserved[i].name,
                              reserved[i].is);
-    if (t->names && !is_pattern(t->names))
-        return error_set(err, MOAT_E_BAD_USAGE,
-                         "\"%.64s\" is no pattern of plugin names, such as acme_* or a,b_*: %d characters at most",
-                         t->names, REGISTRY_NAMES_MAX);
-    return key_parse_public(t->text, strlen(t->text), &t->key, err);
+    int rc = check_pattern(t->names, err);
+    return rc < 0 ? rc : key_parse_public(t->text, strlen(t->text), &t->key, err);
+}
+
+/* Names that a publisher may publish no more are closed, and what ran of them is dead; those that it may again are
+ * open. Holds every name's key. */
+static int names_apply(struct op *op, struct job *job)
+{
+    struct affected a = {0};
+    struct trust_op *t = (struct trust_op *)op;
+    int rc = find_affected(op, job, NULL, &a);
+    struct waits *w = rc < 0 ? NULL : waits_new(a.count);
+    if (rc == 0 && !w)
+        rc = error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "no memory to stop the plugins of %s", t->publisher);
+    for (size_t i = 0; i < a.count && rc == 0; i++) {
+        char message[ERROR_MESSAGE_MAX];
+        snprintf(message, sizeof message, "%s may publish \"%s\", not \"%s\"", t->publisher, t->names, a.list[i].name);
+        if (!trust_name_matches(t->names, a.list[i].name))
+            stop_version(op, w, &a.list[i], MOAT_E_NAME_NOT_ALLOWED, message);
+        else if (a.list[i].current && !plugin_is_running(op->s, a.list[i].name))
+            plan_define(job, a.list[i].name);
+    }
+    if (w)
+        rc = waits_finish(w, WAIT_DEAD_NS, &op->error);
+    free(a.list);
+    return rc;
 }
 
 static void add(struct op *op, struct job *job)
@@ -171,6 +259,8 @@ static void add(struct op *op, struct job *job)
                                                .algorithm = (int)t->key.algorithm}};
     if (rc == 0)
         rc = op_write(op, &c, &op->error);
+    if (rc == 0 && t->names)
+        rc = names_apply(op, job);
     struct registry_key known;
     if (rc == 0)
         rc = registry_find_key(job->reader, t->key.id, &known, &op->error);
@@ -188,7 +278,104 @@ static void add(struct op *op, struct job *job)
 void service_trust_add(struct service *s, const char *publisher, const char *pem, const char *names_or_null,
                        service_done done, void *context)
 {
-    begin(s, publisher, names_or_null, pem, NULL, add, done, context);
+    begin(s, publisher, names_or_null, pem, names_or_null ? JOBS_ALL : NULL, add, done, context);
+}
+
+/* ---- names ---- */
+
+static void names(struct op *op, struct job *job)
+{
+    struct trust_op *t = (struct trust_op *)op;
+    struct registry_command c = {.verb = REGISTRY_TRUST_NAMES,
+                                 .trust_names = {.publisher = t->publisher, .names = t->names}};
+    int rc = op->code;
+    if (rc == 0)
+        rc = check_pattern(t->names, &op->error);
+    if (rc == 0 && strcmp(t->publisher, REGISTRY_NOBODY) == 0)
+        rc = error_set(&op->error, MOAT_E_BAD_USAGE, "unsigned packages have no publisher whose names could be told");
+    if (rc == 0)
+        rc = op_write(op, &c, &op->error);
+    if (rc == 0)
+        rc = names_apply(op, job);
+    tell_open(&op->result, NULL, '{');
+    tell_text(&op->result, "publisher", t->publisher);
+    tell_text(&op->result, "names", t->names);
+    tell_close(&op->result, '}');
+    op_end(op, rc);
+}
+
+void service_trust_names(struct service *s, const char *publisher, const char *pattern, service_done done,
+                         void *context)
+{
+    begin(s, publisher, pattern, NULL, JOBS_ALL, names, done, context);
+}
+
+/* ---- transfer ---- */
+
+struct looked_up {
+    bool found, matches;
+    const char *publisher, *plugin;
+};
+
+static bool match_publisher(void *context, const struct registry_publisher *p)
+{
+    struct looked_up *l = context;
+    if (strcmp(p->name, l->publisher) != 0)
+        return true;
+    l->found = true;
+    l->matches = trust_name_matches(p->names, l->plugin);
+    return false;
+}
+
+/* A name is not given to who could not publish it. */
+static int check_heir(struct op *op, struct job *job, const char *plugin)
+{
+    struct trust_op *t = (struct trust_op *)op;
+    struct looked_up l = {.publisher = t->publisher, .plugin = plugin};
+    if (strcmp(t->publisher, REGISTRY_NOBODY) == 0)
+        return error_set(&op->error, MOAT_E_BAD_USAGE, "unsigned packages own no name");
+    struct registry_plugin owned;
+    int rc = registry_find_plugin(job->reader, plugin, &owned, &op->error);
+    if (rc == 0)
+        return error_set(&op->error, MOAT_E_NO_SUCH_PLUGIN, "nobody owns the name `%s`", plugin);
+    if (rc > 0)
+        rc = registry_each_publisher(job->reader, match_publisher, &l, &op->error);
+    if (rc == 0 && !l.found)
+        return error_set(&op->error, MOAT_E_NOT_FOUND, "no publisher `%s` is trusted", t->publisher);
+    if (rc == 0 && !l.matches)
+        return error_set(&op->error, MOAT_E_NAME_NOT_ALLOWED,
+                         "%s may not publish %s: `moat trust names %s PATTERN` allows it first", t->publisher, plugin,
+                         t->publisher);
+    return rc;
+}
+
+static void transfer(struct op *op, struct job *job)
+{
+    struct trust_op *t = (struct trust_op *)op;
+    struct target target;
+    struct registry_command c = {.verb = REGISTRY_TRANSFER, .transfer = {.publisher = t->publisher}};
+    int rc = op->code;
+    if (rc == 0)
+        rc = target_parse(t->text, false, &target, &op->error);
+    if (rc == 0)
+        rc = check_heir(op, job, target.name);
+    c.transfer.name = target.name;
+    if (rc == 0)
+        rc = op_write(op, &c, &op->error);
+    if (rc == 0) {
+        tell_open(&op->result, NULL, '{');
+        tell_text(&op->result, "name", target.name);
+        tell_text(&op->result, "publisher", t->publisher);
+        tell_text(&op->result, "before", c.transfer.before);
+        tell_close(&op->result, '}');
+    }
+    op_end(op, rc);
+}
+
+void service_trust_transfer(struct service *s, const char *plugin, const char *publisher, service_done done,
+                            void *context)
+{
+    begin(s, publisher, NULL, plugin, JOBS_ALL, transfer, done, context);
 }
 
 /* ---- list ---- */
@@ -260,48 +447,39 @@ void service_trust_list(struct service *s, service_done done, void *context)
 
 /* ---- revoke ---- */
 
-struct affected {
-    char (*names)[REGISTRY_NAME_MAX + 1];
-    size_t count, cap;
-    bool failed;
-};
-
-/* The current version is signed by a key that is revoked by now. */
-static bool note_affected(void *context, const struct registry_plugin *p, const struct registry_version *v,
-                          const char *manifest, size_t manifest_len)
+static int kill_affected(struct op *op, const struct affected *a)
 {
-    struct affected *a = context;
-    if (!v->key_revoked)
-        return true;
-    if (a->count == a->cap) {
-        size_t cap = a->cap ? 2 * a->cap : 16;
-        void *names = realloc(a->names, cap * sizeof *a->names);
-        if (!names) {
-            a->failed = true;
-            return false;
-        }
-        a->names = names;
-        a->cap = cap;
-    }
-    memcpy(a->names[a->count++], p->name, sizeof p->name);
-    return true;
-}
-
-static int kill_affected(struct op *op, struct job *job, struct affected *a)
-{
-    struct registry_filter every = {.active = -1};
-    int rc = registry_each_plugin(job->reader, &every, note_affected, a, &op->error);
-    struct waits *w = rc < 0 || a->failed ? NULL : waits_new(a->count);
-    if (rc == 0 && !w)
-        rc = error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "the key is revoked, but no memory to stop its plugins");
-    if (rc < 0)
-        return rc;
+    struct waits *w = waits_new(a->count);
+    if (!w)
+        return error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "the key is revoked, but no memory to stop its plugins");
     for (size_t i = 0; i < a->count; i++) {
-        struct plan p = {.gate = MOAT_E_KEY_REVOKED};
-        snprintf(p.message, sizeof p.message, "the key that signed %s is revoked", a->names[i]);
-        plan_set(op->s, a->names[i], &p, LOADER_REVOKE, waits_done, waits_add(w, a->names[i]));
+        char message[ERROR_MESSAGE_MAX];
+        snprintf(message, sizeof message, "the key that signed %s %s is revoked", a->list[i].name, a->list[i].version);
+        stop_version(op, w, &a->list[i], MOAT_E_KEY_REVOKED, message);
     }
     return waits_finish(w, WAIT_DEAD_NS, &op->error);
+}
+
+static void tell_revoked(struct op *op, const struct affected *a)
+{
+    struct trust_op *t = (struct trust_op *)op;
+    struct buf *out = &op->result;
+    tell_open(out, NULL, '{');
+    tell_text(out, "publisher", t->publisher);
+    tell_text(out, "key_id", t->text);
+    tell_open(out, "stopped", '[');
+    for (size_t i = 0; i < a->count; i++)
+        if (a->list[i].current)
+            tell_text(out, NULL, a->list[i].name);
+    tell_close(out, ']');
+    tell_open(out, "versions", '[');
+    for (size_t i = 0; i < a->count; i++) {
+        char both[REGISTRY_NAME_MAX + REGISTRY_VERSION_MAX + 2];
+        snprintf(both, sizeof both, "%s@%s", a->list[i].name, a->list[i].version);
+        tell_text(out, NULL, both);
+    }
+    tell_close(out, ']');
+    tell_close(out, '}');
 }
 
 static void revoke(struct op *op, struct job *job)
@@ -313,23 +491,20 @@ static void revoke(struct op *op, struct job *job)
     if (rc == 0 && t->text && !text_unhex(id, sizeof id, t->text))
         rc = error_set(&op->error, MOAT_E_BAD_USAGE, "\"%.64s\" is no key id: 64 hex digits, see `moat trust list`",
                        t->text);
+    if (rc == 0 && strcmp(t->publisher, REGISTRY_NOBODY) == 0)
+        rc = error_set(&op->error, MOAT_E_BAD_USAGE, "unsigned packages have no key: `moat secure` refuses them");
+    const uint8_t *key = t->text ? id : NULL;
     struct registry_command c = {.verb = REGISTRY_TRUST_REVOKE,
-                                 .trust_revoke = {.publisher = t->publisher, .key = t->text ? id : NULL}};
+                                 .trust_revoke = {.publisher = t->publisher, .key = key}};
     if (rc == 0)
         rc = op_write(op, &c, &op->error);
     if (rc == 0)
-        rc = kill_affected(op, job, &a);
-    if (rc == 0) {
-        tell_open(&op->result, NULL, '{');
-        tell_text(&op->result, "publisher", t->publisher);
-        tell_text(&op->result, "key_id", t->text);
-        tell_open(&op->result, "stopped", '[');
-        for (size_t i = 0; i < a.count; i++)
-            tell_text(&op->result, NULL, a.names[i]);
-        tell_close(&op->result, ']');
-        tell_close(&op->result, '}');
-    }
-    free(a.names);
+        rc = find_affected(op, job, key, &a);
+    if (rc == 0)
+        rc = kill_affected(op, &a);
+    if (rc == 0)
+        tell_revoked(op, &a);
+    free(a.list);
     op_end(op, rc);
 }
 

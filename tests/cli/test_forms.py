@@ -43,7 +43,7 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _moat; printf '%s\\n' "${COMPREPLY[@]
         return done.stdout.split()
 
     assert complete("inst") == ["install"]
-    assert set(complete("trust", "")) == {"add", "list", "revoke"}
+    assert set(complete("trust", "")) == {"add", "list", "names", "revoke", "transfer"}
     assert "--grant" in complete("install", "--")
     assert "--grant" not in complete("list", "--")
     assert set(c.split()[0] for c in commands(place)) == set(complete(""))

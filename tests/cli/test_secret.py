@@ -160,11 +160,11 @@ def family(pid):
     while look:
         one = look.pop()
         found.append(one)
-        for task in pathlib.Path(f"/proc/{one}/task").glob("*/children"):
-            try:
-                look += map(int, task.read_text().split())
-            except OSError:
-                pass
+        try:
+            for task in os.listdir(f"/proc/{one}/task"):
+                look += map(int, pathlib.Path(f"/proc/{one}/task/{task}/children").read_text().split())
+        except OSError:
+            pass  # it has ended
     return found
 
 

@@ -160,6 +160,8 @@ static void test_every_route_reaches_its_service(void **state)
         {"GET", "/api/denials", NULL, "denials NULL"},
         {"GET", "/api/trust", NULL, "trust_list"},
         {"POST", "/api/trust", "{\"publisher\":\"acme\",\"public_key\":\"PEM\\nX\"}", "trust_add acme PEM\nX NULL"},
+        {"PUT", "/api/trust/acme", "{\"names\":\"a_*\"}", "trust_names acme a_*"},
+        {"POST", "/api/trust/transfer", "{\"plugin\":\"x\",\"publisher\":\"acme\"}", "trust_transfer x acme"},
         {"DELETE", "/api/trust/acme%20inc", NULL, "trust_revoke acme inc NULL"},
         {"DELETE", "/api/trust/acme/00ff", NULL, "trust_revoke acme 00ff"},
         {"GET", "/api/settings", NULL, "settings_get NULL"},

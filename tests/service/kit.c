@@ -288,6 +288,16 @@ int kit_trust_list(struct kit *k)
     WAIT(service_trust_list(k->s, finished, &p));
 }
 
+int kit_trust_names(struct kit *k, const char *publisher, const char *names)
+{
+    WAIT(service_trust_names(k->s, publisher, names, finished, &p));
+}
+
+int kit_trust_transfer(struct kit *k, const char *plugin, const char *publisher)
+{
+    WAIT(service_trust_transfer(k->s, plugin, publisher, finished, &p));
+}
+
 int kit_info(struct kit *k, const char *what)
 {
     WAIT(service_info(k->s, what, finished, &p));

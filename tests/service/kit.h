@@ -52,6 +52,8 @@ int kit_grants(struct kit *k, const char *name);
 int kit_trust_add(struct kit *k, const char *publisher, const char *pem, const char *names);
 int kit_trust_revoke(struct kit *k, const char *publisher, const char *key);
 int kit_trust_list(struct kit *k);
+int kit_trust_names(struct kit *k, const char *publisher, const char *names);
+int kit_trust_transfer(struct kit *k, const char *plugin, const char *publisher);
 int kit_info(struct kit *k, const char *what);
 int kit_available(struct kit *k, struct service_filter filter);
 int kit_loaded(struct kit *k);
