@@ -9,6 +9,7 @@
 #define RECORDS_AT_ONCE 256
 #define LET_GO_NS (2 * NS_PER_MS)
 #define HEALTH_NS (5 * NS_PER_S) /* one that does not even answer that is ended */
+#define STRAYS_MAX 8             /* an honest worker rings once for each sleep of the loop */
 #define ROUNDS 8                 /* then other work of the loop has its turn */
 
 static uint32_t flags_of(const struct worker *w)
@@ -24,6 +25,13 @@ static void bell_rang(struct loop_watch *watch, uint32_t events)
 {
     struct worker *w = (struct worker *)(void *)((char *)watch - offsetof(struct worker, bell));
     (void)events;
+    if (!w->busy) {
+        /* A late ring for a sleep that is over. Of a worker that rings without end nothing is heard until it is taken
+         * again: only then rings are counted by its channel. */
+        if (++w->strays >= STRAYS_MAX)
+            loop_unwatch(watch);
+        return;
+    }
     w->bell_rang = true;
     drive(w->plugin);
 }
@@ -32,6 +40,8 @@ static void adopt(struct plugin *p, struct worker *w)
 {
     w->busy_next = p->busy;
     p->busy = w;
+    w->busy = true;
+    w->strays = 0;
     spin_end(w);
     if (w->bell.loop)
         return;
@@ -65,6 +75,7 @@ static void let_go(struct plugin *p, struct worker **link)
     struct worker *w = *link;
     *link = w->busy_next;
     w->busy_next = NULL;
+    w->busy = false;
     worker_return(w);
 }
 
@@ -85,6 +96,18 @@ static void see_off(struct plugin *p, struct worker **link, struct call_list *he
 
 /* ---- one round ---- */
 
+/* One that says that it has shut down and stays has the rights of its generation for as long as it likes. */
+static void see_it_leave(struct worker *w, uint64_t now)
+{
+    struct lane *lane = &w->lane;
+    if (lane->shutdown && now >= lane->leave_by) {
+        worker_kill(w, KILL_SHUTDOWN);
+    } else if (!lane->shutdown) {
+        lane->leave_by = now + SHUTDOWN_GRACE_NS;
+        lane->shutdown = lane_control(w, CHANNEL_SHUTDOWN, now, lane->leave_by);
+    }
+}
+
 static void service(struct plugin *p, struct worker **link, uint64_t now, bool *more, struct call_list *here)
 {
     struct worker *w = *link;
@@ -104,8 +127,8 @@ static void service(struct plugin *p, struct worker **link, uint64_t now, bool *
         channel_unpin(lane->ch);
         lane->let_go_at = UINT64_MAX;
     }
-    if (flags == WORKER_RETIRED && !lane_flying(lane) && !lane->shutdown)
-        lane->shutdown = lane_control(w, CHANNEL_SHUTDOWN, now, now + SHUTDOWN_GRACE_NS);
+    if (flags == WORKER_RETIRED && !lane_flying(lane))
+        see_it_leave(w, now);
 }
 
 /* A call always fits into an empty channel; beyond that, only what will be over soon: what stands in a channel is
@@ -185,17 +208,23 @@ static void settle(struct plugin *p, uint64_t now, bool *more)
     }
 }
 
+/* Late, or cancelled on its way back into the queue. */
+static int waited_in_vain(struct call *c)
+{
+    char span[32];
+    const struct hidden *h = call_hidden(c);
+    if (atomic_load(&h->cancel))
+        return error_set(&c->error, MOAT_E_CANCELLED, "the call was cancelled before it started");
+    clock_format_span(h->deadline_ns - h->begun_ns, span);
+    return error_set(&c->error, MOAT_E_DEADLINE, "%s.%s still waited for a worker after %s", c->plugin, c->action,
+                     span);
+}
+
 static void call_late(struct call_list *late, struct call_list *here)
 {
-    struct call *c = late->first;
-    while (c) {
-        struct call *next = c->next;
-        char span[32];
-        struct hidden *h = call_hidden(c);
-        clock_format_span(h->deadline_ns - h->begun_ns, span);
-        error_set(&c->error, MOAT_E_DEADLINE, "%s.%s still waited for a worker after %s", c->plugin, c->action, span);
-        call_finish(c, -MOAT_E_DEADLINE, here);
-        c = next;
+    for (struct call *c = late->first, *next; c; c = next) {
+        next = c->next;
+        call_finish(c, waited_in_vain(c), here);
     }
 }
 
@@ -216,6 +245,15 @@ static void refuse_queue(struct plugin *p, struct call_list *here)
     }
     if (gen)
         generation_unref(gen);
+}
+
+/* When something about it is due that no ring announces. */
+static uint64_t look_again_at(const struct worker *w)
+{
+    const struct lane *lane = &w->lane;
+    if (lane_flying(lane))
+        return lane->soonest < lane->let_go_at ? lane->soonest : lane->let_go_at;
+    return lane->shutdown && !(flags_of(w) & WORKER_KILLED) ? lane->leave_by : UINT64_MAX;
 }
 
 static uint64_t drive_round(struct plugin *p, bool *more, struct call_list *here)
@@ -242,11 +280,9 @@ static uint64_t drive_round(struct plugin *p, bool *more, struct call_list *here
             plugin_want(p);
     }
     settle(p, now, more);
-    for (struct worker *w = p->busy; w; w = w->busy_next) {
-        if (lane_flying(&w->lane) && w->lane.soonest < next)
-            next = w->lane.soonest;
-        if (lane_flying(&w->lane) && w->lane.let_go_at < next)
-            next = w->lane.let_go_at;
+    for (const struct worker *w = p->busy; w; w = w->busy_next) {
+        uint64_t at = look_again_at(w);
+        next = at < next ? at : next;
     }
     return next;
 }

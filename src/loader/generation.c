@@ -33,8 +33,6 @@ static bool fill_limits(struct generation *g, const struct loader *l)
     return g->estimate != NULL;
 }
 
-static void end_grace(struct loop_timer *timer);
-
 struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat_code gate, const char *message)
 {
     struct generation *g = calloc(1, sizeof *g);
@@ -44,7 +42,6 @@ struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat
     g->plugin = p;
     g->gate = gate;
     g->start_fd = -1;
-    g->grace.fire = end_grace;
     text_copy(g->gate_message, sizeof g->gate_message, message ? message : error_info(gate)->name);
     g->spec = spec ? spec_ref(spec) : NULL;
     if (spec && !fill_limits(g, p->l)) {
@@ -362,14 +359,6 @@ void enders_check(struct plugin *p)
     }
 }
 
-static bool ended_generation(const struct generation *g)
-{
-    for (const struct worker *w = g->plugin->living; w; w = w->next)
-        if (w->gen == g)
-            return false;
-    return true;
-}
-
 void generation_worker_gone(struct generation *g, struct worker *w)
 {
     struct plugin *p = g->plugin;
@@ -378,54 +367,53 @@ void generation_worker_gone(struct generation *g, struct worker *w)
             *link = w->next;
             break;
         }
-    if (ended_generation(g))
-        loop_timer_clear(&g->grace);
     enders_check(p);
-}
-
-static void kill_all(struct generation *g, enum kill_why why)
-{
-    for (struct worker *w = g->plugin->living; w; w = w->next)
-        if (w->gen == g)
-            worker_kill(w, why);
 }
 
 static void end_grace(struct loop_timer *timer)
 {
-    struct generation *g = (struct generation *)(void *)((char *)timer - offsetof(struct generation, grace));
-    kill_all(g, KILL_STOPPED);
-    plugin_kick(g->plugin);
+    worker_kill((struct worker *)(void *)((char *)timer - offsetof(struct worker, timer)), KILL_STOPPED);
 }
 
-static void retire(struct generation *g, enum retire how, uint64_t grace_ns)
+/* The shortest grace that was ever given holds. */
+static void give_grace(struct worker *w, uint64_t grace_ns)
 {
-    struct plugin *p = g->plugin;
-    g->old = true;
-    walls_forget(p->l, g);
-    for (struct worker *w = p->living; w; w = w->next) {
-        if (w->gen != g)
-            continue;
-        if (how == RETIRE_REVOKE)
-            worker_kill(w, KILL_REVOKED);
-        else if (w->state != WORKER_READY)
-            worker_kill(w, KILL_START);
-        else if (grace_ns == 0)
-            worker_kill(w, KILL_STOPPED);
-        else
-            worker_flag(w, WORKER_RETIRED);
-    }
-    if (grace_ns && grace_ns != UINT64_MAX && !ended_generation(g))
-        loop_timer_set(p->l->supervise, &g->grace, clock_mono_ns() + grace_ns);
-}
-
-/* What still drains from before has no more time than what drains now. */
-static void retire_older(struct plugin *p, const struct generation *g, enum retire how, uint64_t grace_ns)
-{
-    if (how == RETIRE_DRAIN && grace_ns == UINT64_MAX)
+    uint64_t at = clock_mono_ns() + grace_ns;
+    worker_flag(w, WORKER_RETIRED);
+    if (grace_ns == UINT64_MAX || (w->timer.slot && w->timer.at <= at))
         return;
-    for (struct worker *w = p->living; w; w = w->next)
-        if (w->gen != g && w->gen->old)
-            retire(w->gen, how, grace_ns);
+    w->timer.fire = end_grace;
+    loop_timer_set(w->l->supervise, &w->timer, at);
+}
+
+static void retire_worker(struct worker *w, enum retire how, uint64_t grace_ns)
+{
+    if (w->state == WORKER_ENDED)
+        return;
+    if (how == RETIRE_REVOKE)
+        worker_kill(w, KILL_REVOKED);
+    else if (w->state != WORKER_READY)
+        worker_kill(w, KILL_START);
+    else if (grace_ns == 0)
+        worker_kill(w, KILL_STOPPED);
+    else
+        give_grace(w, grace_ns);
+}
+
+/* No worker starts for it any more. */
+static void grow_old(struct generation *g)
+{
+    g->old = true;
+    walls_forget(g->plugin->l, g);
+}
+
+/* Every worker that is not of g: the generation before it, and those before that which still drain.  They have the
+ * rights of their time. */
+static void retire_all_before(struct generation *g, enum retire how, uint64_t grace_ns)
+{
+    for (struct worker *w = g->plugin->living; w; w = w->next)
+        if (w->gen != g)
+            retire_worker(w, how, grace_ns);
 }
 
 void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns)
@@ -438,10 +426,10 @@ void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uin
     plugin_show(p);
     if (old) {
         waiters_move(&g->waiters, &old->waiters);
-        retire(old, how, grace_ns);
+        grow_old(old);
         generation_unref(old);
     }
-    retire_older(p, g, how, grace_ns);
+    retire_all_before(g, how, grace_ns);
     if (g->gate) {
         struct error err;
         error_set(&err, g->gate, "%s", g->gate_message);
@@ -470,6 +458,9 @@ void generation_drop_next(struct plugin *p, const struct error *err)
         return;
     p->next = NULL;
     waiters_tell(&g->waiters, err);
-    retire(g, RETIRE_DRAIN, 0);
+    grow_old(g);
+    for (struct worker *w = p->living; w; w = w->next)
+        if (w->gen == g)
+            retire_worker(w, RETIRE_DRAIN, 0);
     generation_unref(g);
 }

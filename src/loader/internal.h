@@ -145,6 +145,7 @@ struct lane {
     uint64_t soonest;   /* nothing in flight needs a look before that */
     uint64_t let_go_at; /* loop: a worker that still computes then is let off the loop's CPU */
     bool armed, pushed, shutdown, placed;
+    uint64_t leave_by; /* loop: told to shut down, it is gone by then */
     /* spinning (run.c) */
     uint64_t lent_ns; /* end of the last loan */
     uint32_t streak;
@@ -200,7 +201,7 @@ struct worker {
     struct worker *next;        /* in the pool, or among the plugin's living */
     struct worker *next_of_all; /* among the loader's */
     struct loop_watch status, control;
-    struct loop_timer timer;
+    struct loop_timer timer; /* the start takes too long; later, retired: the grace is over */
     struct output output;
     uint64_t birth, ready_ns;
     struct wall_request request;
@@ -213,7 +214,8 @@ struct worker {
     struct loop_task task;    /* loop, then supervise: the way out */
     struct worker *busy_next; /* loop */
     struct loop_watch bell;   /* loop */
-    bool bell_rang;           /* loop */
+    bool busy, bell_rang;     /* loop */
+    unsigned strays;          /* loop: rings while it was not busy */
     struct explained explained;
     struct lane lane;
     struct tally tally;
@@ -246,7 +248,6 @@ struct generation {
     struct op *waiters;            /* done when ready */
     struct generation *next_start; /* waits for a half-built wall */
     bool waits_for_wall;
-    struct loop_timer grace;
 };
 
 /* ---- one plugin ---- */
@@ -450,7 +451,7 @@ int queue_add(struct plugin *p, struct call *c);
 void queue_return(struct plugin *p, struct call_list *list);
 struct call *queue_take(struct plugin *p);
 bool queue_remove(struct plugin *p, struct call *c); /* false: it is not in the queue any more */
-/* Takes what is over its deadline; returns when to look again. */
+/* Takes what is over its deadline or cancelled; returns when to look again. */
 uint64_t queue_expire(struct plugin *p, uint64_t now, struct call_list *late);
 /* Everything that waits. */
 void queue_empty(struct plugin *p, struct call_list *out);

@@ -112,6 +112,8 @@ static void queued(struct plugin *p, struct call *c)
     atomic_fetch_add(&p->l->queued, 1);
     if (h->deadline_ns < p->soonest)
         p->soonest = h->deadline_ns;
+    if (atomic_load(&h->cancel)) /* meanwhile, when it comes back from a worker that died */
+        p->soonest = 0;
 }
 
 static void take_out(struct plugin *p, struct call *c)
@@ -235,7 +237,7 @@ uint64_t queue_expire(struct plugin *p, uint64_t now, struct call_list *late)
         for (struct call *c = p->first, *next; c; c = next) {
             struct hidden *h = call_hidden(c);
             next = c->next;
-            if (h->deadline_ns <= now) {
+            if (h->deadline_ns <= now || atomic_load(&h->cancel)) {
                 take_out(p, c);
                 call_list_add(late, c);
             } else if (h->deadline_ns < p->soonest) {

@@ -174,6 +174,7 @@ static void loan_open(struct loan *loan, struct call *c, uint64_t now)
 static void loan_push(struct loan *loan, uint64_t now)
 {
     struct worker *w = loan->w;
+    size_t first = loan->sent;
     while (loan->sent < loan->n && !flags_of(w)) {
         struct call *c = loan->calls[loan->sent];
         if (loan->sent >= loan->opened)
@@ -190,6 +191,11 @@ static void loan_push(struct loan *loan, uint64_t now)
     if (w->lane.pushed)
         channel_ring(w->lane.ch);
     w->lane.pushed = false;
+    /* Who cancels sets the flag, then looks where the call is; we showed where it is, then looked at the flag, and both
+     * looks may have come too early. Ringing has a full fence: after it one of the two sees the other. */
+    for (size_t i = first; i < loan->sent; i++)
+        if (atomic_load_explicit(&call_hidden(loan->calls[i])->cancel, memory_order_relaxed))
+            atomic_store_explicit(&w->look, true, memory_order_relaxed);
 }
 
 static void loan_bury(struct loan *loan)

@@ -296,7 +296,8 @@ enum channel_got channel_next(struct channel *ch, struct channel_answer *out)
     if (!rule->answers && too_much_chatter(ch))
         return channel_break(ch, "it floods the channel with log lines or progress");
 
-    ch->fruitless = 0;
+    if (ch->fruitless)
+        ch->fruitless--;
     ch->read_large = !h.flags ? -1 : (h.flags & LAYOUT_FLAG_SECOND) ? 1 : 0;
     ch->read_end = ch->read + (h.flags ? LAYOUT_ALIGN : layout_size(h.len));
     *out = (struct channel_answer){

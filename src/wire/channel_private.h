@@ -44,7 +44,7 @@ struct channel {
 
     /* waiting */
     uint32_t epoch, woken;
-    uint32_t fruitless; /* wakes in a row that brought nothing */
+    uint32_t fruitless; /* wakes that brought nothing, less the records that came */
     int bell;
     _Atomic bool wake, sleeping;
     struct layout_yield yield;

@@ -115,7 +115,8 @@ static void get_up(struct channel *ch)
     atomic_store_explicit(&ch->h2w->host_sleep, ch->epoch, memory_order_relaxed);
 }
 
-/* Counts a wake that brought nothing.  Only a worker that rings without an answer gets anywhere near the limit. */
+/* Counts a wake that brought nothing; each record makes up for one.  Only a worker that rings more often than it says
+ * something gets anywhere near the limit. */
 void channel_rang(struct channel *ch)
 {
     if (!channel_ready(ch) && ++ch->fruitless > FRUITLESS_MAX)

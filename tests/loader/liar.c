@@ -2,6 +2,7 @@
  * engine, so it finds the engine's memory; everything it can do to the channel from there is what the host must
  * survive. */
 #include <string.h>
+#include <time.h>
 
 #include "worker/engine/private.h"
 
@@ -60,14 +61,89 @@ static void chatter(struct port *port)
     }
 }
 
+/* A good answer, past the engine; where its payload stands. */
+static uint8_t *answer(struct port *port, const char *text, size_t len)
+{
+    struct header h = {.id = port->id, .len = (uint32_t)len, .kind = CHANNEL_RESULT};
+    uint8_t *payload = layout_record(&port->out, port->head)->payload;
+    memcpy(payload, text, len);
+    layout_publish(&port->out, port->head, layout_size(len), &h);
+    port->head += layout_size(len);
+    ring(port);
+    return payload;
+}
+
+static void twice(struct port *port)
+{
+    answer(port, "2", 1);
+    answer(port, "2", 1);
+}
+
+/* The call is over, and the bell rings on. */
+static void ring_on(struct port *port)
+{
+    answer(port, "null", 4);
+    storm(port);
+}
+
+static bool within(const struct timespec *begin, long ms)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - begin->tv_sec) * 1000 + (now.tv_nsec - begin->tv_nsec) / 1000000 < ms;
+}
+
+/* The answer's text changes while the host copies it: JSON, and no JSON. */
+static void flicker(struct port *port)
+{
+    static char text[CHANNEL_INLINE_MAX];
+    struct timespec begin;
+    memset(text, 'a', sizeof text);
+    text[0] = text[sizeof text - 1] = '"';
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    volatile uint8_t *payload = answer(port, text, sizeof text);
+    while (within(&begin, 5))
+        for (size_t i = 1; i < sizeof text - 1; i++)
+            payload[i] = payload[i] == 'a' ? '"' : 'a';
+    __builtin_trap();
+}
+
+/* Every word that the host polls, at random; then the call is answered as it should be. */
+static void scribble(struct port *port)
+{
+    struct timespec begin;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (uint32_t n = 1; within(&begin, 30); n = n * 1664525 + 1013904223) {
+        atomic_store(&port->w2h->worker_sleep, n >> 8);
+        atomic_store(&port->w2h->bell, n);
+    }
+    atomic_store(&port->w2h->worker_sleep, port->epoch);
+}
+
 static const struct {
     const char *action;
     void (*lie)(struct port *port);
-} lies[] = {{"count", forge}, {"typed", too_long}, {"crash", boast}, {"mute", storm}, {"progress", chatter}};
+    bool honest; /* in the end */
+} lies[] = {{"count", forge}, {"typed", too_long}, {"crash", boast},   {"mute", storm},        {"progress", chatter},
+            {"fail", twice},  {"spin", ring_on},   {"alloc", flicker}, {"log", scribble, true}};
+
+static bool stays;
 
 static bool initialize(const struct moat_host *h, const char *config, size_t len)
 {
     host = h;
+    stays = memmem(config, len, "stays", 5) != NULL;
+    return true;
+}
+
+/* Says that it is done, and goes on. */
+static bool shutdown_plugin(void)
+{
+    if (stays) {
+        answer(&engine_of_worker()->port, "", 0);
+        for (;;)
+            pause();
+    }
     return true;
 }
 
@@ -76,7 +152,7 @@ static bool execute(struct moat_call *call, const char *action, const char *para
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++)
         if (strcmp(action, lies[i].action) == 0) {
             lies[i].lie(&engine_of_worker()->port);
-            for (;;)
+            while (!lies[i].honest)
                 pause();
         }
     return host->answer(call, parameters, len);
@@ -87,4 +163,4 @@ static bool health(void)
     return false;
 }
 
-MOAT_PLUGIN(.initialize = initialize, .execute = execute, .health = health);
+MOAT_PLUGIN(.initialize = initialize, .execute = execute, .health = health, .shutdown = shutdown_plugin);
