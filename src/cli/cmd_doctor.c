@@ -15,7 +15,8 @@ static void put_member(struct buf *out, const char *name, const char *text)
 static void print_json(const struct doctor_report *r, const char *development, const struct reply *home)
 {
     buf_auto out = BUF_INIT(64u << 20);
-    buf_printf(&out, "{\"complete\":%s", r->complete ? "true" : "false");
+    buf_printf(&out, "{\"complete\":%s,\"fallback\":%s", r->complete ? "true" : "false",
+               r->fallback ? "true" : "false");
     put_member(&out, "development", development);
     put_member(&out, "kernel", r->kernel);
     put_member(&out, "failed_step", r->failed_step);
@@ -108,6 +109,11 @@ static void print_text(const struct doctor_report *r, enum home_development deve
     }
     if (*r->failed_step)
         printf("A worker cannot start: %s failed: %s.\n", r->failed_step, r->failed_why);
+    if (r->fallback)
+        puts("The fallback wall (Landlock, seccomp and limits, without namespaces) works here. It is used only when it "
+             "is\n"
+             "accepted by name, and then said at every start; docs/walls.md tells what is lost:\n"
+             "`moat settings set accept_missing_layers '[\"user_namespace\"]'`.");
     puts("Plugins are not run here until each missing layer is there, or accepted by name with\n"
          "`moat settings set accept_missing_layers '[\"LAYER\"]'`.");
 }

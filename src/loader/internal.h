@@ -274,8 +274,8 @@ struct plugin {
     char name[MANIFEST_NAME_MAX + 1]; /* fixed */
     struct loader *l;                 /* fixed */
     struct plugin *next_of_all;       /* fixed */
-    /* atomic: the loop it lives on: that of its first call, so that most calls cross no threads on their way; NULL until
-     * there is something to do there, then fixed */
+    /* atomic: the loop it lives on: that of its first call, so that most calls cross no threads on their way; NULL
+     * until there is something to do there, then fixed */
     _Atomic(struct loop *) loop;
 
     /* Idle workers.  Whoever exchanges one for NULL owns it until it puts it back. */
@@ -305,6 +305,7 @@ struct plugin {
     uint64_t killed_runs;                    /* lock: started calls without an answer */
     char last_log[LINE_MAX_SHOWN];           /* lock */
     _Atomic uint64_t denials, lines_dropped;
+    _Atomic bool fallback; /* atomic: as its last worker was */
 
     struct loop_task kick; /* atomic flag, then loop */
     _Atomic bool kicked;
@@ -395,10 +396,12 @@ struct loader {
     struct loop *supervise;
     pthread_t supervise_thread;
     _Atomic(struct spawner *) spawner;
+    _Atomic bool fallback; /* atomic: a worker has run behind the fallback wall */
 
     /* supervise */
     struct dead_spawner *dead;
     struct loop_watch spawner_watch;
+    bool fallback_always; /* the namespaces were made and were of no use */
     uint64_t spawner_not_before;
     unsigned spawner_deaths; /* in a row, each within a second of its start */
     uint64_t spawner_started;

@@ -264,6 +264,11 @@ struct manifest_limits loader_limits(const struct loader *l, const struct manife
     return out;
 }
 
+bool loader_fallback(const struct loader *l)
+{
+    return atomic_load(&l->fallback);
+}
+
 struct spawner *loader_spawner(struct loader *l)
 {
     return atomic_load(&l->spawner);

@@ -78,6 +78,9 @@ void loader_collect(struct loader *l, const char *name_or_null);
 /* What holds for a plugin that asks for this: the smaller of its request and the caps. */
 struct manifest_limits loader_limits(const struct loader *l, const struct manifest_limits *asked);
 
+/* Has a worker run behind the fallback wall? Any thread. */
+bool loader_fallback(const struct loader *l);
+
 /* The half-built walls' spawner, for src/package's inspector too. Any thread. */
 struct spawner *loader_spawner(struct loader *l);
 
@@ -160,6 +163,7 @@ struct loader_status {
     struct last_error last[20]; /* newest first */
     size_t nlast;
     char last_log[200];
+    bool fallback_wall;     /* its last worker has, or had, the fallback wall */
     uint64_t lines_dropped; /* of its log and its output: more than are shown */
 };
 /* false: not defined. Any thread. */

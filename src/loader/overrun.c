@@ -24,6 +24,8 @@ const char *limit_name(enum wall_limit limit)
 void overrun_watch(struct worker *w)
 {
     char path[64];
+    if (w->child.fallback)
+        return; /* it has no /tmp of its own */
     snprintf(path, sizeof path, "/proc/%d/root/tmp", (int)w->child.pid);
     w->tmp = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }

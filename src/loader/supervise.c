@@ -27,6 +27,8 @@ static int start(struct loader *l, struct error *err)
         spawner_stop(s);
         return rc;
     }
+    if (l->config.accepted_layers & WALL_BIT(USER_NS))
+        spawner_set_fallback(s, l->fallback_always ? FALLBACK_ALWAYS : FALLBACK_IF_NEEDED);
     l->spawner_started = clock_mono_ns();
     atomic_store(&l->spawner, s);
     return 0;

@@ -180,11 +180,26 @@ static bool is_about_plugin(const char *step)
     return false;
 }
 
+/* The namespaces can be made here, and then nothing can be done in them (as AppArmor leaves them): where the operator
+ * has accepted the fallback wall, that is tried instead. */
+static bool falls_back(struct worker *w, int errnum)
+{
+    struct loader *l = w->l;
+    bool refused = errnum == EPERM || errnum == EACCES || errnum == ENOSYS || errnum == EINVAL;
+    if (w->plugin || w->child.fallback || !refused || !(l->config.accepted_layers & WALL_BIT(USER_NS)))
+        return false;
+    l->fallback_always = true;
+    spawner_set_fallback(atomic_load(&l->spawner), FALLBACK_ALWAYS);
+    worker_lost_spawner(w); /* asked again, not a failure */
+    return true;
+}
+
 static void failed_step(struct worker *w, const char *step, int errnum, const char *message)
 {
     struct error err;
     const char *name = w->plugin ? w->plugin->name : "a worker";
     enum moat_code code = w->plugin && is_about_plugin(step) ? MOAT_E_START_FAILED : MOAT_E_WALL_MISSING;
+    falls_back(w, errnum);
     if (errnum == ENOMEM || errnum == EAGAIN || errnum == EMFILE || errnum == ENFILE)
         code = MOAT_E_OUT_OF_MEMORY; /* the layer works, there is no room for one more */
     struct overrun o;
@@ -261,6 +276,16 @@ static void now_built(struct worker *w, struct wall_event *ev)
     }
 }
 
+/* Each start says so: it must not be forgotten. */
+static void tell_fallback(struct worker *w)
+{
+    atomic_store(&w->l->fallback, true);
+    log_event(LOG_WARN, "wall_fallback", "plugin", w->plugin->name, "version", w->gen->version, "why",
+              "this machine has no user namespaces; the plugin runs behind Landlock, seccomp and limits alone, as "
+              "accept_missing_layers allows",
+              "#pid", log_num(w->child.pid), NULL);
+}
+
 static void now_ready(struct worker *w)
 {
     struct plugin *p = w->plugin;
@@ -276,6 +301,9 @@ static void now_ready(struct worker *w)
     g->starting--;
     g->ready++;
     g->lost = 0;
+    atomic_store(&p->fallback, w->child.fallback);
+    if (w->child.fallback)
+        tell_fallback(w);
     atomic_store(&w->exposed, true);
     generation_ready(g);
     pthread_mutex_lock(&p->lock);

@@ -8,6 +8,7 @@
 
 struct builder {
     int control;
+    bool fallback; /* no namespaces: the wall of inside_fallback.c */
     uint32_t self; /* WALL_BITs that only we can see */
     int root;      /* the private root, not yet "/" */
     struct order_assign order;
@@ -27,11 +28,22 @@ struct step {
 /* Both tables end with a NULL name and run top-down; the order is the wall (docs/walls.md). */
 extern const struct step inside_half_steps[];
 extern const struct step inside_full_steps[];
+extern const struct step inside_fallback_half_steps[];
+extern const struct step inside_fallback_full_steps[];
 
+int inside_step_not_dumpable(struct builder *b);
+int inside_step_die_with_parent(struct builder *b);
+int inside_step_no_new_privs(struct builder *b);
+int inside_step_descriptors(struct builder *b);
+int inside_step_session(struct builder *b);
+int inside_step_keyring(struct builder *b);
+int inside_step_preload(struct builder *b);
 int inside_step_limits(struct builder *b);
+int inside_step_sealed(struct builder *b);
 int inside_step_grants(struct builder *b);
 int inside_step_capabilities(struct builder *b);
 int inside_step_landlock(struct builder *b);
+int inside_step_landlock_alone(struct builder *b);
 int inside_step_mdwe(struct builder *b);
 int inside_step_filter(struct builder *b);
 int inside_step_descriptor_limit(struct builder *b);

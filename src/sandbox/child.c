@@ -62,6 +62,7 @@ void child_next(struct child *c, struct child_event *out)
         c->pid = s.pid;
         c->uid = s.uid;
         c->gid = s.gid;
+        c->fallback = s.fallback != 0;
         c->pidfd = io_steal(&pidfd);
     } else if (s.kind == STATUS_FAILED) {
         take_failed(&s, out);

@@ -271,6 +271,13 @@ void doctor_run(const char *worker_path, const char *helper_path, struct doctor_
         stop_at(out, "spawner", 0, err.message);
     else
         walled = run_chain(s, &trial, &posture, out);
+    /* Would the fallback do?  Its own failure is not the one to tell of. */
+    struct doctor_report second = {0};
+    struct posture alone;
+    if (s && !walled && trial.request.h2w >= 0) {
+        spawner_set_fallback(s, FALLBACK_ALWAYS);
+        out->fallback = run_chain(s, &trial, &alone, &second);
+    }
     uint32_t works = walled ? posture.present : standing(out->failed_step);
     if (walled && helper_path)
         try_helper(s, out);

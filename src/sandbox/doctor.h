@@ -19,6 +19,7 @@ struct doctor_line {
 struct doctor_report {
     struct doctor_line lines[WALL_LAYER_COUNT];
     bool complete;        /* every layer works */
+    bool fallback;        /* the chain stopped, and the fallback wall works here */
     char failed_step[64]; /* the chain's first failing step, or empty */
     char failed_why[160];
     char kernel[96]; /* release, Landlock ABI, as root or as a user */

@@ -126,9 +126,70 @@ static void say(struct question *q, const char *operation)
     snprintf(q->event->operation, sizeof q->event->operation, "%s", operation);
 }
 
+/* -- the fallback wall: one thread, which waits for us, so that its descriptors and registers stand still; and what is
+ * asked about a descriptor is answered from the descriptor, not from a name -- */
+
+/* The sealed code by its number: a plugin cannot make a memory file of its own. */
+static bool is_sealed_code(const struct question *q, int number)
+{
+    const int all = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    fd_auto fd = kernel_pidfd_getfd(q->worker->pidfd, number);
+    int seals = fd < 0 ? -1 : fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & all) == all;
+}
+
+/* Its own descriptors as it finds them in its working directory while code is loaded. */
+static bool is_own_descriptor(const struct question *q, const char *path)
+{
+    char own[64];
+    int len = snprintf(own, sizeof own, "/proc/%d/fd/", (int)q->asked->pid);
+    const char *number = path + len;
+    return strncmp(path, own, (size_t)len) == 0 && *number && !number[strspn(number, "0123456789")];
+}
+
+static bool write_memory(const struct question *q, uint64_t address, const void *from, size_t len)
+{
+    struct iovec here = {.iov_base = (void *)(uintptr_t)from, .iov_len = len};
+    struct iovec there = {.iov_base = (void *)(uintptr_t)address, .iov_len = len};
+    return process_vm_writev((pid_t)q->asked->pid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+/* The C library's fstat: newfstatat with an empty path.  Answered here, and so without a second look at the path. */
+static bool answer_fstat(struct question *q)
+{
+    char path[2] = "x";
+    struct stat st;
+    const __u64 *args = q->asked->data.args;
+    if (q->asked->data.nr != SYS_newfstatat || !(args[3] & AT_EMPTY_PATH) || read_memory(q, args[1], path, 1) != 1 ||
+        path[0])
+        return false;
+    fd_auto fd = kernel_pidfd_getfd(q->worker->pidfd, (int)args[0]);
+    if (fd < 0)
+        q->answer.error = -EBADF;
+    else if (fstat(fd, &st) < 0 || !write_memory(q, args[2], &st, sizeof st))
+        q->answer.error = -EFAULT;
+    return true;
+}
+
+static void decide_look(struct question *q, const struct explain_row *row)
+{
+    char path[EXPLAIN_PATH_MAX];
+    if (q->worker->fallback && answer_fstat(q))
+        return;
+    struct explain_judgement j = {.errnum = ENOENT, .permission = -1};
+    if (read_path(q, row->dir, row->path, path, sizeof path)) {
+        explain_neutralise(q->event->object, sizeof q->event->object, path);
+        j = explain_judge(path, ACCESS_READ, q->grants, q->ngrants);
+    }
+    refuse(q, j.errnum ? j.errnum : EPERM, j.permission, "seccomp");
+}
+
 static void judge_path(struct question *q, const char *path, enum explain_access access)
 {
-    struct explain_judgement j = explain_judge(path, access, q->grants, q->ngrants);
+    struct explain_judgement j = q->worker->fallback ? explain_judge_alone(path, access, q->grants, q->ngrants)
+                                                     : explain_judge(path, access, q->grants, q->ngrants);
+    if (q->worker->fallback && access == ACCESS_READ && is_own_descriptor(q, path))
+        return;
     explain_neutralise(q->event->object, sizeof q->event->object, path);
     /* dlopen asks where it is (getcwd reads "..") each time code is loaded from a view that no path leads to.  Left to
      * Landlock, which refuses it: an event would stand in every plugin's record, and the root holds nothing to list. */
@@ -154,10 +215,26 @@ static enum explain_access access_of(uint64_t flags)
     return writes ? ACCESS_WRITE : ACCESS_READ;
 }
 
+/* Behind the fallback wall Landlock alone decides over names, and over these calls alone: what it does not handle
+ * (modes, times, opening without a right) is never left to the kernel, whatever the path says. Registers only. */
+static bool landlock_decides(int number, uint64_t flags)
+{
+    static const int calls[] = {SYS_open,      SYS_openat, SYS_creat,    SYS_mkdir,   SYS_mkdirat,
+                                SYS_rmdir,     SYS_unlink, SYS_unlinkat, SYS_rename,  SYS_renameat,
+                                SYS_renameat2, SYS_link,   SYS_linkat,   SYS_truncate};
+    if ((number == SYS_open || number == SYS_openat) && ((flags & O_PATH) || (flags & O_ACCMODE) == O_ACCMODE))
+        return false;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (calls[i] == number)
+            return true;
+    return false;
+}
+
 static void decide_files(struct question *q, const struct explain_row *row)
 {
     char path[EXPLAIN_PATH_MAX];
     uint64_t flags = row->flags >= 0 ? q->asked->data.args[row->flags] : 0;
+    bool alone = q->worker->fallback && !landlock_decides(row->number, flags);
     enum explain_access access = row->object == OBJECT_OPEN ? access_of(flags) : ACCESS_WRITE;
     if (row->object == OBJECT_OPEN)
         say(q, access == ACCESS_WRITE ? "open for writing" : "open for reading");
@@ -174,6 +251,8 @@ static void decide_files(struct question *q, const struct explain_row *row)
         judge_path(q, path, access);
     if (!q->event->denied && row->object == OBJECT_PAIR && read_path(q, row->dir2, row->path2, path, sizeof path))
         judge_path(q, path, access);
+    if (!q->event->denied && alone)
+        refuse(q, EPERM, -1, "seccomp");
     if (!q->event->denied)
         leave_to_the_kernel(q);
 }
@@ -258,8 +337,13 @@ static void decide_address(struct question *q, const struct explain_row *row)
 
 static void decide_memory(struct question *q, const struct explain_row *row)
 {
-    uint64_t protection = q->asked->data.args[2];
+    uint64_t protection = q->asked->data.args[2], flags = q->asked->data.args[3];
     bool executable = protection & PROT_EXEC;
+    if (q->worker->fallback && row->number == SYS_mmap && executable && !(protection & PROT_WRITE) &&
+        (flags & (MAP_TYPE | MAP_ANONYMOUS)) == MAP_PRIVATE && is_sealed_code(q, (int)q->asked->data.args[4])) {
+        leave_to_the_kernel(q);
+        return;
+    }
     snprintf(q->event->object, sizeof q->event->object, "%s%s%s", protection & PROT_READ ? "r" : "-",
              protection & PROT_WRITE ? "w" : "-", executable ? "x" : "-");
     if (executable)
@@ -275,6 +359,9 @@ static void decide_known(struct question *q, const struct explain_row *row)
     case OBJECT_CHANGE:
     case OBJECT_PAIR:
         decide_files(q, row);
+        return;
+    case OBJECT_LOOK:
+        decide_look(q, row);
         return;
     case OBJECT_FAMILY:
         decide_family(q, row);

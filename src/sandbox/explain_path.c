@@ -97,6 +97,17 @@ struct explain_judgement explain_judge(const char *path, enum explain_access acc
     return refuse;
 }
 
+struct explain_judgement explain_judge_alone(const char *path, enum explain_access access,
+                                             const struct wall_grant *grants, size_t ngrants)
+{
+    if (innermost(path, grants, ngrants))
+        return explain_judge(path, access, grants, ngrants);
+    return (struct explain_judgement){.errnum = access == ACCESS_WRITE ? EACCES : ENOENT,
+                                      .permission = wall_never_granted(path) ? -1
+                                                    : access == ACCESS_WRITE ? PERMISSION_FILE_WRITE
+                                                                             : PERMISSION_FILE_READ};
+}
+
 /* Length of the UTF-8 character at p, or 0.  Overlong forms, surrogates and what lies above U+10FFFF are none. */
 static size_t utf8_length(const unsigned char *p)
 {

@@ -23,6 +23,10 @@ struct explain_judgement {
 struct explain_judgement explain_judge(const char *path, enum explain_access access, const struct wall_grant *grants,
                                        size_t ngrants);
 
+/* The same behind the fallback wall, which has no /tmp and no tree of its own: what is in no grant is refused. */
+struct explain_judgement explain_judge_alone(const char *path, enum explain_access access,
+                                             const struct wall_grant *grants, size_t ngrants);
+
 /* Control characters, bytes that are not ASCII or UTF-8, and what does not fit, made harmless. */
 void explain_neutralise(char *out, size_t size, const char *text);
 

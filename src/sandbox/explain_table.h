@@ -11,6 +11,7 @@ enum explain_object {
     OBJECT_OPEN,    /* a path to open: dir, path, flags, mode */
     OBJECT_CHANGE,  /* a path to change: dir, path, and mode where there is one */
     OBJECT_PAIR,    /* two paths to change: dir, path, and dir2, path2 */
+    OBJECT_LOOK,    /* a path to look at: dir, path, flags; asked only behind the fallback wall */
     OBJECT_PATH,    /* a path, only to name it: dir, path */
     OBJECT_FAMILY,  /* an address family and a socket type: arguments 0 and 1 */
     OBJECT_ADDRESS, /* a socket address: path is its argument, the next its length */

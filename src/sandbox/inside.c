@@ -80,21 +80,23 @@ static bool wait_for_go(struct builder *b)
     return got == (ssize_t)sizeof go && go.version == MESSAGE_VERSION && go.kind == ORDER_GO;
 }
 
-bool inside_build(int control, struct inside *out)
+bool inside_build(int control, bool fallback, struct inside *out)
 {
     struct builder b;
     memset(&b, 0, sizeof b);
     memset(out, 0, sizeof *out);
     b.control = out->control = control;
-    b.root = b.listener = out->tree = -1;
+    b.fallback = fallback;
+    b.root = b.listener = out->tree = out->home = -1;
     b.out = out;
-    if (!run_steps(&b, inside_half_steps) || !inside_report(control, WALL_HALF, 0, 0, "", "", -1))
+    if (!run_steps(&b, fallback ? inside_fallback_half_steps : inside_half_steps) ||
+        !inside_report(control, WALL_HALF, 0, 0, "", "", -1))
         return false;
     if (!receive_assignment(&b) || !receive_grants(&b)) {
         inside_report(control, WALL_FAILED, 0, EPROTO, "assignment", "", -1);
         return false;
     }
-    return run_steps(&b, inside_full_steps) && wait_for_go(&b);
+    return run_steps(&b, fallback ? inside_fallback_full_steps : inside_full_steps) && wait_for_go(&b);
 }
 
 void inside_ready(const struct inside *in)

@@ -15,11 +15,12 @@ struct inside {
     int code[8];
     size_t ncode;
     int assets; /* 0: none */
+    int home;   /* the fallback wall: the root directory, to come back to without a name; else -1 */
 };
 
 /* From exec to "go": half wall, wait, assignment, full wall, one filter, listener handed over, wait for go.
  * On failure it has told the host and the process must exit. */
-bool inside_build(int control, struct inside *out);
+bool inside_build(int control, bool fallback, struct inside *out);
 
 /* dlopens code[i] from its sealed bytes; NULL with a message. Closes nothing.  Refuses while h2w or w2h is not -1: map
  * the channel and close its files first, or a constructor could map them as code. */

@@ -60,6 +60,8 @@ int inside_step_limits(struct builder *b)
         if (e)
             return e;
     }
+    if (b->fallback)
+        return 0; /* there is no /tmp of its own */
     char options[96];
     snprintf(options, sizeof options, "size=%llu,nr_inodes=1024,mode=700", (unsigned long long)l->tmp);
     return mount(NULL, "tmp", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ? errno : 0;
@@ -171,7 +173,7 @@ static int code_tree(struct builder *b)
     return b->out->tree < 0 ? errno : 0;
 }
 
-static int sealed(struct builder *b)
+int inside_step_sealed(struct builder *b)
 {
     const int all = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     for (size_t i = 0; i < b->out->ncode; i++)
@@ -198,7 +200,7 @@ static int pivot(struct builder *b)
 
 const struct step inside_full_steps[] = {
     {"limits", inside_step_limits},
-    {"sealed_files", sealed},
+    {"sealed_files", inside_step_sealed},
     {"grants", inside_step_grants},
     {"code_tree", code_tree},
     {"root_read_only", root_read_only},

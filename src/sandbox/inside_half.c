@@ -17,7 +17,7 @@
 
 /* exec made us dumpable again.  Before anything else: nobody of the same host user reads our memory, and /proc/PID
  * belongs to root. */
-static int not_dumpable(struct builder *b)
+int inside_step_not_dumpable(struct builder *b)
 {
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return errno;
@@ -28,7 +28,7 @@ static int not_dumpable(struct builder *b)
 
 /* The spawner's death is ours.  The signal only comes for a death after this call, so the lifeline (only the spawner
  * holds its writing end) is looked at afterwards; getppid is 0 in here and tells nothing. */
-static int die_with_parent(struct builder *b)
+int inside_step_die_with_parent(struct builder *b)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return errno;
@@ -38,21 +38,21 @@ static int die_with_parent(struct builder *b)
     return (ends[0].revents | ends[1].revents) & (POLLHUP | POLLERR | POLLNVAL) ? EPIPE : 0;
 }
 
-static int no_new_privs(struct builder *b)
+int inside_step_no_new_privs(struct builder *b)
 {
     (void)b;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? errno : 0;
 }
 
 /* Whatever leaked into the spawner ends here: 0 to 2 and the control socket stay. */
-static int descriptors(struct builder *b)
+int inside_step_descriptors(struct builder *b)
 {
     (void)b;
     return kernel_close_range(WORKER_LIFELINE, ~0u) < 0 ? errno : 0;
 }
 
 /* No terminal to push characters into, no process group to signal. */
-static int session(struct builder *b)
+int inside_step_session(struct builder *b)
 {
     (void)b;
     prctl(PR_SET_NAME, "moat-worker");
@@ -62,7 +62,7 @@ static int session(struct builder *b)
 
 /* A session keyring of its own.  An ordinary user's quota of keys may be used up (EDQUOT): then it stays in the empty
  * one that the spawner joined, which is not the host's either.  No keys in the kernel (ENOSYS): nothing to share. */
-static int keyring(struct builder *b)
+int inside_step_keyring(struct builder *b)
 {
     if (kernel_new_keyring() >= 0 || errno == EDQUOT || errno == ENOSYS)
         b->self |= WALL_BIT(KEYRING);
@@ -121,7 +121,7 @@ static int no_nested_namespaces(struct builder *b)
 
 /* What plugins commonly need and what cannot be found later in the empty root: thread exit and cancellation and C++
  * exceptions want libgcc_s.  Names of old C libraries' parts cost little and save a puzzling refusal. */
-static int preload(struct builder *b)
+int inside_step_preload(struct builder *b)
 {
     static const char *const names[] = {"libgcc_s.so.1",   "libm.so.6",  "libstdc++.so.6",
                                         "libpthread.so.0", "libdl.so.2", "librt.so.1"};
@@ -134,15 +134,15 @@ static int preload(struct builder *b)
 }
 
 const struct step inside_half_steps[] = {
-    {"not_dumpable", not_dumpable},
-    {"die_with_parent", die_with_parent},
-    {"no_new_privs", no_new_privs},
-    {"descriptors", descriptors},
-    {"session", session},
-    {"keyring", keyring},
+    {"not_dumpable", inside_step_not_dumpable},
+    {"die_with_parent", inside_step_die_with_parent},
+    {"no_new_privs", inside_step_no_new_privs},
+    {"descriptors", inside_step_descriptors},
+    {"session", inside_step_session},
+    {"keyring", inside_step_keyring},
     {"host_name", host_name},
     {"propagation", propagation},
-    {"preload", preload}, /* while the host's libraries can be seen, and before /dev is covered */
+    {"preload", inside_step_preload}, /* while the host's libraries can be seen, and before /dev is covered */
     {"private_root", private_root},
     {"private_tmp", private_tmp},
     {"no_nested_namespaces", no_nested_namespaces},

@@ -29,7 +29,7 @@ void *inside_load(const struct inside *in, size_t i, char *message, size_t size)
         return fail(message, size, strerror(errno));
     void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     const char *why = handle ? NULL : dlerror();
-    if (chdir("/") < 0 && handle)
+    if ((in->home < 0 ? chdir("/") : fchdir(in->home)) < 0 && handle)
         return fail(message, size, "cannot leave the code's directory");
     return handle ? handle : fail(message, size, why);
 }
@@ -41,4 +41,5 @@ void inside_loaded(struct inside *in)
     in->ncode = 0;
     io_close(&in->start);
     io_close(&in->tree);
+    io_close(&in->home);
 }

@@ -12,9 +12,20 @@
 #include "sandbox/builder.h"
 #include "sandbox/kernel.h"
 
+/* Of a process that never had any (the fallback wall): nothing can be dropped and nothing is there to be raised. */
+static bool has_none(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    return syscall(SYS_capget, &header, data) == 0 && !(data[0].permitted | data[1].permitted) &&
+           !(data[0].inheritable | data[1].inheritable);
+}
+
 /* Bounding set and securebits first: both need CAP_SETPCAP, which capset then takes. */
 int inside_drop_capabilities(void)
 {
+    if (has_none())
+        return 0;
     for (unsigned long cap = 0; cap < 64; cap++) {
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
             if (errno == EINVAL)
@@ -72,11 +83,15 @@ static int ruleset_new(int abi, struct ruleset *all)
     return (int)syscall(SYS_landlock_create_ruleset, all, size, 0);
 }
 
-static int allow_beneath(int ruleset, const char *path, uint64_t access, bool directory)
+/* g: what must stand there still; NULL where only our own mounts can be met. */
+static int allow_beneath(int ruleset, const char *path, uint64_t access, bool directory, const struct order_grant *g)
 {
+    struct stat st;
     fd_auto fd = kernel_openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
-    if (fd < 0)
+    if (fd < 0 || (g && fstat(fd, &st) < 0))
         return errno;
+    if (g && (st.st_dev != g->dev || st.st_ino != g->ino))
+        return ESTALE;
     struct landlock_path_beneath_attr rule = {.allowed_access = directory ? access : access & FS_OF_FILES,
                                               .parent_fd = fd};
     return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? errno : 0;
@@ -85,10 +100,10 @@ static int allow_beneath(int ruleset, const char *path, uint64_t access, bool di
 static int allow_grants(const struct builder *b, int ruleset, uint64_t all)
 {
     const uint64_t write = all & ~FS_NEVER;
-    int e = allow_beneath(ruleset, "/tmp", write, true);
+    int e = b->fallback ? 0 : allow_beneath(ruleset, "/tmp", write, true, NULL);
     for (uint32_t i = 0; i < b->order.ngrants && !e; i++) {
         const struct order_grant *g = &b->grants[i];
-        e = allow_beneath(ruleset, g->path, g->writable ? write : FS_READ, g->directory);
+        e = allow_beneath(ruleset, g->path, g->writable ? write : FS_READ, g->directory, b->fallback ? g : NULL);
     }
     return e;
 }
@@ -110,6 +125,20 @@ int inside_step_landlock(struct builder *b)
     if (!e)
         b->self |= WALL_BIT(LANDLOCK);
     return e;
+}
+
+#define ALONE_ABI 3 /* truncation is handled: before that a file granted for reading could be emptied */
+
+/* Nothing else stands between the plugin and files: the layer must be there, and new enough. */
+int inside_step_landlock_alone(struct builder *b)
+{
+    int abi = landlock_abi();
+    if (abi < ALONE_ABI) {
+        snprintf(b->message, sizeof b->message, "the fallback wall needs Landlock ABI %d, this kernel has %d",
+                 ALONE_ABI, abi < 0 ? 0 : abi);
+        return EOPNOTSUPP;
+    }
+    return inside_step_landlock(b);
 }
 
 int inside_landlock_nothing(void)

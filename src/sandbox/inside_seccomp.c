@@ -25,17 +25,41 @@ static int install(const struct policy_program *p, unsigned long flags)
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 }
 
+#define PROGRAM_MAX 4096
+
+/* The fallback's filter lets a process signal itself only, and which that is is known here: the policy's SELF stands
+ * for it. */
+static int install_own(const struct policy_program *p, unsigned long flags)
+{
+    static struct sock_filter code[PROGRAM_MAX];
+    struct policy_program own = {.length = p->length, .code = code};
+    if (p->length > PROGRAM_MAX) {
+        errno = E2BIG;
+        return -1;
+    }
+    memcpy(code, p->code, p->length * sizeof *code);
+    for (unsigned i = 0; i < p->length; i++)
+        if (BPF_CLASS(code[i].code) == BPF_JMP && BPF_OP(code[i].code) == BPF_JEQ && code[i].k == POLICY_SELF)
+            code[i].k = (uint32_t)getpid();
+    return install(&own, flags);
+}
+
 /* One filter, complete before any plugin code, because a constructor is plugin code.  From 5.19 on a worker that waits
  * for the host's answer can still be killed at once. */
 int inside_step_filter(struct builder *b)
 {
     bool execute = b->order.execute_code;
-    const struct policy_program *p = execute ? &policy_worker_execute : &policy_worker;
-    b->listener = install(p, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    const struct policy_program *p = b->fallback ? &policy_worker_fallback
+                                     : execute   ? &policy_worker_execute
+                                                 : &policy_worker;
+    int (*put)(const struct policy_program *, unsigned long) = b->fallback ? install_own : install;
+    b->listener = put(p, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     if (b->listener < 0 && errno == EINVAL)
-        b->listener = install(p, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+        b->listener = put(p, SECCOMP_FILTER_FLAG_NEW_LISTENER);
     if (b->listener >= 0)
         return 0;
+    if (b->fallback)
+        return errno; /* it cannot do without */
     /* EBUSY: somebody around us listens already, as some container managers do.  EINVAL: an old kernel.  The wall holds
      * without, only unexplained; whether that is enough the host decides from the missing listener. */
     return install(execute ? &policy_worker_execute_quiet : &policy_worker_quiet, 0) < 0 ? errno : 0;

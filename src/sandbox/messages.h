@@ -11,11 +11,12 @@
 #include "sandbox/wall_limits.h"
 
 /* Goes up with every change of this file. */
-#define MESSAGE_VERSION 0x4d4f0002u
+#define MESSAGE_VERSION 0x4d4f0003u
 
 /* argv[1] of the moat-worker executable. */
 #define ROLE_SPAWNER "spawner"
 #define ROLE_WORKER "wall"
+#define ROLE_FALLBACK "fallback" /* a worker without namespaces */
 
 /* The spawner's descriptors after exec; 0 to 2 are /dev/null. */
 enum { SPAWNER_MAIN = 3, SPAWNER_WORKER = 4, SPAWNER_HELPER = 5, SPAWNER_FDS };
@@ -37,9 +38,9 @@ enum spawn_kind { SPAWN_WORKER = 1, SPAWN_HELPER };
 
 /* Host to spawner. Descriptors: status; then control, output (worker) or input, output (helper). */
 struct spawn_request {
-    uint32_t version, kind;
-    struct wall_limits limits; /* helper only; filled */
-    char duty[32];             /* helper only */
+    uint32_t version, kind, fallback; /* enum spawner_fallback */
+    struct wall_limits limits;        /* helper only; filled */
+    char duty[32];                    /* helper only */
 };
 
 enum spawn_status_kind { STATUS_SPAWNED = 1, STATUS_FAILED, STATUS_EXITED };
@@ -49,7 +50,7 @@ struct spawn_status {
     uint32_t version, kind;
     int32_t pid, errnum, wait_status;
     uint32_t uid, gid; /* the child's, as the host counts */
-    uint32_t unused;
+    uint32_t fallback; /* it has the fallback wall */
     uint64_t user_us, system_us, max_rss_kib, minor_faults, major_faults, blocks_in, blocks_out, switches,
         forced_switches;
     char step[STEP_MAX];
@@ -62,7 +63,7 @@ enum order_kind { ORDER_ASSIGN = 1, ORDER_GRANT, ORDER_GO };
 struct order_assign {
     uint32_t version, kind;
     uint32_t execute_code, accepted, ngrants, ncode, nassets, unused; /* nassets: 0 or 1 */
-    struct wall_limits limits; /* filled */
+    struct wall_limits limits;                                        /* filled */
 };
 
 /* With one descriptor when the host made the mount itself. */

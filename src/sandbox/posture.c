@@ -73,6 +73,7 @@ int posture_verify(const struct child *worker, const struct wall_request *reques
                                 .owner = st.st_uid,
                                 .uid = worker->uid,
                                 .filters_before = own_filters(),
+                                .fallback = worker->fallback,
                                 .self = self};
     for (int i = 0; i < POSTURE_NAMESPACES; i++)
         seen.separate[i] = separate(worker->pid, posture_namespaces[i]);
@@ -81,7 +82,11 @@ int posture_verify(const struct child *worker, const struct wall_request *reques
         return error_set(err, MOAT_E_WALL_MISSING, "the worker died before its posture was read");
     struct posture p = {.present = posture_judge(&seen, request, why)};
     p.missing = WALL_ALL & ~p.present;
-    int e = missing_error(&p, request->accepted, why, err);
+    /* Where the fallback is in use it must be whole: nothing else may be missing, accepted or not. */
+    uint32_t accepted = request->accepted;
+    if (worker->fallback)
+        accepted = accepted & WALL_BIT(USER_NS) ? WALL_FALLBACK_LACKS | (accepted & WALL_BIT(KEYRING)) : 0;
+    int e = missing_error(&p, accepted, why, err);
     if (!e)
         *out = p;
     return e;

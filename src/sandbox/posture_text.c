@@ -25,10 +25,11 @@ const char *posture_field(const char *status, const char *name)
 
 /* -- status -- */
 
-static bool no_capabilities(const char *status)
+/* The bounding set last: an ordinary user cannot empty it, and with no_new_privs it bounds nothing. */
+static bool no_capabilities(const char *status, bool fallback)
 {
-    static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+    static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets - fallback; i++) {
         const char *v = posture_field(status, sets[i]);
         char *end;
         if (!v || strtoull(v, &end, 16) != 0 || *end != '\n' || end == v)
@@ -295,7 +296,9 @@ uint32_t posture_judge(const struct posture_seen *seen, const struct wall_reques
         present |= WALL_BIT(ROOT);
     if (judge_limits(seen->limits, request, why[WALL_RLIMITS]))
         present |= WALL_BIT(RLIMITS);
-    if (no_capabilities(seen->status))
+    if (seen->fallback && !all_ids(seen->status, seen->uid))
+        SAY(CAPABILITIES, "it does not run as the user that was made for it");
+    else if (no_capabilities(seen->status, seen->fallback))
         present |= WALL_BIT(CAPABILITIES);
     else
         SAY(CAPABILITIES, "a capability set is not empty");

@@ -18,6 +18,7 @@ struct posture_seen {
     uid_t uid;                               /* the worker's outside, as the spawner said */
     unsigned filters_before;                 /* seccomp filters that the host itself is under */
     uint32_t self;                           /* what only the worker can see */
+    bool fallback;                           /* it is not meant to have namespaces */
 };
 
 /* The layers that hold.  why[layer] says what is wrong with one that does not. */

@@ -4,6 +4,8 @@
 
 #include <linux/filter.h>
 
+#define POLICY_SELF 0x4d4f4154u /* SELF in a policy: the process that the filter is set for */
+
 struct policy_program {
     unsigned short length;
     const struct sock_filter *code;
@@ -13,7 +15,8 @@ struct policy_program {
  * left to the other walls, what would be refused is refused. */
 extern const struct policy_program policy_worker, policy_worker_quiet;
 extern const struct policy_program policy_worker_execute, policy_worker_execute_quiet;
-extern const struct policy_program policy_worker_last; /* the second filter */
+extern const struct policy_program policy_worker_fallback; /* without namespaces; its SELF is put in when it is set */
+extern const struct policy_program policy_worker_last;     /* the second filter */
 extern const struct policy_program policy_helper;
 
 #endif

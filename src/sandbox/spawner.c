@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct spawner {
     int pidfd;
     int main;
     bool has_helper;
+    _Atomic int fallback;
 };
 
 /* Above the numbers that posix_spawn's file actions write to, so that none overwrites another's source. */
@@ -104,6 +106,11 @@ int spawner_start(const char *worker_path, const char *helper_path, struct spawn
     return 0;
 }
 
+void spawner_set_fallback(struct spawner *s, enum spawner_fallback fallback)
+{
+    atomic_store(&s->fallback, fallback);
+}
+
 void spawner_stop(struct spawner *s)
 {
     if (!s)
@@ -180,6 +187,7 @@ int spawner_worker(struct spawner *s, struct child *out, struct error *err)
     memset(&r, 0, sizeof r);
     r.version = MESSAGE_VERSION;
     r.kind = SPAWN_WORKER;
+    r.fallback = (uint32_t)atomic_load(&s->fallback);
     fd_auto status = -1;
     fd_auto control = -1;
     fd_auto output = -1;
@@ -202,6 +210,7 @@ int spawner_helper(struct spawner *s, const char *duty, int input, int output, c
     memset(&r, 0, sizeof r);
     r.version = MESSAGE_VERSION;
     r.kind = SPAWN_HELPER;
+    r.fallback = (uint32_t)atomic_load(&s->fallback);
     static const struct wall_limits defaults;
     r.limits = limits_filled(limits ? limits : &defaults, true);
     if (!s->has_helper)

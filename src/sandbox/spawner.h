@@ -20,6 +20,10 @@ struct spawner;
 
 /* Paths of the two executables; opened here, so that a later change of the files changes nothing. */
 int spawner_start(const char *worker_path, const char *helper_path, struct spawner **out, struct error *err);
+/* Whether children may have the fallback wall: never (as it starts), where the namespaces cannot be made, or always
+ * (where they can be made and are of no use, as AppArmor leaves them). Any thread. */
+enum spawner_fallback { FALLBACK_NEVER, FALLBACK_IF_NEEDED, FALLBACK_ALWAYS };
+void spawner_set_fallback(struct spawner *s, enum spawner_fallback fallback);
 void spawner_stop(struct spawner *s);    /* kills and reaps it; NULL is fine */
 int spawner_fd(const struct spawner *s); /* POLLHUP when it has died */
 bool spawner_alive(struct spawner *s);
@@ -29,11 +33,12 @@ struct child {
     pid_t pid; /* in the host's pid namespace; 0 until CHILD_SPAWNED */
     uid_t uid; /* its user and group as the host counts them; known from CHILD_SPAWNED on */
     gid_t gid;
-    int pidfd;   /* -1 until CHILD_SPAWNED */
-    int status;  /* SEQPACKET from the spawner: poll for input, then child_next */
-    int control; /* SEQPACKET to the child itself (workers only) */
-    int output;  /* what it writes to standard output and error (workers only), a pipe's reading end */
-    bool ended;  /* CHILD_FAILED or CHILD_EXITED was reported: child_next says nothing any more */
+    int pidfd;     /* -1 until CHILD_SPAWNED */
+    int status;    /* SEQPACKET from the spawner: poll for input, then child_next */
+    int control;   /* SEQPACKET to the child itself (workers only) */
+    int output;    /* what it writes to standard output and error (workers only), a pipe's reading end */
+    bool fallback; /* known from CHILD_SPAWNED on: it has no namespaces of its own */
+    bool ended;    /* CHILD_FAILED or CHILD_EXITED was reported: child_next says nothing any more */
     /* private to sandbox/wall: which message of the worker is due next, and a listener that came before WALL_BUILT */
     unsigned phase;
     int listener;

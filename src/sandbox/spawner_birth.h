@@ -3,6 +3,7 @@
 #define SANDBOX_SPAWNER_BIRTH_H
 
 #include "sandbox/messages.h"
+#include "sandbox/spawner.h"
 
 /* Who children are outside. */
 struct identity {
@@ -24,6 +25,7 @@ struct birth {
     int go_read, go_write;
     uid_t uid;
     gid_t gid;
+    bool fallback; /* out: it was born without namespaces */
 };
 
 /* Reads /proc/self/uid_map and gid_map. */

@@ -83,6 +83,20 @@ static bool become_nobody(void)
     return setresgid(INSIDE_ID, INSIDE_ID, INSIDE_ID) == 0 && setresuid(INSIDE_ID, INSIDE_ID, INSIDE_ID) == 0;
 }
 
+/* Without a namespace of its own: for root's children the user that each has of the pool, which no other process is;
+ * for an ordinary user's the same user, with nothing that could be raised. */
+static bool become_unprivileged(const struct birth *b)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (b->uid == 0)
+        return errno = EPERM, false;
+    if (geteuid() != b->uid && (setresgid(b->gid, b->gid, b->gid) < 0 || setresuid(b->uid, b->uid, b->uid) < 0))
+        return false;
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    return syscall(SYS_capset, &header, none) == 0;
+}
+
 /* What the new program still needs of its rights in its own namespaces; it drops them itself. */
 static bool keep_capabilities(bool worker)
 {
@@ -179,7 +193,7 @@ static _Noreturn void become(struct birth *b, bool worker)
     if (!worker && !limit_helper(&b->request->limits))
         fail(b, "limits");
     char role[sizeof b->request->duty];
-    snprintf(role, sizeof role, "%s", worker ? ROLE_WORKER : b->request->duty);
+    snprintf(role, sizeof role, "%s", !worker ? b->request->duty : b->fallback ? ROLE_FALLBACK : ROLE_WORKER);
     char *argv[] = {worker ? (char[]){"moat-worker"} : (char[]){"moat-helper"}, role, NULL};
     char *environment[] = {NULL};
     /* By descriptor, so that what was opened at the start is what runs; in the new user namespace, so that each worker
@@ -198,9 +212,9 @@ static _Noreturn void child_main(struct birth *b)
     if (!wait_for_maps(b))
         _exit(1);
     clean_state();
-    if (!become_nobody())
+    if (b->fallback ? !become_unprivileged(b) : !become_nobody())
         fail(b, "ids");
-    if (!keep_capabilities(worker))
+    if (!b->fallback && !keep_capabilities(worker))
         fail(b, "ambient_capabilities");
     if (!tie_to_spawner(b))
         fail(b, "die_with_parent");
@@ -242,7 +256,8 @@ static int write_maps(pid_t pid, uid_t uid, gid_t gid, const char **step)
     return e ? e : write_proc(pid, *step = "uid_map", map);
 }
 
-pid_t birth_give(struct birth *b, int *pidfd, const char **step)
+/* One child up to its go; with or without namespaces. */
+static pid_t give(struct birth *b, uint64_t namespaces, int *pidfd, const char **step)
 {
     int go[2], fd = -1;
     *step = "pipe";
@@ -251,12 +266,12 @@ pid_t birth_give(struct birth *b, int *pidfd, const char **step)
     b->go_read = go[0];
     b->go_write = go[1];
     *step = "clone3";
-    pid_t pid = clone_child(b->request->kind == SPAWN_WORKER ? WORKER_NAMESPACES : HELPER_NAMESPACES, &fd);
+    pid_t pid = clone_child(namespaces, &fd);
     if (pid == 0)
         child_main(b);
     int e = pid < 0 ? errno : 0;
     close(go[0]);
-    if (!e && (e = write_maps(pid, b->uid, b->gid, step))) {
+    if (!e && namespaces && (e = write_maps(pid, b->uid, b->gid, step))) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         io_close(&fd);
@@ -267,5 +282,20 @@ pid_t birth_give(struct birth *b, int *pidfd, const char **step)
         return -1;
     }
     *pidfd = fd;
+    return pid;
+}
+
+pid_t birth_give(struct birth *b, int *pidfd, const char **step)
+{
+    uint32_t fallback = b->request->fallback;
+    pid_t pid = -1;
+    if (fallback != FALLBACK_ALWAYS)
+        pid = give(b, b->request->kind == SPAWN_WORKER ? WORKER_NAMESPACES : HELPER_NAMESPACES, pidfd, step);
+    /* No room for one more process is no reason: it would be missing as well. */
+    bool refused = pid < 0 && errno != EAGAIN && errno != ENOMEM && errno != EMFILE && errno != ENFILE;
+    if (fallback == FALLBACK_ALWAYS || (fallback == FALLBACK_IF_NEEDED && refused)) {
+        b->fallback = true;
+        pid = give(b, 0, pidfd, step);
+    }
     return pid;
 }

@@ -90,6 +90,7 @@ static void spawned(const struct birth *b, pid_t pid, int pidfd)
     st.pid = pid;
     st.uid = b->uid;
     st.gid = b->gid;
+    st.fallback = b->fallback;
     status_send(b->status, &st, pidfd);
 }
 

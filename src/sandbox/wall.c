@@ -64,7 +64,7 @@ static int make_mounts(const struct child *worker, const struct wall_grant *cons
     int e = 0;
     for (size_t i = 0; i < n; i++)
         mounts[i] = -1;
-    for (size_t i = 0; i < n && !e; i++)
+    for (size_t i = 0; i < n && !e && !worker->fallback; i++)
         e = idmap_mount(&map, grants[i], &mounts[i], err);
     idmap_clear(&map);
     return e;

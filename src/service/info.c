@@ -138,6 +138,7 @@ static void tell_status(struct buf *out, const struct loader_status *s, const st
     tell_number(out, "peak_memory", s->peak_memory);
     tell_text(out, "last_log", s->last_log);
     tell_number(out, "lines_dropped", s->lines_dropped);
+    tell_text(out, "wall", s->fallback_wall ? "fallback" : "whole");
 }
 
 static int tell_info(struct info_op *i, struct job *job)

@@ -27,7 +27,8 @@ static const struct setting {
 } table[] = {
 #define F(field) offsetof(struct settings, field)
     {"accept_missing_layers", KIND_LAYERS, 0, 0, WALL_ALL, false, F(accept_missing_layers),
-     "layers of the wall that may be missing on this machine, as `moat doctor` names them"},
+     "layers of the wall that may be missing on this machine, as `moat doctor` names them; user_namespace accepts the "
+     "fallback wall of docs/walls.md"},
     {"access_log_every", KIND_NUMBER, 100, 0, 1u << 30, false, F(access_log_every),
      "one request in so many is logged; 0 logs none, 1 all"},
     {"cpu_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(cpu_max),

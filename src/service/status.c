@@ -52,12 +52,21 @@ static void tell_registry(struct buf *out, const struct registry_totals *t)
     tell_close(out, '}');
 }
 
+/* "fallback_accepted": nothing has started yet, or namespaces are there after all. */
+static const char *wall_word(const struct service *s)
+{
+    if (loader_fallback(s->loader))
+        return "fallback";
+    return s->settings.accept_missing_layers & WALL_BIT(USER_NS) ? "fallback_accepted" : "whole";
+}
+
 /* A worker runs no plugin code unless every layer holds, or was accepted as missing by name. */
 static void tell_security(struct buf *out, const struct service *s)
 {
     tell_open(out, "security", '{');
     tell_flag(out, "enabled", !trust_in_development(s)); /* the walls stand in any case */
     tell_text(out, "development", home_development_name(s->home.development));
+    tell_text(out, "wall", wall_word(s));
     tell_open(out, "walls", '{');
     for (int i = 0; i < WALL_LAYER_COUNT; i++)
         tell_text(out, wall_layer_name((enum wall_layer)i),
@@ -128,6 +137,7 @@ static void health(struct op *op, struct job *job)
     if (rc >= 0) {
         tell_open(out, NULL, '{');
         tell_text(out, "status", failing ? "degraded" : "healthy");
+        tell_text(out, "wall", wall_word(op->s));
         tell_text(out, "development", home_development_name(op->s->home.development));
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
         tell_open(out, "plugins", '{');

@@ -8,11 +8,11 @@
 #include "sandbox/spawner_main.h"
 #include "worker/engine.h"
 
-static int worker_main(void)
+static int worker_main(bool fallback)
 {
     struct inside in;
     /* What stopped it has been reported over the control socket. */
-    return inside_build(WORKER_CONTROL, &in) ? engine_serve(&in) : 1;
+    return inside_build(WORKER_CONTROL, fallback, &in) ? engine_serve(&in) : 1;
 }
 
 int main(int argc, char **argv)
@@ -20,7 +20,9 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], ROLE_SPAWNER) == 0)
         return spawner_main();
     if (argc == 2 && strcmp(argv[1], ROLE_WORKER) == 0)
-        return worker_main();
+        return worker_main(false);
+    if (argc == 2 && strcmp(argv[1], ROLE_FALLBACK) == 0)
+        return worker_main(true);
     fputs("moat-worker is started by moat; there is nothing to run by hand\n", stderr);
     return 2;
 }

@@ -148,6 +148,12 @@ ATTACKS = [
     A("crash", "crash", "it would only crash", ends=(502, "plugin_crashed", "SIGSEGV")),
 ]
 
+# Without user namespaces (docs/walls.md): what the fallback wall does not hold, and why.
+NOT_IN_FALLBACK = {
+    "reported_values": "it has the host's name, its own number and user: nothing hides them",
+    "open_device": "no mount makes devices in a granted directory useless; only root can put them there",
+}
+
 # What the list names and this version has no surface for, and the work that brings both.
 LATER = {
     "network broker": ["an empty allowlist means nothing is allowed", "wildcard, case, trailing-dot, IP-literal and encoded host tricks",

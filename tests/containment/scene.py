@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -95,11 +96,13 @@ class Place:
     """A directory that anybody can reach, and not in /tmp: a plugin has one of its own."""
 
     def __init__(self, build, setting):
-        self.setting, self.user = setting, setting != "root" and os.geteuid() == 0
+        self.setting, self.user = setting, setting not in ("root", "fallback_root") and os.geteuid() == 0
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="moat-containment-", dir="/var/tmp"))
         self.path.chmod(0o755)
         copy_programs(build, self.path)
         self.scene = Scene(self.path / "scene", self.user)
+        if setting == "fallback_root":  # nothing maps root's files to a worker: it has the rights of others
+            self.scene.write.chmod(0o777)
         self.victim = self.start(["sleep", "600"])
 
     def as_user(self):
@@ -149,32 +152,79 @@ class Outside(Place):
 class Inside(Place):
     """The server under test and its two plugins."""
 
-    def __init__(self, build, setting, settings=()):
+    def __init__(self, build, setting, settings=(), start=True):
         super().__init__(build, setting)
+        self.server = self.connection = self.log = None
         self.home = self.path / "home"
         self.home.mkdir()
         if self.user:
             os.chown(self.home, NOBODY, NOBODY)
         self.env = {k: v for k, v in os.environ.items() if k not in ("PLUGIN_DIR", "REGISTRY_DIR")}
         self.env |= {"MOAT_HOME": str(self.home), "A_SECRET_OF_THE_HOST": "not for plugins"}
-        self.moat("trust", "add", "demo", self.path / "demo.pub")
         for key, value in settings:
             self.moat("settings", "set", key, value)
+        self.moat("trust", "add", "demo", self.path / "demo.pub")
         self.moat("install", self.path / "data_processor-1.0.0.moat")
         self.moat("install", self.path / "attacker-1.0.0.moat", "--grant", f"file_read={self.scene.read}",
                   "--grant", f"file_write={self.scene.write}")
+        if start:
+            self.serve()
+
+    def serve(self):
         self.log = (self.path / "log").open("w+")
         self.server = subprocess.Popen([*self.around(), self.path / "moat", "serve", "--listen", "127.0.0.1:0"],
-                                       env=self.env, stderr=self.log, stdout=self.log, **self.as_user())
+                                       env=self.env, stderr=self.log, stdout=self.log, preexec_fn=self.within(),
+                                       **self.as_user())
         self.connection, self.token = self.connect()
         self.neighbour()
+
+    def within(self):
+        """What a child of ours does before it becomes a program: nothing, or it loses the right to user namespaces."""
+        if self.setting == "mounts_refused":
+            return self.refuse_mounts
+        if self.setting not in ("fallback", "fallback_root"):
+            return None
+        ids = "0 0 4294967295" if self.setting == "fallback_root" else f"{NOBODY} {NOBODY} 1"
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def lose_user_namespaces():
+            libc.prctl(4, 1, 0, 0, 0)  # dumpable again after the change of user, so that /proc/self is its own
+            ready, told = os.pipe()
+            me = os.getpid()
+            writer = os.fork()  # stays outside, where the rights to map are
+            if writer == 0:
+                os.read(ready, 1)
+                for name, text in (("setgroups", "deny" if self.user else "allow"), ("gid_map", ids), ("uid_map", ids)):
+                    with open(f"/proc/{me}/{name}", "w") as file:
+                        file.write(text)
+                os._exit(0)
+            if libc.unshare(0x10000000):
+                raise OSError(ctypes.get_errno(), "unshare")
+            os.write(told, b"g")
+            if os.waitpid(writer, 0)[1]:
+                raise OSError("the maps cannot be written")
+            with open("/proc/sys/user/max_user_namespaces", "w") as file:
+                file.write("0")
+
+        return lose_user_namespaces
+
+    @staticmethod
+    def refuse_mounts():
+        """As AppArmor does on some machines: namespaces can be made, and then nothing can be done in them."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        code = struct.pack("HBBIHBBIHBBIHBBI", 0x20, 0, 0, 0, 0x15, 0, 1, 165,  # the call's number; is it mount?
+                           0x06, 0, 0, 0x0005000D, 0x06, 0, 0, 0x7FFF0000)  # EACCES; any other is allowed
+        text = ctypes.create_string_buffer(code)
+        program = struct.pack("HxxxxxxQ", 4, ctypes.addressof(text))
+        if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0):
+            raise OSError(ctypes.get_errno(), "seccomp")
 
     def around(self):
         return ["unshare", "--user", "--map-root-user"] if self.setting == "container" else []
 
     def moat(self, *words):
         done = subprocess.run([*self.around(), self.path / "moat", *map(str, words)], env=self.env, capture_output=True,
-                              text=True, timeout=120, **self.as_user())
+                              text=True, timeout=120, preexec_fn=self.within(), **self.as_user())
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout
 
@@ -255,9 +305,12 @@ class Inside(Place):
         return sorted(pid for pid, (_, name) in parents.items() if name == "moat-worker" and below(pid))
 
     def end(self):
-        self.connection.close()
-        self.server.send_signal(signal.SIGTERM)
-        status = self.server.wait(60)
-        self.log.close()
+        if self.connection:
+            self.connection.close()
+        status = 0
+        if self.server:
+            self.server.send_signal(signal.SIGTERM)
+            status = self.server.wait(60)
+            self.log.close()
         super().end()
         assert status == 0

@@ -142,8 +142,31 @@ def six(*args):
     return list(args) + [0] * (6 - len(args))
 
 
+SELF = 0x4D4F4154  # what stands for the process itself until the filter is set
+
 CASES = [
     # policy, call, arguments, answer
+    ("worker_fallback", "read", six(), ALLOW),
+    ("worker_fallback_quiet", "openat", six(-100, 0, 0), ALLOW),
+    ("worker_fallback_quiet", "openat", six(-100, 0, 0o10000000), EPERM),  # O_PATH: no right that Landlock asks for
+    ("worker_fallback_quiet", "openat", six(-100, 0, 3), EPERM),  # an access mode that is neither reading nor writing
+    ("worker_fallback_quiet", "open", six(0, 0o10000000), EPERM),
+    ("worker_fallback_quiet", "open", six(0, 1, 0o4755), EPERM),
+    ("worker_fallback", "newfstatat", six(), NOTIFY),
+    ("worker_fallback_quiet", "stat", six(), EPERM),
+    ("worker_fallback_quiet", "access", six(), EPERM),
+    ("worker_fallback_quiet", "chdir", six(), EPERM),
+    ("worker_fallback_quiet", "chmod", six(), EPERM),
+    ("worker_fallback_quiet", "fchmod", six(3, 0o644), EPERM),
+    ("worker_fallback_quiet", "utimensat", six(), EPERM),
+    ("worker_fallback_quiet", "clone", six(0x3D0F00), EPERM),  # a thread
+    ("worker_fallback_quiet", "mmap", six(0, 4096, READ | EXEC, PRIVATE, 3), EPERM),
+    ("worker_fallback_quiet", "mmap", six(0, 4096, READ | WRITE, PRIVATE | ANONYMOUS, -1), ALLOW),
+    ("worker_fallback_quiet", "tgkill", six(SELF, 1, 6), ALLOW),
+    ("worker_fallback_quiet", "tgkill", six(1, 1, 6), EPERM),
+    ("worker_fallback_quiet", "prlimit64", six(1), EPERM),
+    ("worker_fallback_quiet", "getpgid", six(1), EPERM),
+    ("worker_fallback_quiet", "connect", six(), EPERM),
     ("worker", "read", six(), ALLOW),
     ("worker", "openat", six(-100, 0, 0, 0o644), NOTIFY),
     ("worker_quiet", "openat", six(-100, 0, 0o101, 0o644), ALLOW),

@@ -23,6 +23,12 @@ static const struct {
     const char *name;
     uint64_t value;
 } constants[] = {
+    {"SELF", 0x4d4f4154}, /* POLICY_SELF of sandbox/program.h */
+    C(O_PATH),
+    C(O_ACCMODE),
+    C(O_RDONLY),
+    C(O_WRONLY),
+    C(O_RDWR),
     C(PROT_READ),
     C(PROT_WRITE),
     C(PROT_EXEC),

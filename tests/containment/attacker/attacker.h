@@ -20,7 +20,7 @@ void attempt_fd(struct attack *a, const char *what, long fd);
 attack_run through_a_link, hard_link_out, swapped_link, rename_across, truncate_read_only, change_attributes, probe,
     proc_entries, directory_descriptors, climb, remount, leave_root, odd_paths, set_uid_copy, plant_a_link, by_handle,
     make_nodes, open_device, unnamed_file, leases_and_owners, watch_files, splice_pages, preallocate, locks,
-    map_written_code;
+    map_written_code, use_grants;
 /* sockets.c */
 attack_run tcp_families, udp_send, unix_pair, inherited_socket, pass_descriptor, listen_here, other_families,
     control_lies;

@@ -1,5 +1,6 @@
 /* Attacks through files: out of a grant, through one, and on what was granted for reading only.
  * Parameters: secret, a file outside every grant; read, a directory granted for reading; write, one for writing. */
+#include <dirent.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -488,4 +489,22 @@ void map_written_code(struct attack *a)
         raw(SYS_close, ro);
         raw(SYS_unlinkat, AT_FDCWD, path, 0);
     }
+}
+
+/* No attack: what a plugin may do with its grants, by the C library. */
+void use_grants(struct attack *a)
+{
+    char path[ROOM], text[64] = "";
+    attack_tried(a, "use what was granted");
+    FILE *f = fopen(in(a, "read", "file", path), "r");
+    attack_attempt(a, "read", f && fgets(text, sizeof text, f) && strcmp(text, "to be read\n") == 0 ? 0 : -errno);
+    if (f)
+        fclose(f);
+    f = fopen(in(a, "write", "own", path), "w");
+    attack_attempt(a, "write", f && fputs("written", f) >= 0 && fclose(f) == 0 ? 0 : -errno);
+    DIR *d = opendir(in(a, "read", ".", path));
+    attack_attempt(a, "list", d && readdir(d) ? 0 : -errno);
+    if (d)
+        closedir(d);
+    attack_attempt(a, "remove", remove(in(a, "write", "own", path)) == 0 ? 0 : -errno);
 }

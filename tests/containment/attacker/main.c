@@ -129,6 +129,7 @@ static const struct attack_row attacks[] = {
     ROW(address_space),
     ROW(spin_threads),
 
+    ROW(use_grants),
     ROW(second_listener),
     ROW(old_tables),
     ROW(executable_memory_again),

@@ -225,10 +225,10 @@ void output_flood(struct attack *a)
     struct timespec start = {0};
     long lines = 0;
     attack_tried(a, "drown the operator in output");
-    while (for_ms(&start, 1500) && lines < 200000)
+    while (for_ms(&start, 800) && lines < 100000)
         lines += raw(SYS_write, 2, line, sizeof line - 1) > 0;
     attack_detail(a, "%ld lines", lines);
-    attack_attempt(a, "unbounded", lines == 200000 ? 0 : -EAGAIN);
+    attack_attempt(a, "unbounded", lines == 100000 ? 0 : -EAGAIN);
 }
 
 void log_flood(struct attack *a)
@@ -236,7 +236,7 @@ void log_flood(struct attack *a)
     struct timespec start = {0};
     long lines = 0;
     attack_tried(a, "drown the operator in log lines");
-    for (; for_ms(&start, 1500); lines++)
+    for (; for_ms(&start, 800); lines++)
         a->host->log(MOAT_LOG_ERROR, "flood of log lines");
     attack_detail(a, "%ld lines", lines);
 }
@@ -247,7 +247,7 @@ void denial_flood(struct attack *a)
     struct timespec start = {0};
     long tries = 0, result = 0;
     attack_tried(a, "hide one refusal behind very many");
-    for (; for_ms(&start, 1500); tries++) {
+    for (; for_ms(&start, 800); tries++) {
         snprintf(path, sizeof path, "/flood/%ld", tries);
         result = raw(SYS_openat, AT_FDCWD, path, O_CREAT | O_WRONLY, 0600);
     }
