@@ -80,7 +80,7 @@ int main(int argc, char **argv)
      * converters' list once, and must not go looking behind the lock.  Whether it finds one does not matter. */
     (void)iconv_open("ANSI_X3.4-1968", "UTF-8");
     /* Nothing hostile was read so far; nothing but the two descriptors is left from here on. */
-    if (inside_helper_lock())
+    if (inside_helper_lock(argv[0]))
         _exit(HELPER_NO_LOCK);
     int status = duties[i].run(&io);
     if (!flush() && status == HELPER_DONE)

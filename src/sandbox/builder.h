@@ -52,7 +52,7 @@ int inside_step_last_filter(struct builder *b);
 int inside_step_built(struct builder *b);
 
 /* Shared with the helper's lock. */
-int inside_drop_capabilities(void);
+int inside_drop_capabilities(bool none_is_fine); /* true: a process that never had any has nothing to drop */
 int inside_landlock_nothing(void);
 
 /* A report to the host, with the listener or -1. */

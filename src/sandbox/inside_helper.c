@@ -4,6 +4,7 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -44,8 +45,16 @@ static int filter(void)
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? errno : 0;
 }
 
-const char *inside_helper_lock(void)
+static bool alone; /* no namespaces: the fallback wall */
+
+static int capabilities(void)
 {
+    return inside_drop_capabilities(alone);
+}
+
+const char *inside_helper_lock(const char *called)
+{
+    alone = strcmp(called, HELPER_ALONE) == 0;
     static const struct {
         const char *name;
         int (*run)(void);
@@ -53,8 +62,8 @@ const char *inside_helper_lock(void)
         {"warm_up", warm_up},
         {"not_dumpable", not_dumpable},
         {"no_new_privs", no_new_privs},
-        {"capabilities", inside_drop_capabilities}, /* the spawner left it CAP_SETPCAP for this */
-        {"landlock", inside_landlock_nothing},      /* needs a descriptor for a moment */
+        {"capabilities", capabilities},        /* the spawner left it CAP_SETPCAP for this */
+        {"landlock", inside_landlock_nothing}, /* needs a descriptor for a moment */
         {"descriptors", only_two_descriptors},
         {"seccomp", filter},
     };

@@ -8,6 +8,7 @@
  * clock but the vdso's.  Call it in main, before anything reads descriptor 0; allocate nothing executable.
  *
  * NULL when locked; else the name of the step that failed (errno says why), and the helper must exit at once. */
-const char *inside_helper_lock(void);
+const char *
+inside_helper_lock(const char *called); /* argv[0]: the spawner says there whether it is without namespaces */
 
 #endif

@@ -18,6 +18,10 @@
 #define ROLE_WORKER "wall"
 #define ROLE_FALLBACK "fallback" /* a worker without namespaces */
 
+/* argv[0] of a helper: with its namespaces, and without them. */
+#define HELPER_WHOLE "moat-helper"
+#define HELPER_ALONE "moat-helper-alone"
+
 /* The spawner's descriptors after exec; 0 to 2 are /dev/null. */
 enum { SPAWNER_MAIN = 3, SPAWNER_WORKER = 4, SPAWNER_HELPER = 5, SPAWNER_FDS };
 

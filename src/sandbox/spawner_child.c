@@ -194,7 +194,10 @@ static _Noreturn void become(struct birth *b, bool worker)
         fail(b, "limits");
     char role[sizeof b->request->duty];
     snprintf(role, sizeof role, "%s", !worker ? b->request->duty : b->fallback ? ROLE_FALLBACK : ROLE_WORKER);
-    char *argv[] = {worker ? (char[]){"moat-worker"} : (char[]){"moat-helper"}, role, NULL};
+    char *argv[] = {worker        ? (char[]){"moat-worker"}
+                    : b->fallback ? (char[]){HELPER_ALONE}
+                                  : (char[]){HELPER_WHOLE},
+                    role, NULL};
     char *environment[] = {NULL};
     /* By descriptor, so that what was opened at the start is what runs; in the new user namespace, so that each worker
      * has its own address layout and a host that is an ordinary user may read it. */

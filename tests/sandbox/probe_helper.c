@@ -127,7 +127,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof duties / sizeof *duties; i++) {
         if (strcmp(duties[i].name, argv[1]) != 0)
             continue;
-        const char *step = inside_helper_lock();
+        const char *step = inside_helper_lock(argv[0]);
         if (step)
             return write(1, step, strlen(step)) < 0 ? 4 : 3;
         return duties[i].run();
