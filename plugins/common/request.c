@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEY_ROOM 256 /* a longer key is none that is looked for */
+
 const char *request_space(const char *at, const char *end)
 {
     while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
@@ -23,8 +25,8 @@ static const char *skip_string(const char *at, const char *end)
     return NULL;
 }
 
-/* The byte behind the value at `at`, or NULL.  Brackets are only counted: the host checked that they pair. */
-static const char *skip_value(const char *at, const char *end)
+/* Brackets are only counted: the host checked that they pair. */
+const char *request_skip(const char *at, const char *end)
 {
     size_t depth = 0;
     while (at < end) {
@@ -147,7 +149,7 @@ bool request_find(const char *text, size_t len, const char *name, struct slice *
         return false;
     for (;;) {
         struct slice key, member;
-        char word[64];
+        char word[KEY_ROOM];
         at = key.at = request_space(at, end);
         if (at == end || *at != '"' || !(at = key.end = skip_string(at, end)))
             return false;
@@ -155,7 +157,7 @@ bool request_find(const char *text, size_t len, const char *name, struct slice *
         if (at == end || *at++ != ':')
             return false;
         at = member.at = request_space(at, end);
-        if (!(at = skip_value(at, end)))
+        if (!(at = request_skip(at, end)))
             return false;
         for (member.end = at; member.end > member.at && strchr(" \t\n\r", member.end[-1]) && member.end[-1];)
             member.end--;

@@ -26,4 +26,7 @@ bool request_integer(struct slice value, long long *out);
 
 const char *request_space(const char *at, const char *end); /* skips white space */
 
+/* The byte behind the value that begins at `at`, or NULL. */
+const char *request_skip(const char *at, const char *end);
+
 #endif

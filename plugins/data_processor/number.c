@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXACT_POWERS 22            /* 10^22 is the last power of ten that is a double */
+#define EXACT_POWERS NUMBER_DIGITS_MAX
 #define EXACT_INTEGER (1ull << 53) /* every whole number up to here is a double */
 
 static const double power10[EXACT_POWERS + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
@@ -259,4 +259,31 @@ size_t number_write(double x, char out[NUMBER_TEXT_MAX])
     else if (!(x >= 1e-9 && x < 1e21) || is_power_of_two(x) || !decimal_fast(x, &d))
         decimal_slow(x, &d);
     return (size_t)(lay_out(&d, at) - out);
+}
+
+/* 0.1 to 1 units of the last place: is it more than half a unit?  Half itself goes to even, which is 0.  A double has
+ * at most 767 digits, so the text is all of it. */
+static bool more_than_half(double x)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%.770e", x);
+    return text[0] > '5' || (text[0] == '5' && strspn(text + 2, "0") != 770);
+}
+
+/* The C library prints doubles exactly and rounds once, so its text is the correctly rounded one. */
+double number_round(double x, int digits)
+{
+    char text[512];
+    double size = fabs(x);
+    if (x == 0 || !isfinite(x))
+        return x;
+    snprintf(text, sizeof text, "%.17e", size); /* 18 digits: no double below a power of ten is shown as that power */
+    int significant = (int)strtol(strchr(text, 'e') + 1, NULL, 10) + 1 + digits;
+    if (significant > 17 + 2) /* it has no more */
+        return x;
+    if (significant > 0)
+        snprintf(text, sizeof text, "%.*e", significant - 1, size);
+    else
+        snprintf(text, sizeof text, "%de%d", significant == 0 && more_than_half(size), -digits);
+    return copysign(strtod(text, NULL), x);
 }

@@ -14,6 +14,12 @@
  * with a byte that cannot belong to a number, or end with a 0 at `end`. */
 bool number_read(const char **at, const char *end, double *out);
 
+#define NUMBER_DIGITS_MAX 22 /* 10^22 is the last power of ten that is a double */
+
+/* The double that is nearest to x rounded to so many digits behind the point (before it where negative), ties to even:
+ * of x as it is, so that 2.675, which is a little less, becomes 2.67.  digits: -22 to 22. */
+double number_round(double x, int digits);
+
 /* x is finite; returns the length; nothing is terminated. */
 size_t number_write(double x, char out[NUMBER_TEXT_MAX]);
 

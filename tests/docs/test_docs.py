@@ -115,7 +115,7 @@ def test_data_processor_readme(root, moat, tree):
         moat("trust", "add", "demo", "build/packages/demo.pub", cwd=tree)
         moat("install", "build/packages/data_processor-1.0.0.moat", cwd=tree)
     seen = list(shown((root / "plugins" / "data_processor" / "README.md").read_text()))
-    assert len(seen) == 4
+    assert len(seen) == 6
     for command, answer in seen:
         done = shell(moat, command, tree)
         assert (done.returncode, done.stdout.strip()) == (0, answer), (command, done.stderr)

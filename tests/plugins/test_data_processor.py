@@ -153,6 +153,60 @@ def test_transform(plugin, rng, operation):
             assert plugin.call("transform", data=data, operation=operation, **{member: factor}) == want
 
 
+def expected_log(x, base):
+    if base is None:
+        return math.log(x)
+    return {2: math.log2, 10: math.log10}.get(base, lambda x: math.log(x, base))(x)
+
+
+@pytest.mark.parametrize("base", [None, 2, 10, 3, 0.5, 1e-300])
+def test_log(plugin, rng, base):
+    factor = {} if base is None else {rng.choice(["factor", "value"]): base}
+    for _ in range(200):
+        data = [abs(float(x)) or 5e-324 for x in numbers(rng)]
+        for x, y in zip(data, plugin.call("transform", data=data, operation="log", **factor), strict=True):
+            assert math.isclose(y, expected_log(x, base), rel_tol=1e-15, abs_tol=1e-16), (x, y)
+    assert plugin.call("transform", data=[1024, 0.5, 1], operation="log", factor=2) == [10, -1, 0]
+    assert plugin.call("transform", data=[1000, 1e-5], operation="log", factor=10) == [3, -5]
+
+
+def test_what_has_no_logarithm(plugin):
+    for x in (0, -0.0, -1):
+        answer = refused(plugin, "transform", {"data": [1, x], "operation": "log"})
+        assert answer.code == "not_a_number" and "data[1]" in answer.message
+    for base in (0, -2, 1):
+        assert refused(plugin, "transform", {"data": [1], "operation": "log", "factor": base}).code == "not_a_number"
+
+
+def test_round(plugin, rng):
+    """As Python has it: the nearest of the exact value, ties to even."""
+    for _ in range(600):
+        digits = rng.randrange(-22, 23)
+        data = [float(x) for x in numbers(rng)]
+        data += [rng.randrange(-10**6, 10**6) / 10 ** rng.randrange(8) for _ in range(20)]  # near ties in decimal
+        data += [rng.randrange(-999, 999) + 0.5, rng.randrange(-999, 999) / 8, 5 * 10.0 ** rng.randrange(0, 22)]  # ties
+        got = plugin.call("transform", data=data, operation="round", **({"factor": digits} if digits or rng.random() < 0.5 else {}))
+        assert got == [round(x, digits) for x in data], (digits, data)
+
+
+@pytest.mark.parametrize("x, digits, want", [
+    (2.5, 0, 2), (3.5, 0, 4), (-2.5, 0, -2), (0.5, 0, 0), (1.5, 0, 2), (2.675, 2, 2.67), (0.05, 1, 0.1), (0.04999, 1, 0),
+    (15, -1, 20), (25, -1, 20), (5, -1, 0), (6, -1, 10), (5.000000000000001, -1, 10), (1e308, -22, 1e308), (5e-324, 22, 0),
+    (1234567.891, 2, 1234567.89), (0.1, 22, 0.1), (9.999, 2, 10), (4e21, -22, 0), (6e21, -22, 1e22)])
+def test_rounds_to_even(plugin, x, digits, want):
+    assert plugin.call("transform", data=[x], operation="round", factor=digits) == [want]
+
+
+def test_clip(plugin, rng):
+    for _ in range(300):
+        data = [float(x) for x in numbers(rng)]
+        low, high = sorted((float(number(rng)), float(number(rng))))
+        assert plugin.call("transform", data=data, operation="clip", min=low, max=high) == [min(max(x, low), high) for x in data]
+        assert plugin.call("transform", data=data, operation="clip", min=low) == [max(x, low) for x in data]
+        assert plugin.call("transform", data=data, operation="clip", max=high) == [min(x, high) for x in data]
+    assert refused(plugin, "transform", {"data": [1], "operation": "clip", "min": 2, "max": 1}).code == "bad_parameters"
+
+
 # ---- filter ----
 
 CONDITIONS = {"greater": operator.gt, "greater_equal": operator.ge, "less": operator.lt, "less_equal": operator.le,
@@ -166,6 +220,65 @@ def test_filter(plugin, rng, condition):
         value = rng.choice(data) if data and rng.random() < 0.6 else number(rng)
         want = [x for x in data if CONDITIONS[condition](float(x), float(value))]
         assert plugin.call("filter", data=data, condition=condition, value=value) == want
+
+
+def test_between(plugin, rng):
+    for _ in range(300):
+        data = numbers(rng)
+        low, high = sorted((rng.choice(data), rng.choice(data)), key=float) if data else (0, 1)
+        want = [x for x in data if float(low) <= float(x) <= float(high)]
+        assert plugin.call("filter", data=data, condition="between", min=low, max=high) == want
+    assert refused(plugin, "filter", {"data": [], "condition": "between", "min": 2, "max": 1}).code == "bad_parameters"
+
+
+# ---- objects ----
+
+
+def people(rng, n):
+    return [{"name": rng.choice(["a", "b", "\u00e9\"q", "\U0001f600", ""]), "n": {"age": 1, "n": [1, {"age": "x"}]},
+             "age": number(rng)} for _ in range(n)]
+
+
+def test_filter_by_a_key(plugin, rng):
+    for _ in range(200):
+        data = people(rng, rng.choice([0, 1, 2, 30]))
+        value = rng.choice(data)["age"] if data else 0
+        for condition, holds in CONDITIONS.items():
+            want = [one for one in data if holds(float(one["age"]), float(value))]
+            assert plugin.call("filter", data=data, key="age", condition=condition, value=value) == want
+
+
+def test_objects_pass_exactly_as_they_were_written(plugin):
+    text = '{"data":[ {"x" : 1.50, "y":[ 1,{ } ]} , {"x":2,"z":"}]"},{ "\\u0078":0.5}],"key":"x","condition":"less","value":2}'
+    assert plugin.ask("filter", text) == '[{"x" : 1.50, "y":[ 1,{ } ]},{ "\\u0078":0.5}]'
+
+
+def test_every_action_takes_a_key(plugin, rng):
+    for _ in range(50):
+        data = people(rng, 7)
+        ages = [one["age"] for one in data]
+        for action, rest in (("transform", {"operation": "clip", "min": 3}), ("normalize", {"method": "min-max"}),
+                             ("aggregate", {"operation": "max"})):
+            assert plugin.call(action, data=data, key="age", **rest) == plugin.call(action, data=ages, **rest)
+
+
+@pytest.mark.parametrize("data, code", [
+    ([{"k": 1}, {}], "missing_key"), ([{"k": 1}, {"k": "1"}], "missing_key"), ([{"k": 1}, {"k": [1]}], "missing_key"),
+    ([{"k": 1}, {"K": 1}], "missing_key"), ([{"k": 1}, 2], "bad_parameters"), ([{"k": 1}, [1]], "bad_parameters"),
+    ([{"k": 1}, {"k": None}], "missing_key")])
+def test_objects_without_the_number(plugin, data, code):
+    for action, rest in (("transform", {"operation": "round"}), ("filter", {"condition": "less", "value": 5}),
+                         ("aggregate", {"operation": "sum"}), ("normalize", {})):
+        answer = refused(plugin, action, {"data": data, "key": "k", **rest})
+        assert answer.code == code and "data[1]" in answer.message
+    assert refused(plugin, "aggregate", {"data": [{"k": 1}], "operation": "sum"}).code == "bad_parameters"
+
+
+def test_a_long_key(plugin):
+    key = "\U0001f600" * 63
+    assert plugin.call("aggregate", data=[{key: 2}], key=key, operation="sum") == 2
+    assert plugin.call("aggregate", data=[{key + "x": 3, key: 2}], key=key, operation="sum") == 2
+    assert refused(plugin, "aggregate", {"data": [], "key": "k" * 256, "operation": "sum"}).code == "bad_parameters"
 
 
 def test_filter_keeps_every_digit(plugin):
@@ -217,7 +330,154 @@ def test_min_max_count(plugin, rng):
         assert plugin.call("aggregate", data=data, operation="count") == len(data)
 
 
+def test_median(plugin, rng):
+    for _ in range(600):
+        data = [float(x) for x in numbers(rng, least=1)]
+        exact = statistics.median(Fraction(x) for x in data)
+        got = plugin.call("aggregate", data=data, operation="median")
+        assert within(got, exact, 2 * Fraction(EPSILON) * abs(exact) + Fraction(5e-324)), data
+        if len(data) % 2:
+            assert got == statistics.median(data)
+    assert math.isclose(plugin.call("aggregate", data=[1.7e308, 1.6e308], operation="median"), 1.65e308, rel_tol=1e-15)
+    assert plugin.call("aggregate", data=[1, 2, 4, 3], operation="median") == 2.5
+
+
+def exact_percentile(data, percent):
+    data = sorted(Fraction(x) for x in data)
+    position = Fraction(percent) / 100 * (len(data) - 1)
+    low = math.floor(position)
+    return data[low] + (position - low) * (data[min(low + 1, len(data) - 1)] - data[low])
+
+
+def test_percentile(plugin, rng):
+    for _ in range(800):
+        data = [float(x) for x in numbers(rng, moderate if rng.random() < 0.8 else number, least=1)]
+        percent = rng.choice([0, 25, 50, 75, 90, 95, 99, 100, rng.uniform(0, 100), rng.randrange(101)])
+        got = plugin.call("aggregate", data=data, operation="percentile", percent=percent)
+        exact, size = exact_percentile(data, percent), max(map(abs, map(Fraction, data)))
+        assert within(got, exact, Fraction(EPSILON) * 8 * size * (1 + len(data)) + Fraction(5e-324)), (data, percent)
+        assert min(data) <= got <= max(data)
+    data = [rng.gauss(0, 5) for _ in range(101)]
+    for k in range(101):  # there each percent is one of the numbers
+        assert plugin.call("aggregate", data=data, operation="percentile", percent=k) == sorted(data)[k]
+    quartiles = statistics.quantiles(data, n=4, method="inclusive")
+    assert [plugin.call("aggregate", data=data, operation="percentile", percent=p) for p in (25, 50, 75)] == quartiles
+    assert plugin.call("aggregate", data=[-1.7e308, 1.7e308], operation="percentile", percent=50) == 0
+    for percent in (-1, 100.5, "50", None):
+        answer = refused(plugin, "aggregate", {"data": [1], "operation": "percentile", "percent": percent})
+        assert answer.code == "bad_parameters"
+    assert refused(plugin, "aggregate", {"data": [1], "operation": "percentile"}).code == "bad_parameters"
+    assert refused(plugin, "aggregate", {"data": [1], "operation": "sum", "percent": 5}).code == "bad_parameters"
+
+
+@pytest.mark.parametrize("operation, less", [("stddev", 0), ("stddev_sample", 1)])
+def test_standard_deviation(plugin, rng, operation, less):
+    for _ in range(500):
+        data = [float(x) for x in numbers(rng, moderate if rng.random() < 0.8 else number, least=2)]
+        if len(data) <= less:
+            continue
+        exact = [Fraction(x) for x in data]
+        mean = sum(exact) / len(exact)
+        variance = sum((x - mean) ** 2 for x in exact) / (len(exact) - less)
+        if variance >= Fraction(1.79e308) ** 2:
+            continue
+        got = plugin.call("aggregate", data=data, operation=operation)
+        size = max(map(abs, exact))
+        # The square, which is exact without a root; what lies 2^-1000 below the largest is not seen.
+        assert abs(Fraction(got) ** 2 - variance) <= variance * Fraction(EPSILON) * 64 + (size * Fraction(EPSILON) ** 2 * 64) ** 2 \
+            + Fraction(5e-324) ** 2 + size**2 * Fraction(2) ** -1900, data
+    data = [1e9 + rng.gauss(0, 1e-3) for _ in range(1000)]
+    want = (statistics.pstdev if not less else statistics.stdev)(map(Fraction, data))
+    assert math.isclose(plugin.call("aggregate", data=data, operation=operation), float(want), rel_tol=1e-9)
+    assert plugin.call("aggregate", data=[7, 7, 7], operation=operation) == 0
+    # With a single number there is a deviation of the population only, and it is 0.
+    if less:
+        assert refused(plugin, "aggregate", {"data": [7], "operation": operation}).code == "empty"
+        assert refused(plugin, "aggregate", {"data": [1.7e308, -1.7e308], "operation": operation}).code == "overflow"
+    else:
+        assert plugin.call("aggregate", data=[7], operation=operation) == 0
+        assert plugin.call("aggregate", data=[1.7e308, -1.7e308], operation=operation) == 1.7e308
+
+
+OPERATIONS_OF_A_LIST = ["sum", "avg", "min", "max", "count", "median", "stddev", "percentile"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS_OF_A_LIST)
+def test_groups(plugin, rng, operation):
+    """Each group is as its numbers alone; groups stand in the order in which they came up."""
+    rest = {"percent": 30} if operation == "percentile" else {}
+    for _ in range(120):
+        data = people(rng, rng.choice([0, 1, 2, 7, 60]))
+        alone = {}
+        for one in data:
+            alone.setdefault(one["name"], []).append(one["age"])
+        got = plugin.call("aggregate", data=data, key="age", group_by="name", operation=operation, **rest)
+        assert list(got) == list(alone)
+        for name, ages in alone.items():
+            assert got[name] == plugin.call("aggregate", data=ages, operation=operation, **rest)
+
+
+def test_many_groups(plugin, rng):
+    names = [f"group {i}" for i in range(5000)]
+    data = [{"g": rng.choice(names), "x": i % 100} for i in range(20000)]
+    alone = {}
+    for one in data:
+        alone[one["g"]] = alone.get(one["g"], 0) + one["x"]
+    assert plugin.call("aggregate", data=data, key="x", group_by="g", operation="sum") == alone
+
+
+def test_one_group_however_it_is_spelled(plugin):
+    text = '{"data":[{"g":"a","x":1},{"g":"\\u0061","x":2},{"\\u0067":"a","x":4}],"key":"x","group_by":"g","operation":"sum"}'
+    assert plugin.ask("aggregate", text) == '{"a":7}'
+
+
+@pytest.mark.parametrize("data", [[{"x": 1}], [{"x": 1, "g": 1}], [{"x": 1, "g": None}], [{"x": 1, "g": "g" * 256}]])
+def test_objects_without_a_group(plugin, data):
+    answer = refused(plugin, "aggregate", {"data": [{"x": 1, "g": "a"}, *data], "key": "x", "group_by": "g", "operation": "sum"})
+    assert answer.code == "missing_key" and "data[1]" in answer.message
+
+
+def test_groups_need_a_key(plugin):
+    assert refused(plugin, "aggregate", {"data": [1], "group_by": "g", "operation": "sum"}).code == "bad_parameters"
+
+
+def test_a_group_that_has_no_answer_is_an_error(plugin):
+    data = [{"g": "a", "x": 1e308}, {"g": "b", "x": 1}, {"g": "a", "x": 1e308}]
+    assert refused(plugin, "aggregate", {"data": data, "key": "x", "group_by": "g", "operation": "sum"}).code == "overflow"
+    assert refused(plugin, "aggregate", {"data": data, "key": "x", "group_by": "g", "operation": "stddev_sample"}).code == "empty"
+    assert plugin.call("aggregate", data=data, key="x", group_by="g", operation="count") == {"a": 2, "b": 1}
+
+
 # ---- normalize ----
+
+
+def test_robust(plugin, rng):
+    for _ in range(500):
+        data = [float(x) for x in numbers(rng, moderate if rng.random() < 0.8 else number, least=1)]
+        exact = [Fraction(x) for x in data]
+        apart = exact_percentile(data, 75) - exact_percentile(data, 25)
+        if min(data) == max(data):
+            assert plugin.call("normalize", data=data, method="robust") == [0] * len(data)
+            continue
+        if apart == 0:
+            assert refused(plugin, "normalize", {"data": data, "method": "robust"}).code == "no_spread"
+            continue
+        median = statistics.median(exact)
+        want = [(x - median) / apart for x in exact]
+        if max(map(abs, want)) > Fraction(1.79e308):
+            assert refused(plugin, "normalize", {"data": data, "method": "robust"}).code == "overflow"
+            continue
+        tiny = apart < Fraction(1e-290)  # below that a double has fewer digits
+        for y, exactly in zip(plugin.call("normalize", data=data, method="robust"), want, strict=True):
+            assert within(y, exactly, abs(exactly) * (Fraction(1e-3) if tiny else 16 * Fraction(EPSILON)) + Fraction(1e-300)), data
+
+
+def test_robust_does_not_mind_what_lies_far_out(plugin):
+    assert plugin.call("normalize", data=[1, 2, 3, 4, 1e300], method="robust")[:4] == [-1, -0.5, 0, 0.5]
+    assert plugin.call("normalize", data=[1e-10, 2e-10, 3e-10, 4e-10, 1e290], method="robust")[2] == 0
+    low, high = plugin.call("normalize", data=[-1.7e308, 1.7e308], method="robust")
+    assert math.isclose(low, -1, rel_tol=1e-15) and high == -low
+    assert refused(plugin, "normalize", {"data": [5, 5, 5, 5, 6], "method": "robust"}).code == "no_spread"
 
 
 def test_min_max_normalisation(plugin, rng):
@@ -273,10 +533,14 @@ def test_empty_lists(plugin):
     assert plugin.call("filter", data=[], condition="less", value=2) == []
     assert plugin.call("normalize", data=[]) == []
     assert plugin.call("normalize", data=[], method="z-score") == []
+    assert plugin.call("normalize", data=[], method="robust") == []
+    assert plugin.call("filter", data=[], key="k", condition="between", min=1, max=2) == []
+    assert plugin.call("aggregate", data=[], key="k", group_by="g", operation="median") == {}
     assert plugin.call("aggregate", data=[], operation="sum") == 0
     assert plugin.call("aggregate", data=[], operation="count") == 0
-    for operation in ("avg", "min", "max"):
+    for operation in ("avg", "min", "max", "median", "stddev", "stddev_sample"):
         assert refused(plugin, "aggregate", {"data": [], "operation": operation}).code == "empty"
+    assert refused(plugin, "aggregate", {"data": [], "operation": "percentile", "percent": 5}).code == "empty"
 
 
 def test_numbers_beyond_a_double(plugin):
@@ -316,7 +580,11 @@ def test_text_that_no_host_would_pass_on(plugin, text):
 
 def test_mutated_requests_leave_it_whole(plugin, rng, long):
     seeds = ['{"data":[1,2.5,-3e2],"operation":"multiply","factor":2}', '{"data":[1,2],"condition":"less","value":2}',
-             '{"data":[1,2,4],"method":"z-score"}', '{"data":[0.1,0.2],"operation":"avg"}']
+             '{"data":[1,2,4],"method":"z-score"}', '{"data":[0.1,0.2],"operation":"avg"}',
+             '{"data":[{"g":"a","x":1},{"g":"b","x":2}],"key":"x","group_by":"g","operation":"median"}',
+             '{"data":[3,1,2],"operation":"percentile","percent":40}', '{"data":[3,1,2,9],"method":"robust"}',
+             '{"data":[{"x":1.5},{"x":2}],"key":"x","condition":"between","min":0,"max":2}',
+             '{"data":[3.14,1],"operation":"round","factor":1}', '{"data":[3,1],"operation":"clip","min":2}']
     alphabet = '{}[],:"\\u0123456789.eE+- \tdatoperifcvm'
     for _ in range(20000 if long else 2000):
         text = list(rng.choice(seeds))
@@ -346,6 +614,31 @@ def schemas(root):
     ("transform", {"data": [1], "operation": "modulo", "factor": 1}, False),
     ("transform", {"data": ["1"], "operation": "add", "factor": 1}, False),
     ("transform", {"data": [1], "operation": "add", "factor": 1, "more": 1}, False),
+    ("transform", {"data": [1], "operation": "log"}, True),
+    ("transform", {"data": [1], "operation": "log", "factor": 2}, True),
+    ("transform", {"data": [1], "operation": "log", "factor": 1}, False),
+    ("transform", {"data": [1], "operation": "log", "value": 0}, False),
+    ("transform", {"data": [1], "operation": "round", "factor": 2}, True),
+    ("transform", {"data": [1], "operation": "round", "factor": 2.5}, False),
+    ("transform", {"data": [1], "operation": "round", "factor": 23}, False),
+    ("transform", {"data": [1], "operation": "clip", "min": 2}, True),
+    ("transform", {"data": [1], "operation": "clip"}, False),
+    ("transform", {"data": [1], "operation": "clip", "min": 2, "factor": 1}, False),
+    ("transform", {"data": [1], "operation": "add", "factor": 1, "min": 1}, False),
+    ("transform", {"data": [{"a": 1}], "key": "a", "operation": "add", "factor": 1}, True),
+    ("transform", {"data": [{"a": 1}], "key": 1, "operation": "add", "factor": 1}, False),
+    ("transform", {"data": [1], "key": "k" * 64, "operation": "add", "factor": 1}, False),
+    ("filter", {"data": [], "condition": "between", "min": 1, "max": 2}, True),
+    ("filter", {"data": [], "condition": "between", "min": 1}, False),
+    ("filter", {"data": [], "condition": "between", "value": 1}, False),
+    ("filter", {"data": [], "condition": "less", "value": 1, "min": 1}, False),
+    ("aggregate", {"data": [1], "operation": "percentile", "percent": 50}, True),
+    ("aggregate", {"data": [1], "operation": "percentile", "percent": 101}, False),
+    ("aggregate", {"data": [1], "operation": "percentile"}, False),
+    ("aggregate", {"data": [1], "operation": "median", "percent": 1}, False),
+    ("aggregate", {"data": [{"a": 1, "g": "x"}], "operation": "sum", "key": "a", "group_by": "g"}, True),
+    ("aggregate", {"data": [{"a": 1, "g": "x"}], "operation": "sum", "group_by": "g"}, False),
+    ("normalize", {"data": [1], "method": "robust"}, True),
     ("filter", {"data": [], "condition": "equal", "value": 1}, True),
     ("filter", {"data": [], "condition": "equal"}, False),
     ("aggregate", {"data": [1], "operation": "count"}, True),
@@ -359,8 +652,11 @@ def test_schema(schemas, action, parameters, fits):
 
 def test_every_word_of_the_schemas_is_known_to_the_plugin(plugin, schemas):
     rest = {"transform": {"factor": 2}, "filter": {"value": 2}, "aggregate": {}, "normalize": {}}
+    own = {"clip": {"min": 1, "max": 2}, "between": {"min": 1, "max": 2}, "percentile": {"percent": 50}}
     for action, schema in schemas.items():
         for member, property in schema["parameters"]["properties"].items():
             for word in property.get("enum", []):
-                result = plugin.call(action, data=[1, 2, 3], **rest[action], **{member: word})
+                parameters = {"data": [1, 2, 3], **own.get(word, rest[action]), member: word}
+                assert jsonschema.Draft202012Validator(schema["parameters"]).is_valid(parameters)
+                result = plugin.call(action, **parameters)
                 assert jsonschema.Draft202012Validator(schema["result"]).is_valid(result)
