@@ -254,6 +254,8 @@ int run_stats(struct cli *c);
 int run_health(struct cli *c);
 int run_capabilities(struct cli *c);
 int run_permissions(struct cli *c);
+int run_backup(struct cli *c);
+int run_restore(struct cli *c);
 int run_audit(struct cli *c);
 int run_audit_verify(struct cli *c);
 int run_audit_head(struct cli *c);

@@ -8,6 +8,7 @@
 #include "registry/check.h"
 #include "registry/files.h"
 #include "registry/internal.h"
+#include "registry/restore.h"
 #include "registry/schema.h"
 
 static const char *const state_names[] = {"available", "current", "deprecated", "archived", "damaged"};
@@ -53,6 +54,8 @@ static int claim(struct registry *r, const char *dir, struct error *err)
 static int prepare(struct registry *r, const char *dir, struct error *err)
 {
     int rc = io_mkdirs(dir, 0700, err);
+    if (rc == 0)
+        rc = restore_finish(dir, r->plugin_dir, err);
     if (rc == 0)
         rc = db_open(&r->writer, r->file, true, err);
     if (rc == 0)

@@ -143,6 +143,8 @@ enum registry_verb {
     REGISTRY_TOKEN_USED,
     REGISTRY_AUDIT_ROTATE,
     REGISTRY_AUDIT_SIGN,
+    REGISTRY_NOTE_BACKUP, /* a record of the trail, and nothing else */
+    REGISTRY_NOTE_RESTORE,
     REGISTRY_MEND,  /* what can be made from the rest: the search when it is wrong; packages that nobody wants go */
     REGISTRY_FLUSH, /* nothing: answered when all before it is on the disk */
     REGISTRY_VERB_COUNT,
@@ -256,6 +258,9 @@ struct registry_command {
             const uint8_t *hash; /* that record's */
             const char *file;
         } audit_rotate;
+        struct {
+            const char *file;
+        } note;
         struct {
             bool searched;      /* out: the search was made anew */
             uint64_t collected; /* out: packages */
@@ -441,6 +446,26 @@ struct registry_finding {
  * all of it. Changes nothing. What each is shown is valid during the call only. */
 int registry_check(struct registry_reader *reader, void (*each)(void *context, const struct registry_finding *f),
                    void *context, struct error *err);
+
+/* ---- backup and restore (docs/backup.md) ---- */
+
+struct registry_backup {
+    uint64_t files, packages, bytes;
+};
+/* dir: the registry's. file: a path from the root, which must not exist yet; it appears when it is whole. Online: of
+ * one moment; packages must not be uninstalled meanwhile. MOAT_E_ALREADY_EXISTS, MOAT_E_PACKAGE_DAMAGED. */
+int registry_backup(struct registry_reader *reader, const char *dir, const char *file, struct registry_backup *out,
+                    struct error *err);
+
+struct registry_restored {
+    uint64_t packages;
+    char stamp[40];
+    bool kept; /* what was there before is in before-STAMP of its directory */
+};
+/* Nobody has the registry open; the caller holds the home's lock. Everything is checked before anything changes.
+ * MOAT_E_PACKAGE_DAMAGED: not a whole backup. */
+int registry_restore(const char *dir, const char *plugin_dir, const char *file, struct registry_restored *out,
+                     struct error *err);
 
 struct registry_totals {
     uint64_t plugins, active, versions, damaged, publishers, keys, decisions;

@@ -146,6 +146,10 @@ static void tell_token_revoke(const struct registry_command *c, struct buf *out)
     audit_put_number(out, "id", (uint64_t)c->token_revoke.id);
 }
 
+static void tell_nothing(const struct registry_command *c, struct buf *out)
+{
+}
+
 static void tell_rotate(const struct registry_command *c, struct buf *out)
 {
     audit_put_number(out, "upto", c->audit_rotate.upto);
@@ -187,6 +191,8 @@ static const struct verb {
     [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), SUBJECT_ID, tell_token_add},
     [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), SUBJECT_ID, tell_token_revoke},
     [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL},
+    [REGISTRY_NOTE_BACKUP] = {write_note, "registry.backup", AT(note.file), SUBJECT_NAME, tell_nothing},
+    [REGISTRY_NOTE_RESTORE] = {write_note, "registry.restore", AT(note.file), SUBJECT_NAME, tell_nothing},
     [REGISTRY_MEND] = {write_mend, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_ROLLBACK] = {write_rollback, "plugin.rollback", AT(rollback.name), SUBJECT_NAME, tell_rollback},

@@ -36,6 +36,7 @@ WRITE_VERB(write_configure);
 WRITE_VERB(write_token_add);
 WRITE_VERB(write_token_revoke);
 WRITE_VERB(write_token_used);
+WRITE_VERB(write_note);
 WRITE_VERB(write_mend);
 WRITE_VERB(write_flush);
 WRITE_VERB(write_audit_rotate);

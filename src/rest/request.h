@@ -129,6 +129,7 @@ void handle_permissions(struct rest_request *q);
 void handle_stats(struct rest_request *q);
 void handle_health(struct rest_request *q);
 void handle_check(struct rest_request *q);
+void handle_backup(struct rest_request *q);
 void handle_audit(struct rest_request *q);
 void handle_audit_head(struct rest_request *q);
 void handle_audit_verify(struct rest_request *q);

@@ -127,6 +127,10 @@ static const struct field transfer_fields[] = {
     {"publisher", FIELD_TEXT, true, "who owns it from now on"},
     {0},
 };
+static const struct field backup_fields[] = {
+    {"file", FIELD_TEXT, true, "a path of the host, from the root; nothing may be there yet"},
+    {0},
+};
 
 /* ---- the table.  The most called route stands first: routing looks from the top. ---- */
 
@@ -230,6 +234,8 @@ const struct route routes[] = {
      "Keeps a signature over a head of the trail."},
     {"POST", "/api/audit/rotate", REST_ADMIN, BODY_NONE, handle_audit_rotate, rotate_query, NULL, "audit rotate",
      "Moves old records to a file beside the registry; the chain goes on."},
+    {"POST", "/api/backup", REST_ADMIN, BODY_OBJECT, handle_backup, NULL, backup_fields, "backup",
+     "Writes the registry and its packages, of one moment, into a new file of the host. Calls go on meanwhile."},
     {"POST", "/api/check", REST_ADMIN, BODY_NONE, handle_check, NULL, NULL, "doctor --deep",
      "Looks at every record, reference and package, tells what is wrong with its cure, and mends what can be made "
      "anew."},

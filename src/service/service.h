@@ -159,6 +159,15 @@ void service_note_refusal(struct service *s, const char *actor, const char *call
 /* Looks at every record, reference and package. Finding something is no error: the result tells. Reads everything. */
 void service_check(struct service *s, service_done done, void *context);
 
+/* Writes a backup of this moment; file: a path from the root, which must not exist yet. */
+void service_backup(struct service *s, const char *file, service_done done, void *context);
+/* Into a home that nobody holds; what was there is kept beside. Blocks. */
+struct service_restored {
+    uint64_t packages;
+    char before[64]; /* the folder, in both directories, that has what was there; empty: there was nothing */
+};
+int service_restore(struct home *home, const char *file, struct service_restored *out, struct error *err);
+
 /* ---- settings ---- */
 void service_settings_get(struct service *s, const char *key_or_null, service_done done, void *context);
 void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context);

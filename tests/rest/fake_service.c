@@ -222,6 +222,7 @@ ONE(denials, name)
 ONE(settings_get, key)
 TWO(settings_set, key, value)
 NONE(audit_head)
+ONE(backup, file)
 NONE(check)
 TWO(audit_verify, anchor, key)
 
