@@ -61,12 +61,13 @@ int io_read_file(const char *path, struct buf *out, struct error *err)
     size_t before = out->len;
     uint8_t chunk[32 * 1024];
     ssize_t n;
-    while ((n = io_read_full(fd, chunk, sizeof chunk)) > 0) {
-        if (!buf_put(out, chunk, (size_t)n)) {
+    do {
+        n = io_read_full(fd, chunk, sizeof chunk); /* less than that: the end was met */
+        if (n > 0 && !buf_put(out, chunk, (size_t)n)) {
             out->len = before;
             return error_set(err, MOAT_E_TOO_LARGE, "%s is larger than %zu bytes", path, out->max);
         }
-    }
+    } while (n == (ssize_t)sizeof chunk);
     if (n < 0) {
         out->len = before;
         return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot read %s", path);

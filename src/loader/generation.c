@@ -193,7 +193,8 @@ void generation_start(struct generation *g, bool forced)
     if (now < p->not_before && !forced) {
         loop_timer_set(p->l->supervise, &p->retry, p->not_before);
     } else if (!g->spec->ncode) {
-        ask_for_code(g);
+        if (!p->next || p->next == g) /* else that one brings it */
+            ask_for_code(g);
     } else {
         walls_ask(p->l, g);
     }
@@ -253,6 +254,14 @@ void generation_serves(struct generation *g)
     waiters_tell(&g->waiters, NULL);
 }
 
+/* What was to come does not: calls that wait have only what is there. */
+static void forget_next(struct plugin *p)
+{
+    p->next = NULL;
+    if (atomic_load(&p->queued))
+        plugin_want(p);
+}
+
 void generation_start_failed(struct generation *g, const struct error *err)
 {
     struct plugin *p = g->plugin;
@@ -261,7 +270,7 @@ void generation_start_failed(struct generation *g, const struct error *err)
     log_event(LOG_WARN, "start_failed", "plugin", p->name, "version", g->version, "why", err->message, NULL);
     generation_ref(g);
     if (g == p->next) {
-        p->next = NULL;
+        forget_next(p);
         g->old = true;
         generation_unref(g);
     } else if (g == p->current && !g->ready) {
@@ -456,7 +465,7 @@ void generation_drop_next(struct plugin *p, const struct error *err)
     struct generation *g = p->next;
     if (!g)
         return;
-    p->next = NULL;
+    forget_next(p);
     waiters_tell(&g->waiters, err);
     grow_old(g);
     for (struct worker *w = p->living; w; w = w->next)

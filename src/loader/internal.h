@@ -157,7 +157,15 @@ struct lane {
     uint32_t log_lines, log_dropped;
 };
 
-enum worker_state { WORKER_SPAWNING, WORKER_HALF, WORKER_ASSIGNED, WORKER_GOING, WORKER_READY, WORKER_ENDED };
+enum worker_state {
+    WORKER_SPAWNING,
+    WORKER_HALF,
+    WORKER_ASSIGNED,
+    WORKER_HELD, /* its wall stands, the verdict on its code is to come */
+    WORKER_GOING,
+    WORKER_READY,
+    WORKER_ENDED
+};
 
 /* Lines of the output pipe (output.c). */
 struct output {
@@ -242,6 +250,7 @@ struct generation {
     /* supervise */
     int start_fd;
     bool asked;  /* need_spec was called, the answer is to come */
+    bool held;   /* no code of it runs before the verdict; only as a plugin's next */
     bool old;    /* not current any more, or given up */
     bool loaded; /* counted */
     unsigned starting, ready, lost;
@@ -338,7 +347,7 @@ struct plugin {
 
 /* ---- operations that travel to supervise ---- */
 
-enum op_kind { OP_SET, OP_START, OP_RELOAD, OP_STOP, OP_END, OP_FORGET, OP_CLOSE };
+enum op_kind { OP_SET, OP_START, OP_RELOAD, OP_STOP, OP_END, OP_FORGET, OP_VERDICT, OP_CLOSE };
 
 struct op {
     struct loop_task task;
@@ -348,6 +357,8 @@ struct op {
     char name[MANIFEST_NAME_MAX + 1];
     struct spec *spec;
     enum loader_how how;
+    bool held;            /* of OP_SET */
+    struct error refused; /* of OP_VERDICT; code 0: it may run */
     enum moat_code gate;
     char gate_message[256];
     uint64_t grace_ns;
@@ -493,6 +504,10 @@ void op_run(struct loop_task *task);
 void op_done(struct op *op, const struct error *err);
 void loader_closed_check(struct loader *l);
 
+/* hold.c: on the supervise thread */
+void worker_go(struct worker *w); /* its wall stands and was looked at */
+void op_verdict(struct op *op);
+
 /* supervise.c */
 int supervise_open(struct loader *l, struct error *err);
 void supervise_close(struct loader *l);
@@ -511,13 +526,18 @@ void walls_close(struct loader *l);
 
 /* worker.c */
 int worker_spawn(struct loader *l, struct error *err);                        /* supervise */
-int worker_assign(struct worker *w, struct generation *g, struct error *err); /* supervise */
 void worker_discard(struct worker *w);                 /* supervise: a half-built one that nobody is to have */
 void worker_lost_spawner(struct worker *w);            /* supervise */
 void worker_flag(struct worker *w, uint32_t flag);     /* exposed ones; then kick */
 void worker_kill(struct worker *w, enum kill_why why); /* who owns it, or supervise */
+void worker_failed(struct worker *w, const char *step, int errnum, const char *message); /* supervise: to start */
 void worker_unref(struct worker *w);
 void worker_gone(struct loop_task *task); /* supervise: its loop has seen it off */
+
+/* assign.c: on the supervise thread */
+int worker_prepare(struct worker *w, struct error *err); /* makes its channel */
+int worker_assign(struct worker *w, struct generation *g, struct error *err);
+void worker_ends_close(struct worker *w);
 
 /* output.c: on the supervise thread */
 int output_watch(struct worker *w, struct error *err);

@@ -164,9 +164,21 @@ static void ask(struct loader *l, const char *name, struct op model, loader_done
 void loader_set(struct loader *l, const char *name, struct spec *spec, enum loader_how how, enum moat_code gate,
                 const char *gate_message, loader_done done, void *context)
 {
-    struct op op = {.kind = OP_SET, .spec = spec ? spec_ref(spec) : NULL, .how = how, .gate = gate};
+    struct op op = {.kind = OP_SET,
+                    .spec = spec ? spec_ref(spec) : NULL,
+                    .how = how == LOADER_HELD ? LOADER_START : how,
+                    .held = how == LOADER_HELD,
+                    .gate = gate};
     text_copy(op.gate_message, sizeof op.gate_message, gate_message ? gate_message : error_info(gate)->advice);
     ask(l, name, op, done, context);
+}
+
+void loader_verdict(struct loader *l, const char *name, struct spec *spec, const struct error *refused)
+{
+    struct op op = {.kind = OP_VERDICT, .spec = spec_ref(spec)};
+    if (refused)
+        op.refused = *refused;
+    ask(l, name, op, NULL, NULL);
 }
 
 void loader_start(struct loader *l, const char *name, loader_done done, void *context)

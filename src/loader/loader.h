@@ -90,8 +90,9 @@ struct spec {
     struct manifest *manifest; /* a reference of its own */
     int code[WALL_CODE_MAX];   /* owned: sealed memory files, the entry last */
     size_t ncode;
-    int assets;   /* owned: sealed memory file (wire/assets.h), or 0: none */
-    char *config; /* owned: JSON object */
+    uint32_t libraries; /* of the host, that the code needs (sandbox/libraries.h) */
+    int assets;         /* owned: sealed memory file (wire/assets.h), or 0: none */
+    char *config;       /* owned: JSON object */
     size_t config_len;
     struct wall_grant grants[WALL_GRANTS_MAX];
     size_t ngrants;
@@ -120,6 +121,8 @@ enum loader_how {
                       spec is replaced as with LOADER_START */
     LOADER_START,  /* start now; done when it is ready, and only then do new calls meet it; when it cannot start, the
                       old generation (if any) stays and error says why. The old one drains: no call is lost */
+    LOADER_HELD,   /* LOADER_START of a spec whose code is still being judged: the wall is built meanwhile, none of
+                      the code runs before loader_verdict */
     LOADER_REVOKE, /* the old generation, and what still drains from before it, is killed first (its running calls fail
                       with permission_denied), done when it is dead; then lazy */
 };
@@ -129,6 +132,10 @@ enum loader_how {
  * loader_stop. spec may be NULL with a closed gate. The loader takes its own reference. */
 void loader_set(struct loader *l, const char *name, struct spec *spec, enum loader_how how, enum moat_code gate,
                 const char *gate_message, loader_done done, void *context);
+
+/* The verdict on a LOADER_HELD: NULL lets the code run; otherwise the start fails with that error and leaves NAME as it
+ * was. Without one the start fails when its time is over. Nothing happens when the start is over already. */
+void loader_verdict(struct loader *l, const char *name, struct spec *spec, const struct error *refused);
 
 /* Starts what is defined; done when ready (at once when it is). */
 void loader_start(struct loader *l, const char *name, loader_done done, void *context);

@@ -95,7 +95,7 @@ static void set_open(struct op *op, struct generation *g, struct op *carried)
         if (g->waiters)
             generation_start(g, true);
         generation_unref(g);
-    } else if (running || (now && now->gate && op->how == LOADER_START)) {
+    } else if (running || g->held || (now && now->gate && op->how == LOADER_START)) {
         start_next(op, g);
     } else {
         bool start = op->how == LOADER_START || g->waiters || (now && now->waiters);
@@ -135,7 +135,7 @@ static void op_set(struct op *op)
         return;
     }
     give_up_next(p, &carried);
-    if (!carried && set_same(op))
+    if (!carried && !op->held && set_same(op))
         return;
     struct generation *g = generation_new(p, op->spec, op->gate, op->gate_message);
     if (!g) {
@@ -146,6 +146,7 @@ static void op_set(struct op *op)
         return;
     }
     if (!g->gate) {
+        g->held = op->held;
         set_open(op, g, carried);
         return;
     }
@@ -272,12 +273,12 @@ void op_run(struct loop_task *task)
     static void (*const handlers[])(struct op *) = {
         [OP_SET] = op_set,   [OP_START] = op_start, [OP_RELOAD] = op_reload,
         [OP_STOP] = op_stop, [OP_END] = op_end,     [OP_FORGET] = op_stop,
-        [OP_CLOSE] = op_close,
+        [OP_VERDICT] = op_verdict, [OP_CLOSE] = op_close,
     };
     struct error err;
     if (op->kind != OP_CLOSE && atomic_load(&op->l->closing)) {
         op_failed(op, MOAT_E_DRAINING, "the host is shutting down");
-    } else if (op->kind != OP_CLOSE && (!op->plugin || (op->kind != OP_SET && !op->plugin->current))) {
+    } else if (op->kind != OP_CLOSE && (!op->plugin || (op->kind != OP_SET && op->kind != OP_VERDICT && !op->plugin->current))) {
         error_set(&err, MOAT_E_NO_SUCH_PLUGIN, "there is no plugin \"%s\"", op->name);
         op_done(op, &err);
     } else {

@@ -211,7 +211,7 @@ static enum loader_state state_of(const struct plugin *p, uint64_t now)
         return STATE_OPEN_CIRCUIT;
     if (s->ready)
         return STATE_READY;
-    if (s->starting)
+    if (s->starting || s->next)
         return STATE_LOADING;
     return now < s->not_before ? STATE_BACKOFF : STATE_UNLOADED;
 }

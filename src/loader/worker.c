@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "loader/internal.h"
-#include "wire/start.h"
 
 #define LOST_MAX 3 /* starts in a row that the spawner's death may cost before it is a failure */
 
@@ -36,6 +35,7 @@ void worker_unref(struct worker *w)
         return;
     child_close(&w->child);
     io_close(&w->tmp);
+    worker_ends_close(w);
     generation_unref(w->gen);
     free(w);
 }
@@ -194,7 +194,7 @@ static bool falls_back(struct worker *w, int errnum)
     return true;
 }
 
-static void failed_step(struct worker *w, const char *step, int errnum, const char *message)
+void worker_failed(struct worker *w, const char *step, int errnum, const char *message)
 {
     struct error err;
     const char *name = w->plugin ? w->plugin->name : "a worker";
@@ -239,7 +239,9 @@ static void start_timeout(struct loop_timer *timer)
     struct error err;
     error_set(&err, MOAT_E_START_FAILED, "%s was not ready after %llu s: %s", w->plugin ? w->plugin->name : "a worker",
               (unsigned long long)(START_TIMEOUT_NS / NS_PER_S),
-              w->state == WORKER_GOING ? "its code was loaded or initialising" : "its wall was being built");
+              w->state == WORKER_GOING  ? "its code was loaded or initialising"
+              : w->state == WORKER_HELD ? "its package was being verified"
+                                        : "its wall was being built");
     end_early(w, &err);
 }
 
@@ -269,10 +271,7 @@ static void now_built(struct worker *w, struct wall_event *ev)
         end_early(w, &err);
     } else {
         overrun_watch(w);
-        if (wall_go(&w->child))
-            w->state = WORKER_GOING;
-        else
-            failed_step(w, "go", errno, "");
+        worker_go(w);
     }
 }
 
@@ -342,7 +341,7 @@ static void on_control(struct loop_watch *watch, uint32_t events)
             log_event(LOG_WARN, "plugin_broke_protocol", "plugin", w->plugin->name, "why", ev.message, NULL);
             worker_kill(w, KILL_BROKEN);
         } else {
-            failed_step(w, ev.step, ev.errnum, ev.message);
+            worker_failed(w, ev.step, ev.errnum, ev.message);
         }
         break;
     case WALL_GONE:
@@ -364,7 +363,7 @@ static void on_status(struct loop_watch *watch, uint32_t events)
         now_half(w);
         break;
     case CHILD_FAILED:
-        failed_step(w, ev.step, ev.errnum, "");
+        worker_failed(w, ev.step, ev.errnum, "");
         break;
     case CHILD_EXITED:
         /* The spawner reports an end with what was used, and a process that ran has used memory: without it, nobody was
@@ -395,9 +394,11 @@ int worker_spawn(struct loader *l, struct error *err)
     w->child = CHILD_NONE;
     w->explained.listener = -1;
     w->tmp = -1;
+    w->request.h2w = w->request.w2h = w->request.bell = -1;
     rc = spawner_worker(atomic_load(&l->spawner), &w->child, err);
+    rc = rc ? rc : worker_prepare(w, err);
     if (rc) {
-        free(w);
+        worker_unref(w);
         return rc;
     }
     w->status = (struct loop_watch){.fd = w->child.status, .ready = on_status};
@@ -406,6 +407,7 @@ int worker_spawn(struct loader *l, struct error *err)
     if ((rc = loop_watch(l->supervise, &w->status, EPOLLIN, err)) ||
         (rc = loop_watch(l->supervise, &w->control, EPOLLIN, err)) || (rc = output_watch(w, err))) {
         unwatch_all(w);
+        channel_free(w->lane.ch);
         worker_unref(w); /* without its socket the half-built worker leaves */
         return rc;
     }
@@ -414,81 +416,5 @@ int worker_spawn(struct loader *l, struct error *err)
     l->workers = w;
     l->spawning++;
     supervise_tick(l);
-    return 0;
-}
-
-/* ---- the assignment ---- */
-
-static int start_file(struct generation *g, struct error *err)
-{
-    if (g->start_fd >= 0)
-        return 0;
-    const struct manifest *m = g->spec->manifest;
-    struct start s = {.plugin = m->name,
-                      .version = m->version,
-                      .nactions = m->nactions,
-                      .config = g->spec->config ? g->spec->config : "{}",
-                      .config_len = g->spec->config ? g->spec->config_len : 2,
-                      .payload_max = g->plugin->l->config.payload_max};
-    if (m->nactions > START_ACTIONS_MAX)
-        return error_set(err, MOAT_E_LIMIT, "%s has %zu actions; at most %d can be run", m->name, m->nactions,
-                         START_ACTIONS_MAX);
-    for (size_t i = 0; i < m->nactions; i++)
-        s.actions[i] = m->actions[i].name;
-    return start_write(&s, &g->start_fd, err);
-}
-
-static int free_slot(struct plugin *p, struct error *err)
-{
-    uint64_t free_ones = ~p->slots_used;
-    if (!free_ones)
-        return error_set(err, MOAT_E_LIMIT, "%s has %d workers that have not ended yet", p->name, PLUGIN_SLOTS);
-    return __builtin_ctzll(free_ones);
-}
-
-int worker_assign(struct worker *w, struct generation *g, struct error *err)
-{
-    struct plugin *p = g->plugin;
-    const struct spec *s = g->spec;
-    int slot = free_slot(p, err), rc = slot < 0 ? slot : start_file(g, err);
-    fd_auto h2w = -1;
-    fd_auto w2h = -1;
-    fd_auto bell = -1;
-    if (rc || (rc = channel_new(p->l->config.payload_max, &w->lane.ch, &h2w, &w2h, &bell, err)))
-        return rc;
-    const struct manifest_limits *limits = &g->limits;
-    w->request = (struct wall_request){.grants = s->grants,
-                                       .ngrants = s->ngrants,
-                                       .execute_code = s->execute_code,
-                                       .accepted = p->l->config.accepted_layers,
-                                       .limits = {.memory = limits->memory,
-                                                  .tmp = limits->tmp,
-                                                  .file_size = limits->file_size,
-                                                  .processes = limits->processes,
-                                                  .descriptors = limits->descriptors},
-                                       .h2w = h2w,
-                                       .w2h = w2h,
-                                       .bell = bell,
-                                       .start = g->start_fd,
-                                       .ncode = s->ncode,
-                                       .assets = s->assets};
-    memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
-    rc = wall_assign(&w->child, &w->request, err);
-    w->request.h2w = w->request.w2h = w->request.bell = -1;
-    if (rc) {
-        channel_free(w->lane.ch);
-        w->lane.ch = NULL;
-        return rc;
-    }
-    w->plugin = p;
-    w->gen = generation_ref(g);
-    w->slot = (unsigned)slot;
-    w->birth = ++p->births;
-    p->slots_used |= 1ull << slot;
-    w->next = p->living;
-    p->living = w;
-    w->state = WORKER_ASSIGNED;
-    p->l->assigned++;
-    loop_timer_set(p->l->supervise, &w->timer, clock_mono_ns() + START_TIMEOUT_NS);
     return 0;
 }

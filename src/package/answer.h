@@ -49,4 +49,8 @@ struct unpacked answer_steal_files(struct answer *a);
  */
 bool elf_judge(const struct manifest *m, const struct answer *a, struct findings *findings, struct finding *first);
 
+/* The host's libraries that files of the package need (sandbox/libraries.h), by the inspector's word: where that is
+ * wrong the code does not load. */
+uint32_t elf_libraries(const struct answer *a);
+
 #endif

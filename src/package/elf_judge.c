@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "package/answer.h"
+#include "sandbox/libraries.h"
 
 #if defined(__x86_64__)
 #define HOST_MACHINE EM_X86_64
@@ -234,6 +235,16 @@ static void judge_file(struct judgement *j, const char *path, size_t place)
             "does not export moat_plugin");
     for (unsigned rule = 0; rule < imports_nrules; rule++)
         judge_rule(j, rule);
+}
+
+uint32_t elf_libraries(const struct answer *a)
+{
+    uint32_t needed = 0;
+    for (size_t i = 0; i < a->nfacts; i++)
+        for (size_t k = 0; k < a->facts[i].count; k++)
+            if (a->facts[i].texts[k].type == INSPECT_NEEDED)
+                needed |= libraries_bit(a->facts[i].texts[k].text);
+    return needed;
 }
 
 bool elf_judge(const struct manifest *m, const struct answer *a, struct findings *findings, struct finding *first)

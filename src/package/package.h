@@ -120,7 +120,8 @@ struct unpacked {
     int *fds;
     uint64_t *sizes, *offsets;
     size_t count;
-    int assets; /* sealed; -1: there are none, or 0 in an empty struct */
+    int assets;         /* sealed; -1: there are none, or 0 in an empty struct */
+    uint32_t libraries; /* of the host, that the code needs (sandbox/libraries.h) */
 };
 int unpacked_find(const struct unpacked *u, const char *path); /* of code: its descriptor (borrowed), or -1 */
 void unpacked_free(struct unpacked *u);

@@ -63,8 +63,10 @@ int package_unpack_within(struct package *p, struct spawner *spawner, uint64_t t
         findings_add(findings, err->code, "", error_info(rc)->advice, "%s", err->message);
     else
         rc = judge(p, &answer, findings, err);
-    if (rc == 0)
+    if (rc == 0) {
         *out = answer_steal_files(&answer);
+        out->libraries = elf_libraries(&answer);
+    }
     answer_free(&answer);
     return rc;
 }

@@ -38,6 +38,8 @@ int inside_step_descriptors(struct builder *b);
 int inside_step_session(struct builder *b);
 int inside_step_keyring(struct builder *b);
 int inside_step_preload(struct builder *b);
+int inside_step_bounding_set(struct builder *b);
+int inside_step_libraries(struct builder *b);
 int inside_step_limits(struct builder *b);
 int inside_step_sealed(struct builder *b);
 int inside_step_grants(struct builder *b);
@@ -50,6 +52,12 @@ int inside_step_descriptor_limit(struct builder *b);
 int inside_step_listener(struct builder *b);
 int inside_step_last_filter(struct builder *b);
 int inside_step_built(struct builder *b);
+
+/* One of the host's, by name; one that is missing is found missing when code needs it. */
+void inside_load_library(const char *soname);
+
+/* How the temporary files are mounted, in both halves. */
+void inside_tmp_options(char *out, size_t size, uint64_t bytes);
 
 /* Shared with the helper's lock. */
 int inside_drop_capabilities(bool none_is_fine); /* true: a process that never had any has nothing to drop */

@@ -46,6 +46,7 @@ static const struct chain_step {
     {"private_root", WALL_ROOT},
     {"private_tmp", WALL_ROOT},
     {"no_nested_namespaces", WALL_NO_NESTED_NS},
+    {"bounding_set", WALL_CAPABILITIES},
     {"limits", WALL_RLIMITS},
     {"grants", WALL_ROOT},
     {"code_tree", WALL_ROOT},

@@ -69,17 +69,6 @@ static bool receive_grants(struct builder *b)
     return true;
 }
 
-/* read, not recvmsg: the filter is in force. */
-static bool wait_for_go(struct builder *b)
-{
-    struct order_go go;
-    ssize_t got;
-    do
-        got = read(b->control, &go, sizeof go);
-    while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof go && go.version == MESSAGE_VERSION && go.kind == ORDER_GO;
-}
-
 bool inside_build(int control, bool fallback, struct inside *out)
 {
     struct builder b;
@@ -96,7 +85,18 @@ bool inside_build(int control, bool fallback, struct inside *out)
         inside_report(control, WALL_FAILED, 0, EPROTO, "assignment", "", -1);
         return false;
     }
-    return run_steps(&b, fallback ? inside_fallback_full_steps : inside_full_steps) && wait_for_go(&b);
+    return run_steps(&b, fallback ? inside_fallback_full_steps : inside_full_steps);
+}
+
+/* read, not recvmsg: the filter is in force. */
+bool inside_wait(const struct inside *in)
+{
+    struct order_go go;
+    ssize_t got;
+    do
+        got = read(in->control, &go, sizeof go);
+    while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof go && go.version == MESSAGE_VERSION && go.kind == ORDER_GO;
 }
 
 void inside_ready(const struct inside *in)

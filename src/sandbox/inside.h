@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What is left in the worker's hands when its wall stands and the host has said go. */
+/* What is left in the worker's hands when its wall stands. */
 struct inside {
     int control; /* SEQPACKET to the host; only inside_ready and inside_failed write to it */
     int h2w, w2h, bell, start;
@@ -18,9 +18,13 @@ struct inside {
     int home;   /* the fallback wall: the root directory, to come back to without a name; else -1 */
 };
 
-/* From exec to "go": half wall, wait, assignment, full wall, one filter, listener handed over, wait for go.
+/* From exec to the finished wall: half wall, wait, assignment, full wall, one filter, listener handed over, "built".
  * On failure it has told the host and the process must exit. */
 bool inside_build(int control, bool fallback, struct inside *out);
+
+/* Until the host, which reads meanwhile what holds for this process, says go; false: it never will.  Before it nothing
+ * of the plugin may be loaded; what is the engine's own can be made ready. */
+bool inside_wait(const struct inside *in);
 
 /* dlopens code[i] from its sealed bytes; NULL with a message. Closes nothing.  Refuses while h2w or w2h is not -1: map
  * the channel and close its files first, or a constructor could map them as code. */

@@ -42,6 +42,7 @@ const struct step inside_fallback_half_steps[] = {
 };
 
 const struct step inside_fallback_full_steps[] = {
+    {"libraries", inside_step_libraries},
     {"limits", inside_step_limits},
     {"sealed_files", inside_step_sealed},
     {"code_view", view},

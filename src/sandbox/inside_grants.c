@@ -30,6 +30,11 @@ int inside_step_descriptor_limit(struct builder *b)
     return lower(RLIMIT_NOFILE, b->order.limits.descriptors);
 }
 
+void inside_tmp_options(char *out, size_t size, uint64_t bytes)
+{
+    snprintf(out, size, "size=%llu,nr_inodes=1024,mode=700", (unsigned long long)bytes);
+}
+
 #define GIB (1024ull * 1024 * 1024)
 
 /* Set here, inside: before the clone RLIMIT_NPROC would count everything that the host's user runs. */
@@ -60,10 +65,10 @@ int inside_step_limits(struct builder *b)
         if (e)
             return e;
     }
-    if (b->fallback)
-        return 0; /* there is no /tmp of its own */
+    if (b->fallback || l->tmp == WALL_TMP_DEFAULT) /* there is none of its own; it was mounted so */
+        return 0;
     char options[96];
-    snprintf(options, sizeof options, "size=%llu,nr_inodes=1024,mode=700", (unsigned long long)l->tmp);
+    inside_tmp_options(options, sizeof options, l->tmp);
     return mount(NULL, "tmp", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ? errno : 0;
 }
 
@@ -199,6 +204,7 @@ static int pivot(struct builder *b)
 }
 
 const struct step inside_full_steps[] = {
+    {"libraries", inside_step_libraries},
     {"limits", inside_step_limits},
     {"sealed_files", inside_step_sealed},
     {"grants", inside_step_grants},

@@ -1,6 +1,5 @@
 /* The half-built wall: everything that does not depend on which plugin comes.  A pooled worker has run all of it and
  * waits; only our own code runs until the full wall stands. */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -100,12 +99,14 @@ static int private_root(struct builder *b)
     return ENOENT;
 }
 
-/* A mount of its own, because the root becomes read-only.  Its size comes with the assignment. */
+/* A mount of its own, because the root becomes read-only.  Another size may come with the assignment. */
 static int private_tmp(struct builder *b)
 {
     if (fchdir(b->root) < 0 || mkdir("tmp", 0700) < 0)
         return errno;
-    return mount("moat-tmp", "tmp", "tmpfs", TMPFS_FLAGS, "size=16m,nr_inodes=1024,mode=700") < 0 ? errno : 0;
+    char options[96];
+    inside_tmp_options(options, sizeof options, WALL_TMP_DEFAULT);
+    return mount("moat-tmp", "tmp", "tmpfs", TMPFS_FLAGS, options) < 0 ? errno : 0;
 }
 
 /* The kernel's surface behind new user namespaces is closed for good, not by seccomp alone.  Where /proc/sys cannot be
@@ -119,17 +120,14 @@ static int no_nested_namespaces(struct builder *b)
     return 0;
 }
 
-/* What plugins commonly need and what cannot be found later in the empty root: thread exit and cancellation and C++
- * exceptions want libgcc_s.  Names of old C libraries' parts cost little and save a puzzling refusal. */
+/* What the C library itself wants and could not find later in the empty root: without libgcc_s the end of a thread ends
+ * the process. */
 int inside_step_preload(struct builder *b)
 {
-    static const char *const names[] = {"libgcc_s.so.1",   "libm.so.6",  "libstdc++.so.6",
-                                        "libpthread.so.0", "libdl.so.2", "librt.so.1"};
     (void)b;
     /* One heap: a worker runs one call at a time, and a thousand workers should be small. */
     mallopt(M_ARENA_MAX, 1);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    inside_load_library("libgcc_s.so.1");
     return 0;
 }
 
@@ -142,9 +140,10 @@ const struct step inside_half_steps[] = {
     {"keyring", inside_step_keyring},
     {"host_name", host_name},
     {"propagation", propagation},
-    {"preload", inside_step_preload}, /* while the host's libraries can be seen, and before /dev is covered */
+    {"preload", inside_step_preload},
     {"private_root", private_root},
     {"private_tmp", private_tmp},
     {"no_nested_namespaces", no_nested_namespaces},
+    {"bounding_set", inside_step_bounding_set},
     {0},
 };

@@ -5,7 +5,22 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "sandbox/inside.h"
+#include "sandbox/builder.h"
+#include "sandbox/libraries.h"
+
+void inside_load_library(const char *soname)
+{
+    dlopen(soname, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
+/* While the host's libraries can be seen, and before there are limits that loading them could meet. */
+int inside_step_libraries(struct builder *b)
+{
+    for (unsigned i = 0; i < libraries_count; i++)
+        if (b->order.libraries & 1u << i)
+            inside_load_library(libraries[i]);
+    return 0;
+}
 
 static void *fail(char *message, size_t size, const char *what)
 {

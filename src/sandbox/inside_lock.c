@@ -21,11 +21,10 @@ static bool has_none(void)
            !(data[0].inheritable | data[1].inheritable);
 }
 
-/* Bounding set and securebits first: both need CAP_SETPCAP, which capset then takes. */
-int inside_drop_capabilities(bool none_is_fine)
+/* What no program can be given any more. It changes nothing about the rights that are there, so a half-built worker has
+ * done it already; it needs CAP_SETPCAP. */
+static int drop_bounding_set(void)
 {
-    if (none_is_fine && has_none())
-        return 0;
     for (unsigned long cap = 0; cap < 64; cap++) {
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
             if (errno == EINVAL)
@@ -33,6 +32,12 @@ int inside_drop_capabilities(bool none_is_fine)
             return errno;
         }
     }
+    return 0;
+}
+
+/* Securebits first: they need CAP_SETPCAP, which capset then takes. */
+static int drop_rights(void)
+{
     const unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
                                SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
                                SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
@@ -43,9 +48,23 @@ int inside_drop_capabilities(bool none_is_fine)
     return syscall(SYS_capset, &header, none) < 0 ? errno : 0;
 }
 
+int inside_drop_capabilities(bool none_is_fine)
+{
+    if (none_is_fine && has_none())
+        return 0;
+    int e = drop_bounding_set();
+    return e ? e : drop_rights();
+}
+
+int inside_step_bounding_set(struct builder *b)
+{
+    (void)b;
+    return drop_bounding_set();
+}
+
 int inside_step_capabilities(struct builder *b)
 {
-    return inside_drop_capabilities(b->fallback);
+    return b->fallback ? inside_drop_capabilities(true) : drop_rights();
 }
 
 /* Access rights by number, because headers may be older than the kernel.  Each ABI adds to the one before. */

@@ -8,7 +8,7 @@ struct wall_limits limits_filled(const struct wall_limits *limits, bool helper)
     if (!out.memory)
         out.memory = 256 * MIB;
     if (!out.tmp)
-        out.tmp = 16 * MIB;
+        out.tmp = WALL_TMP_DEFAULT;
     /* A helper writes to a pipe unless its asker says otherwise: no file can grow. */
     if (!out.file_size && !helper)
         out.file_size = 64 * MIB;

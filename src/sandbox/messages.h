@@ -66,8 +66,8 @@ enum order_kind { ORDER_ASSIGN = 1, ORDER_GRANT, ORDER_GO };
 
 struct order_assign {
     uint32_t version, kind;
-    uint32_t execute_code, accepted, ngrants, ncode, nassets, unused; /* nassets: 0 or 1 */
-    struct wall_limits limits;                                        /* filled */
+    uint32_t execute_code, accepted, libraries, ngrants, ncode, nassets; /* nassets: 0 or 1 */
+    struct wall_limits limits;                                           /* filled */
 };
 
 /* With one descriptor when the host made the mount itself. */

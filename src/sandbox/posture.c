@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,31 +13,46 @@
 
 #define TEXT_MAX (1024 * 1024)
 
-static int read_proc(pid_t pid, const char *name, struct buf *out, struct error *err)
+/* proc is the open /proc/PID: whoever gets that number later is not read. */
+static int read_proc(int proc, const char *name, struct buf *out)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
-    return io_read_file(path, out, err);
+    fd_auto fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
+    char chunk[8 * 1024];
+    ssize_t n = fd < 0 ? -1 : 0;
+    while (fd >= 0 && (n = io_read_full(fd, chunk, sizeof chunk)) > 0)
+        if (!buf_put(out, chunk, (size_t)n) || n < (ssize_t)sizeof chunk)
+            break;
+    return n < 0 || out->failed ? -1 : 0;
 }
 
-/* Both links can be read and differ. */
-static bool separate(pid_t pid, const char *name)
+/* "user:[4026531837]", or empty. */
+static void read_namespace(int proc, const char *name, char out[32])
 {
-    char path[64], theirs[64], ours[64];
-    snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)pid, name);
-    ssize_t a = readlink(path, theirs, sizeof theirs);
-    snprintf(path, sizeof path, "/proc/self/ns/%s", name);
-    ssize_t b = readlink(path, ours, sizeof ours);
-    return a > 0 && b > 0 && (a != b || memcmp(theirs, ours, (size_t)a) != 0);
+    char path[16];
+    snprintf(path, sizeof path, "ns/%s", name);
+    ssize_t n = readlinkat(proc, path, out, 31);
+    out[n > 0 && n < 31 ? n : 0] = '\0';
 }
 
-static unsigned own_filters(void)
+void posture_surroundings(struct surroundings *out)
 {
+    *out = (struct surroundings){0};
     buf_auto status = BUF_INIT(TEXT_MAX);
-    if (io_read_file("/proc/self/status", &status, NULL) != 0)
-        return 0;
+    fd_auto proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0 || io_read_file("/proc/self/status", &status, NULL) != 0)
+        return;
     const char *n = posture_field(buf_text(&status), "Seccomp_filters");
-    return n ? (unsigned)strtoul(n, NULL, 10) : 0;
+    out->filters = n ? (unsigned)strtoul(n, NULL, 10) : 0;
+    for (int i = 0; i < POSTURE_NAMESPACES; i++)
+        read_namespace(proc, posture_namespaces[i], out->namespaces[i]);
+}
+
+/* Both can be read and differ. */
+static bool separate(int proc, int i, const struct surroundings *around)
+{
+    char theirs[32];
+    read_namespace(proc, posture_namespaces[i], theirs);
+    return theirs[0] && around->namespaces[i][0] && strcmp(theirs, around->namespaces[i]) != 0;
 }
 
 static bool still_lives(const struct child *worker)
@@ -62,9 +78,10 @@ int posture_verify(const struct child *worker, const struct wall_request *reques
     buf_auto limits = BUF_INIT(TEXT_MAX);
     char path[64], why[WALL_LAYER_COUNT][128] = {{0}};
     struct stat st;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)worker->pid);
-    if (read_proc(worker->pid, "status", &status, err) || read_proc(worker->pid, "mountinfo", &mountinfo, err) ||
-        read_proc(worker->pid, "limits", &limits, err) || stat(path, &st) < 0)
+    snprintf(path, sizeof path, "/proc/%d", (int)worker->pid);
+    fd_auto proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0 || read_proc(proc, "status", &status) || read_proc(proc, "mountinfo", &mountinfo) ||
+        read_proc(proc, "limits", &limits) || fstatat(proc, "status", &st, 0) < 0)
         return error_set(err, MOAT_E_WALL_MISSING, "the worker's posture cannot be read from /proc/%d",
                          (int)worker->pid);
     struct posture_seen seen = {.status = buf_text(&status),
@@ -72,11 +89,11 @@ int posture_verify(const struct child *worker, const struct wall_request *reques
                                 .limits = buf_text(&limits),
                                 .owner = st.st_uid,
                                 .uid = worker->uid,
-                                .filters_before = own_filters(),
+                                .filters_before = worker->around.filters,
                                 .fallback = worker->fallback,
                                 .self = self};
     for (int i = 0; i < POSTURE_NAMESPACES; i++)
-        seen.separate[i] = separate(worker->pid, posture_namespaces[i]);
+        seen.separate[i] = separate(proc, i, &worker->around);
     /* The number could be another process's by now; a process that still lives has kept it all the time. */
     if (!still_lives(worker))
         return error_set(err, MOAT_E_WALL_MISSING, "the worker died before its posture was read");

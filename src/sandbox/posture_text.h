@@ -6,8 +6,6 @@
 
 #include "sandbox/wall.h"
 
-#define POSTURE_NAMESPACES 7
-
 /* In the order of enum wall_layer: user, mnt, pid, net, ipc, uts, cgroup. */
 extern const char *const posture_namespaces[POSTURE_NAMESPACES];
 

@@ -23,6 +23,7 @@ struct spawner {
     int main;
     bool has_helper;
     _Atomic int fallback;
+    struct surroundings around;
 };
 
 /* Above the numbers that posix_spawn's file actions write to, so that none overwrites another's source. */
@@ -94,6 +95,7 @@ int spawner_start(const char *worker_path, const char *helper_path, struct spawn
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "cannot start the spawner: no memory or no descriptors");
     }
     set_nonblocking(ours);
+    posture_surroundings(&s->around);
     if ((e = launch(s, theirs, worker, helper))) {
         free(s);
         return error_errno(err, MOAT_E_START_FAILED, e, "cannot start %s", worker_path);
@@ -198,6 +200,7 @@ int spawner_worker(struct spawner *s, struct child *out, struct error *err)
         child_close(&c);
         return e;
     }
+    c.around = s->around;
     *out = c;
     return 0;
 }

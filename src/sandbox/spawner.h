@@ -28,6 +28,13 @@ void spawner_stop(struct spawner *s);    /* kills and reaps it; NULL is fine */
 int spawner_fd(const struct spawner *s); /* POLLHUP when it has died */
 bool spawner_alive(struct spawner *s);
 
+/* What the host itself lives in, as its spawner was started; a worker's must be others. */
+#define POSTURE_NAMESPACES 7
+struct surroundings {
+    unsigned filters;                        /* seccomp filters that are on everything it starts */
+    char namespaces[POSTURE_NAMESPACES][32]; /* as /proc/self/ns names them; empty: unreadable */
+};
+
 /* One child, as its asker sees it.  Descriptors are -1 when absent; all are close-on-exec and non-blocking. */
 struct child {
     pid_t pid; /* in the host's pid namespace; 0 until CHILD_SPAWNED */
@@ -39,6 +46,7 @@ struct child {
     int output;    /* what it writes to standard output and error (workers only), a pipe's reading end */
     bool fallback; /* known from CHILD_SPAWNED on: it has no namespaces of its own */
     bool ended;    /* CHILD_FAILED or CHILD_EXITED was reported: child_next says nothing any more */
+    struct surroundings around;
     /* private to sandbox/wall: which message of the worker is due next, and a listener that came before WALL_BUILT */
     unsigned phase;
     int listener;

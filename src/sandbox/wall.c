@@ -46,6 +46,7 @@ static int send_assign(const struct child *worker, const struct wall_request *r,
     order.kind = ORDER_ASSIGN;
     order.execute_code = r->execute_code;
     order.accepted = r->accepted;
+    order.libraries = r->libraries;
     order.ngrants = (uint32_t)r->ngrants;
     order.ncode = (uint32_t)r->ncode;
     order.nassets = r->assets > 0;

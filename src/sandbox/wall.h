@@ -36,7 +36,8 @@ struct wall_request {
     const struct wall_grant *grants;
     size_t ngrants;
     bool execute_code; /* the relaxed filter: new code may be mapped */
-    uint32_t accepted; /* WALL_BITs that the operator allows to be missing */
+    uint32_t accepted;  /* WALL_BITs that the operator allows to be missing */
+    uint32_t libraries; /* of the host, that the code needs (sandbox/libraries.h) */
     struct wall_limits limits;
     int h2w, w2h, bell;      /* the channel's descriptors (src/wire) */
     int start;               /* sealed memory file: what the engine is to run (wire/start.h) */
@@ -64,6 +65,9 @@ void wall_next(struct child *worker, struct wall_event *out);
 
 /* Lets the worker load plugin code. Call only after posture_verify said yes. */
 bool wall_go(struct child *worker);
+
+/* Of the calling process. */
+void posture_surroundings(struct surroundings *out);
 
 struct posture {
     uint32_t present; /* WALL_BITs that hold */

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#define WALL_TMP_DEFAULT (16ull << 20)
+
 /* What a process can run into, as users read it. */
 enum wall_limit {
     WALL_LIMIT_NONE,

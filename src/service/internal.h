@@ -69,6 +69,8 @@ int accept_check(struct job *job, const char *name, const char *current, const s
 struct plan {
     char version[MANIFEST_VERSION_MAX + 1];
     struct registry_plugin plugin;
+    struct registry_version record; /* of an installed package, with its manifest's text */
+    struct buf text;
     enum moat_code gate; /* MOAT_E_OK: open */
     char message[ERROR_MESSAGE_MAX];
     struct spec *spec;           /* NULL behind a closed gate */
@@ -88,7 +90,12 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
               struct plan *out, struct error *err);
 
 /* Makes an open PLAN_MANIFEST a PLAN_CODE; does nothing behind a closed gate. */
-int plan_bring_code(struct job *job, const char *name, struct plan *p, struct error *err);
+int plan_bring_code(struct job *job, struct plan *p, struct error *err);
+
+/* The same with what an earlier start has left of the same bytes: 1, or 0 when there is nothing (left). None of it may
+ * run before plan_verify has found that the package is what it was, and still trusted. */
+int plan_keep_code(struct job *job, struct plan *p);
+int plan_verify(struct job *job, const struct plan *p, struct error *err);
 
 /* The stored package of a version, with the hash that was installed. A file that is another one, or is not there, marks
  * the version damaged. */

@@ -172,11 +172,22 @@ void service_act_as(const char *actor, const char *call)
     snprintf(acting.call, sizeof acting.call, "%s", call ? call : "");
 }
 
-int op_write(struct op *op, struct registry_command *command, struct error *err)
+static void sign(struct op *op, struct registry_command *command)
 {
     command->actor = op->actor[0] ? op->actor : NULL;
     command->call = op->call;
+}
+
+int op_write(struct op *op, struct registry_command *command, struct error *err)
+{
+    sign(op, command);
     return registry_run(op->s->registry, command, err);
+}
+
+void op_write_begin(struct op *op, struct registry_command *command)
+{
+    sign(op, command);
+    registry_begin(op->s->registry, command);
 }
 
 void *op_new(struct service *s, size_t size, service_done done, void *context)
@@ -246,7 +257,8 @@ void op_end(struct op *op, int code)
     /* The key goes first: who hears the answer may begin the next operation at once and finds the way free. */
     pthread_mutex_lock(&j->lock);
     give_key(j, op);
-    pthread_cond_broadcast(&j->work);
+    if (j->pending)
+        pthread_cond_broadcast(&j->work);
     pthread_mutex_unlock(&j->lock);
     answer(op, code < 0 ? &op->error : NULL);
     pthread_mutex_lock(&j->lock);

@@ -74,6 +74,7 @@ void op_end(struct op *op, int code);                        /* 0: result; else 
 
 /* registry_run in the name of who began the operation. */
 int op_write(struct op *op, struct registry_command *command, struct error *err);
+void op_write_begin(struct op *op, struct registry_command *command); /* registry_begin; the operation outlives it */
 
 /* Pass to the loader as done and context: step runs once it has answered, with op->code (and op->error). */
 void *op_wait(struct op *op, op_step step);

@@ -16,6 +16,7 @@ void plan_clear(struct plan *p)
     if (p->spec)
         spec_unref(p->spec);
     p->spec = NULL;
+    buf_free(&p->text);
 }
 
 static void plan_close(struct plan *p, enum moat_code gate, const char *format, ...)
@@ -80,6 +81,7 @@ static int spec_code(struct spec *s, const struct unpacked *files, struct error 
     int rc = 0;
     for (size_t i = 0; i < s->manifest->nlibraries && rc == 0; i++)
         rc = add_code(s, files, s->manifest->libraries[i], err);
+    s->libraries = files->libraries;
     if (rc == 0)
         rc = add_code(s, files, s->manifest->entry, err);
     return rc < 0 ? rc : add_assets(s, files, err);
@@ -253,14 +255,19 @@ int installed_package(struct job *job, const struct registry_version *v, struct 
     return is_damage(rc) ? mark_damaged(job, v, err) : rc;
 }
 
+static int open_trusted(struct job *job, const struct registry_version *v, const struct buf *text,
+                        struct package **out, struct error *err)
+{
+    int rc = open_installed(job, v, out, err);
+    return rc < 0 ? rc : same_manifest(*out, v, text, err);
+}
+
 /* Key, revocation, expiry and hash are looked at each time; the inspector only the first. */
 static int code_of(struct job *job, const struct registry_version *v, const struct buf *text, struct spec *spec,
                    const struct policy_answer *answer, struct error *err)
 {
     struct package *package = NULL;
-    int rc = open_installed(job, v, &package, err);
-    if (rc == 0)
-        rc = same_manifest(package, v, text, err);
+    int rc = open_trusted(job, v, text, &package, err);
     const struct unpacked *kept = rc == 0 ? vault_lock(job->s->vault, v->sha256) : NULL;
     if (kept) {
         rc = spec_code(spec, kept, err);
@@ -272,6 +279,37 @@ static int code_of(struct job *job, const struct registry_version *v, const stru
     if (is_damage(rc))
         return mark_damaged(job, v, err);
     return rc < 0 ? rc : spec_grants(spec, answer, err);
+}
+
+static void spec_empty(struct spec *s)
+{
+    while (s->ncode)
+        io_close(&s->code[--s->ncode]);
+    s->ngrants = 0;
+    s->execute_code = false;
+}
+
+int plan_keep_code(struct job *job, struct plan *p)
+{
+    struct error unsaid; /* plan_bring_code meets it again, in its own order */
+    const struct unpacked *kept = p->spec ? vault_lock(job->s->vault, p->record.sha256) : NULL;
+    if (!kept)
+        return 0;
+    int rc = spec_code(p->spec, kept, &unsaid);
+    vault_unlock(job->s->vault);
+    if (rc == 0)
+        rc = spec_grants(p->spec, &p->answer, &unsaid);
+    if (rc < 0)
+        spec_empty(p->spec);
+    return rc == 0;
+}
+
+int plan_verify(struct job *job, const struct plan *p, struct error *err)
+{
+    struct package *package = NULL;
+    int rc = open_trusted(job, &p->record, &p->text, &package, err);
+    package_free(package);
+    return is_damage(rc) ? mark_damaged(job, &p->record, err) : rc;
 }
 
 /* ---- plans ---- */
@@ -309,8 +347,8 @@ static void close_by_state(struct job *job, struct plan *p, const struct registr
         plan_close(p, MOAT_E_WRONG_STATE, "%s is unloaded: `moat load %s`", name, name);
 }
 
-static int find(struct job *job, const char *name, const char *version, struct plan *p, struct registry_version *v,
-                struct buf *manifest, struct error *err)
+static int find(struct job *job, const char *name, const char *version, struct plan *p, struct buf *manifest,
+                struct error *err)
 {
     int rc = registry_find_plugin(job->reader, name, &p->plugin, err);
     if (rc < 0)
@@ -322,7 +360,7 @@ static int find(struct job *job, const char *name, const char *version, struct p
         return error_set(err, MOAT_E_WRONG_STATE, "no version of %s is the current one: `moat use %s@VERSION`", name,
                          name);
     snprintf(p->version, sizeof p->version, "%s", told ? version : p->plugin.current);
-    rc = registry_find_version(job->reader, name, p->version, v, manifest, err);
+    rc = registry_find_version(job->reader, name, p->version, &p->record, manifest, err);
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", name, p->version);
     return rc < 0 ? rc : 0;
@@ -387,24 +425,32 @@ static int decide_installed(struct job *job, const struct registry_version *v, s
     return rc;
 }
 
-int plan_make(struct job *job, const char *name, const char *version, enum plan_depth depth, bool ignore_stop,
-              struct plan *out, struct error *err)
+/* All that the registry says, of one moment. */
+static int read_plan(struct job *job, const char *name, const char *version, bool ignore_stop, struct plan *p,
+                     struct error *err)
 {
-    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
-    struct plan p = {0};
-    struct registry_version v;
-    int rc = find(job, name, version, &p, &v, &text, err);
+    int rc = registry_snapshot_begin(job->reader, err);
     if (rc < 0)
         return rc;
     struct trust_answer signer;
-    rc = trust_find(job, v.key_id, &signer, err);
-    if (rc < 0)
-        return rc;
-    close_by_state(job, &p, &v, &signer, ignore_stop);
-    if (p.gate == MOAT_E_OK)
-        rc = decide_installed(job, &v, &text, &p, err);
-    if (rc == 0 && p.spec && depth == PLAN_CODE)
-        rc = code_of(job, &v, &text, p.spec, &p.answer, err);
+    rc = find(job, name, version, p, &p->text, err);
+    if (rc == 0)
+        rc = trust_find(job, p->record.key_id, &signer, err);
+    if (rc == 0)
+        close_by_state(job, p, &p->record, &signer, ignore_stop);
+    if (rc == 0 && p->gate == MOAT_E_OK)
+        rc = decide_installed(job, &p->record, &p->text, p, err);
+    registry_snapshot_end(job->reader);
+    return rc;
+}
+
+int plan_make(struct job *job, const char *name, const char *version, enum plan_depth depth, bool ignore_stop,
+              struct plan *out, struct error *err)
+{
+    struct plan p = {.text = BUF_INIT(2 * MANIFEST_MAX)};
+    int rc = read_plan(job, name, version, ignore_stop, &p, err);
+    if (rc == 0 && depth == PLAN_CODE)
+        rc = plan_bring_code(job, &p, err);
     if (rc < 0)
         plan_clear(&p);
     else
@@ -412,16 +458,9 @@ int plan_make(struct job *job, const char *name, const char *version, enum plan_
     return rc;
 }
 
-int plan_bring_code(struct job *job, const char *name, struct plan *p, struct error *err)
+int plan_bring_code(struct job *job, struct plan *p, struct error *err)
 {
-    struct registry_version v;
-    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
-    if (!p->spec)
-        return 0;
-    int rc = registry_find_version(job->reader, name, p->version, &v, &text, err);
-    if (rc == 0)
-        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s any more", name, p->version);
-    return rc < 0 ? rc : code_of(job, &v, &text, p->spec, &p->answer, err);
+    return p->spec ? code_of(job, &p->record, &p->text, p->spec, &p->answer, err) : 0;
 }
 
 int plan_from_package(struct job *job, struct package *package, const struct unpacked *files,

@@ -13,6 +13,13 @@ struct run_op {
     struct target target;
     char version[MANIFEST_VERSION_MAX + 1];
     bool already;
+    struct registry_version shown;
+    /* a start: its parts are under way at the same time, and the last one to end goes on with `next` */
+    op_step next;
+    _Atomic unsigned parts;
+    bool records; /* that the plugin is wanted */
+    enum registry_wanted before;
+    struct registry_command record;
 };
 
 static int want(struct op *op, const char *name, enum registry_wanted wanted)
@@ -53,13 +60,9 @@ static void tell_state(struct run_op *run, const char *state, const struct regis
     tell_close(out, '}');
 }
 
-static int tell_ready(struct run_op *run, struct job *job)
+static void tell_ready(struct run_op *run)
 {
-    struct registry_version v;
-    int rc = registry_find_version(job->reader, run->target.name, run->version, &v, NULL, &run->op.error);
-    if (rc >= 0)
-        tell_state(run, loader_state_name(STATE_READY), rc ? &v : NULL);
-    return rc < 0 ? rc : 0;
+    tell_state(run, loader_state_name(STATE_READY), &run->shown);
 }
 
 /* A closed gate is what the caller asked not to meet. */
@@ -70,13 +73,58 @@ static int gate_is_error(const struct plan *p, struct error *err)
 
 /* ---- load ---- */
 
+/* On any thread. What is left of a good start is to tell it; of a bad one, a jobs thread has something to take back. */
+static void part_done(struct run_op *run)
+{
+    if (atomic_fetch_sub(&run->parts, 1) != 1)
+        return;
+    if (run->op.code == 0 && run->record.code == 0)
+        run->next(&run->op, NULL);
+    else
+        op_then(&run->op, run->next);
+}
+
+static void recorded(struct registry_command *record)
+{
+    part_done(record->context);
+}
+
+/* The disk takes as long as the start does, so both are under way together.  When the start fails it is taken back; a
+ * host that dies in between finds a plugin that somebody wanted loaded. */
+static void record_begin(struct run_op *run, enum registry_wanted before)
+{
+    if (before == REGISTRY_LOADED)
+        return;
+    run->records = true;
+    run->before = before;
+    run->record = (struct registry_command){.verb = REGISTRY_WANT,
+                                            .want = {.name = run->target.name, .wanted = REGISTRY_LOADED},
+                                            .done = recorded,
+                                            .context = run};
+    atomic_fetch_add(&run->parts, 1);
+    op_write_begin(&run->op, &run->record);
+}
+
+static int record_end(struct run_op *run, int rc)
+{
+    struct registry_command back = {.verb = REGISTRY_WANT,
+                                    .want = {.name = run->target.name, .wanted = run->before}};
+    struct error unsaid; /* why the start failed says more */
+    if (!run->records)
+        return rc;
+    if (rc == 0 && run->record.code < 0)
+        run->op.error = run->record.error;
+    else if (rc < 0 && run->record.code == 0)
+        op_write(&run->op, &back, &unsaid);
+    return rc < 0 ? rc : run->record.code;
+}
+
 static void loaded(struct op *op, struct job *job)
 {
-    struct run_op *run = (struct run_op *)op;
-    int rc = op->code;
+    int rc = record_end((struct run_op *)op, op->code);
     if (rc == 0)
-        rc = want(op, run->target.name, REGISTRY_LOADED);
-    op_end(op, rc < 0 ? rc : tell_ready(run, job));
+        tell_ready((struct run_op *)op);
+    op_end(op, rc);
 }
 
 static bool runs_version(struct service *s, const char *name, const char *version)
@@ -95,39 +143,63 @@ static int check_current(const struct run_op *run, const char *current, struct e
                      t->name, t->name, t->version);
 }
 
-/* always: fresh workers even when the right version runs. stop: what `unload` said holds. */
-static void start(struct op *op, struct job *job, bool always, bool stop, op_step next)
+static void started(void *context, const struct error *error)
 {
-    struct run_op *run = (struct run_op *)op;
+    struct run_op *run = context;
+    run->op.code = error ? -(int)error->code : 0;
+    if (error)
+        run->op.error = *error;
+    part_done(run);
+}
+
+/* A package that ran before is verified again while its wall is built. */
+static int start_plan(struct run_op *run, struct job *job, struct plan *p)
+{
+    struct loader *l = run->op.s->loader;
+    const char *name = run->target.name;
+    struct error why;
+    bool kept = plan_keep_code(job, p);
+    int rc = kept ? 0 : plan_bring_code(job, p, &run->op.error);
+    if (rc < 0)
+        return rc;
+    atomic_fetch_add(&run->parts, 1);
+    plan_set(run->op.s, name, p, kept ? LOADER_HELD : LOADER_START, started, run);
+    if (kept)
+        loader_verdict(l, name, p->spec, plan_verify(job, p, &why) < 0 ? &why : NULL);
+    return 0;
+}
+
+/* always: fresh workers even when the right version runs. stop: what `unload` said holds. */
+static void start(struct run_op *run, struct job *job, bool always, bool stop, op_step next)
+{
+    struct op *op = &run->op;
+    const char *name = run->target.name;
     struct plan p = {0};
     int rc = op->code;
+    run->next = next;
+    atomic_store(&run->parts, 1);
     if (rc == 0)
-        rc = plan_make(job, run->target.name, NULL, PLAN_MANIFEST, !stop, &p, &op->error);
+        rc = plan_make(job, name, NULL, PLAN_MANIFEST, !stop, &p, &op->error);
     if (rc == 0)
         rc = check_current(run, p.version, &op->error);
     if (rc == 0)
         rc = gate_is_error(&p, &op->error);
     snprintf(run->version, sizeof run->version, "%s", p.version);
-    if (rc == 0 && !always && runs_version(op->s, run->target.name, run->version)) {
-        plan_clear(&p);
-        run->already = true;
-        op_then(op, next);
-        return;
-    }
-    if (rc == 0)
-        rc = plan_bring_code(job, run->target.name, &p, &op->error);
-    if (rc < 0) {
-        plan_clear(&p);
-        op_end(op, rc);
-        return;
-    }
-    plan_set(op->s, run->target.name, &p, LOADER_START, op_loader_done, op_wait(op, next));
+    run->shown = p.record;
+    run->already = rc == 0 && !always && runs_version(op->s, name, run->version);
+    if (rc == 0 && !run->already)
+        rc = start_plan(run, job, &p);
+    if (rc < 0)
+        op->code = rc;
+    else if (next == loaded)
+        record_begin(run, p.plugin.wanted);
     plan_clear(&p);
+    part_done(run);
 }
 
 static void load(struct op *op, struct job *job)
 {
-    start(op, job, false, false, loaded);
+    start((struct run_op *)op, job, false, false, loaded);
 }
 
 void service_load(struct service *s, const char *what, service_done done, void *context)
@@ -139,12 +211,14 @@ void service_load(struct service *s, const char *what, service_done done, void *
 
 static void reloaded(struct op *op, struct job *job)
 {
-    op_end(op, op->code < 0 ? op->code : tell_ready((struct run_op *)op, job));
+    if (op->code == 0)
+        tell_ready((struct run_op *)op);
+    op_end(op, op->code);
 }
 
 static void reload(struct op *op, struct job *job)
 {
-    start(op, job, true, true, reloaded);
+    start((struct run_op *)op, job, true, true, reloaded);
 }
 
 void service_reload(struct service *s, const char *name, service_done done, void *context)

@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "sandbox/libraries.h"
 
 struct loader_config rig_config;
 
@@ -149,6 +150,7 @@ struct spec *rig_spec(const char *name, const struct variant *v)
     s->manifest = manifest_of(name, v);
     s->config = strdup(v->config ? v->config : "{}");
     s->config_len = strlen(s->config);
+    s->libraries = LIBRARIES_ALL;
     if (!v->no_code)
         s->code[s->ncode++] = code_of(v);
     if (v->read_path && wall_resolve(v->read_path, false, &s->grants[s->ngrants++], &err))

@@ -20,6 +20,8 @@ int engine_serve(struct inside *in)
         close(in->w2h);
         in->h2w = in->w2h = -1;
     }
+    if (!inside_wait(in))
+        return 1;
     for (size_t i = 0; i < in->ncode; i++) {
         code = inside_load(in, i, message, sizeof message);
         if (!code) {

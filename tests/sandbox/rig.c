@@ -145,6 +145,7 @@ void rig_open(struct rig *g, struct spawner *s, const struct rig_order *o)
     g->request.ngrants = o->ngrants;
     g->request.execute_code = o->execute_code;
     g->request.accepted = o->accepted | lacking;
+    g->request.libraries = o->libraries;
     g->request.limits = o->limits;
     g->request.h2w = memfd_create("h2w", MFD_CLOEXEC);
     g->request.w2h = memfd_create("w2h", MFD_CLOEXEC);

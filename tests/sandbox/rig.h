@@ -23,7 +23,7 @@ struct rig_order {
     struct wall_grant grants[8];
     size_t ngrants;
     bool execute_code, no_code;
-    uint32_t accepted;
+    uint32_t accepted, libraries;
     struct wall_limits limits;
     int patience_ms; /* 10 s when 0 */
     bool kill_when_ready;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/words.h"
+#include "sandbox/libraries.h"
 
 static struct spawner *spawner;
 static struct rig_result r; /* large */
@@ -128,9 +129,20 @@ static void what_plugins_in_cpp_need_works(void **state)
 {
     if (!getenv("PROBE_CPP"))
         rig_skip("no C++ compiler");
-    run_script("", &(struct rig_order){.code = "PROBE_CPP"});
+    uint32_t needed = libraries_bit("libstdc++.so.6") | libraries_bit("libm.so.6");
+    run_script("", &(struct rig_order){.code = "PROBE_CPP", .libraries = needed});
     rig_expect(&r, "exceptions", "ok");
     rig_expect(&r, "library", "ok");
+}
+
+static void a_library_that_was_not_asked_for_is_not_there(void **state)
+{
+    if (!getenv("PROBE_CPP"))
+        rig_skip("no C++ compiler");
+    rig_run(spawner, &(struct rig_order){.script = "", .code = "PROBE_CPP"}, &r);
+    assert_false(r.ready);
+    assert_string_equal(r.failed.step, "load");
+    assert_non_null(strstr(r.failed.message, "libstdc++.so.6"));
 }
 
 static void memory_is_never_writable_and_executable(void **state)
@@ -603,6 +615,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_layer_is_there),
         cmocka_unit_test(what_plugins_need_works),
         cmocka_unit_test(what_plugins_in_cpp_need_works),
+        cmocka_unit_test(a_library_that_was_not_asked_for_is_not_there),
         cmocka_unit_test(memory_is_never_writable_and_executable),
         cmocka_unit_test(execute_code_relaxes_only_that),
         cmocka_unit_test(nothing_outside_the_grants_can_be_reached),

@@ -473,6 +473,51 @@ static void a_damaged_package_is_named_and_mended(void **state)
     REFUSED(k, MOAT_E_PACKAGE_DAMAGED, kit_load(k, "alpha"));
 }
 
+/* Code that is at hand from an earlier start runs only while the package on the disk still is what it was, and still
+ * trusted; and what was wanted before a load that fails is what is wanted after it. */
+static void what_ran_before_is_verified_again(void **state)
+{
+    struct kit *k = *state;
+    char file[700];
+    const char *package = kit_pack(k, (struct kit_package){0});
+    OK(k, INSTALL(k, package));
+    snprintf(file, sizeof file, "%s", stored(k, kit_text(k, "sha256")));
+    OK(k, kit_load(k, "alpha"));
+    OK(k, kit_reload(k, "alpha"));
+    OK(k, kit_unload(k, "alpha"));
+    FILE *f = fopen(file, "r+");
+    assert_non_null(f);
+    fseek(f, -10, SEEK_END);
+    int before = fgetc(f);
+    fseek(f, -10, SEEK_END);
+    fputc(before ^ 1, f);
+    fclose(f);
+    REFUSED(k, MOAT_E_PACKAGE_DAMAGED, kit_load(k, "alpha"));
+    OK(k, kit_info(k, "alpha"));
+    assert_string_equal(kit_text(k, "versions.0.state"), "damaged");
+    OK(k, INSTALL(k, package));
+    kit_close(k);
+    kit_open(k, true);
+    REFUSED(k, MOAT_E_WRONG_STATE, kit_call(k, "alpha", "echo", "{}"));
+    assert_non_null(strstr(k->error.message, "moat load alpha"));
+    OK(k, kit_load(k, "alpha"));
+    OK(k, kit_call(k, "alpha", "echo", "{}"));
+}
+
+static void a_start_that_fails_is_not_wanted(void **state)
+{
+    struct kit *k = *state;
+    struct loader_status status;
+    const char *refuses =
+        "{\"type\":\"object\",\"properties\":{\"refuse\":{\"type\":\"string\",\"default\":\"not today\"}}}";
+    OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.config = refuses})));
+    REFUSED(k, MOAT_E_START_FAILED, kit_load(k, "alpha"));
+    kit_close(k);
+    kit_open(k, true);
+    assert_true(loader_status(service_loader(k->s), "alpha", &status));
+    assert_int_equal(status.state, STATE_UNLOADED);
+}
+
 static void a_granted_place_that_is_gone_is_an_error_until_it_is_back(void **state)
 {
     struct kit *k = *state;
@@ -529,6 +574,8 @@ int main(void)
         T(stop_all_stops_all),
         T(uninstall_leaves_nothing_running),
         T(a_damaged_package_is_named_and_mended),
+        T(what_ran_before_is_verified_again),
+        T(a_start_that_fails_is_not_wanted),
         T(a_granted_place_that_is_gone_is_an_error_until_it_is_back),
         T(a_second_service_finds_the_home_busy),
 #undef T

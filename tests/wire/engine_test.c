@@ -36,6 +36,11 @@ void inside_loaded(struct inside *in)
     close(in->start);
 }
 
+bool inside_wait(const struct inside *in)
+{
+    return in->control >= 0;
+}
+
 void inside_ready(const struct inside *in)
 {
     if (write(in->control, "ready", 6) != 6)

@@ -130,6 +130,8 @@ int engine_serve(struct inside *in)
     }
     services_init();
     overrun_init();
+    if (!inside_wait(in))
+        return 1;
     if (!engine_load(in, message, sizeof message)) {
         inside_failed(in, "load", message);
         return 1;

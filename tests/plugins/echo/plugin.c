@@ -50,7 +50,7 @@ static bool text(struct parameters p, const char *name, char *out, size_t size)
 static void pause_ms(long long ms)
 {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    while (nanosleep(&t, &t) != 0 && errno == EINTR)
+    while (ms && nanosleep(&t, &t) != 0 && errno == EINTR)
         ;
 }
 

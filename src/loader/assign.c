@@ -1,0 +1,90 @@
+/* What a half-built worker gets: its end of a channel, made while its wall is built, and one day an assignment.
+ * Everything here runs on the supervise thread. */
+#include <string.h>
+
+#include "base/io.h"
+#include "loader/internal.h"
+#include "wire/start.h"
+
+int worker_prepare(struct worker *w, struct error *err)
+{
+    struct wall_request *r = &w->request;
+    return channel_new(w->l->config.payload_max, &w->lane.ch, &r->h2w, &r->w2h, &r->bell, err);
+}
+
+void worker_ends_close(struct worker *w)
+{
+    io_close(&w->request.h2w);
+    io_close(&w->request.w2h);
+    io_close(&w->request.bell);
+}
+
+static int start_file(struct generation *g, struct error *err)
+{
+    if (g->start_fd >= 0)
+        return 0;
+    const struct manifest *m = g->spec->manifest;
+    struct start s = {.plugin = m->name,
+                      .version = m->version,
+                      .nactions = m->nactions,
+                      .config = g->spec->config ? g->spec->config : "{}",
+                      .config_len = g->spec->config ? g->spec->config_len : 2,
+                      .payload_max = g->plugin->l->config.payload_max};
+    if (m->nactions > START_ACTIONS_MAX)
+        return error_set(err, MOAT_E_LIMIT, "%s has %zu actions; at most %d can be run", m->name, m->nactions,
+                         START_ACTIONS_MAX);
+    for (size_t i = 0; i < m->nactions; i++)
+        s.actions[i] = m->actions[i].name;
+    return start_write(&s, &g->start_fd, err);
+}
+
+static int free_slot(struct plugin *p, struct error *err)
+{
+    uint64_t free_ones = ~p->slots_used;
+    if (!free_ones)
+        return error_set(err, MOAT_E_LIMIT, "%s has %d workers that have not ended yet", p->name, PLUGIN_SLOTS);
+    return __builtin_ctzll(free_ones);
+}
+
+int worker_assign(struct worker *w, struct generation *g, struct error *err)
+{
+    struct plugin *p = g->plugin;
+    const struct spec *s = g->spec;
+    int slot = free_slot(p, err), rc = slot < 0 ? slot : start_file(g, err);
+    if (rc)
+        return rc;
+    const struct manifest_limits *limits = &g->limits;
+    w->request =
+        (struct wall_request){.grants = s->grants,
+                              .ngrants = s->ngrants,
+                              .execute_code = s->execute_code,
+                              .accepted = p->l->config.accepted_layers,
+                              .libraries = s->libraries,
+                              .limits = {.memory = limits->memory,
+                                         .tmp = limits->tmp,
+                                         .file_size = limits->file_size,
+                                         .processes = limits->processes,
+                                         .descriptors = limits->descriptors},
+                              .h2w = w->request.h2w,
+                              .w2h = w->request.w2h,
+                              .bell = w->request.bell,
+                              .start = g->start_fd,
+                              .ncode = s->ncode,
+                              .assets = s->assets};
+    memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
+    rc = wall_assign(&w->child, &w->request, err);
+    if (rc)
+        return rc;
+    worker_ends_close(w);
+    w->plugin = p;
+    w->gen = generation_ref(g);
+    w->slot = (unsigned)slot;
+    w->birth = ++p->births;
+    p->slots_used |= 1ull << slot;
+    w->next = p->living;
+    p->living = w;
+    w->state = WORKER_ASSIGNED;
+    p->l->assigned++;
+    loop_timer_set(p->l->supervise, &w->timer, clock_mono_ns() + START_TIMEOUT_NS);
+    return 0;
+}
