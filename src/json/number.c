@@ -64,6 +64,13 @@ static int compare_magnitude(const struct number *a, const struct number *b)
     }
 }
 
+uint64_t number_alike(const struct number *a, const struct number *b)
+{
+    if (!a->count || !b->count || a->exponent != b->exponent || *a->digits != *b->digits)
+        return 0;
+    return a->count < b->count ? a->count : b->count;
+}
+
 int number_compare(const struct number *a, const struct number *b)
 {
     int sign_a = !a->count ? 0 : a->negative ? -1 : 1, sign_b = !b->count ? 0 : b->negative ? -1 : 1;

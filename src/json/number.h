@@ -20,6 +20,9 @@ struct number number_at(const uint8_t *p);
 /* Below, equal, above: -1, 0, 1. */
 int number_compare(const struct number *a, const struct number *b);
 
+/* How many digits comparing may have to look at; 0 when the first says all. */
+uint64_t number_alike(const struct number *a, const struct number *b);
+
 /* 1.0 and 1e2 are integers too. */
 bool number_is_integer(const struct number *n);
 bool number_is_multiple(const struct number *n, uint64_t of);

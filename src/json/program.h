@@ -15,6 +15,7 @@
 #define PROGRAM_HEIGHT_MAX 256        /* nodes inside nodes, $ref followed */
 #define PROGRAM_NAME_MAX 255          /* bytes of a declared member's name */
 #define PROGRAM_SEEN_WORDS 256        /* see object_rules */
+#define PROGRAM_STEPS_MAX (32 << 20)  /* of one check, however long the text; a step is about a nanosecond */
 #define PROGRAM_HASHED_FROM 8         /* declared members; fewer are looked for in turn */
 
 #define KIND_BIT(kind) (1u << (kind))
@@ -150,6 +151,10 @@ struct miss {
 
 /* The fault of a text that is known to be JSON. */
 void fault_fill(struct json_fault *fault, const struct miss *miss, const uint8_t *text);
+
+/* How many steps a text of so many bytes may take; json_schema_check that says how many it took (len is not 0). */
+int64_t json_steps(size_t len);
+int json_schema_count(const struct json_schema *schema, uint8_t *text, size_t len, int64_t *steps);
 
 /* The same JSON value: 1 and 1.0, escapes resolved, members in any order.  *steps is charged. */
 bool equal_values(const uint8_t *a, const uint8_t *b, int64_t *steps);

@@ -8,13 +8,20 @@
 #include "json/unique.h"
 #include "json/walk.h"
 
-/* The budget: what a text of this length may cost beyond its one pass, in bytes looked at again or so. */
+/* The budget: what a text of this length may cost beyond its one pass, in bytes looked at again or so.  A check runs on
+ * an event loop: whatever text and schema do together, PROGRAM_STEPS_MAX bounds it to some 50 ms. */
 #define STEPS_BASE (1 << 20)
 #define STEPS_PER_BYTE 32
 #define STEPS_BRANCH 8
+#define STEPS_DIGIT 4   /* of two numbers that begin alike */
+#define STEPS_EXACT 24  /* a number against limits that are not small, in a branch: its one pass is free */
+#define STEPS_WORD 2    /* 64 declared members of an object */
+#define STEPS_COLLIDE 2 /* a declared name with another's slot */
+#define COMPARED_AT_ONCE 16
 
 struct run {
-    unsigned depth; /* containers around the value */
+    unsigned depth;    /* containers around the value */
+    unsigned branches; /* that look at it again */
     unsigned seen_used;
     int64_t steps;
     struct miss miss;
@@ -119,6 +126,8 @@ static const uint8_t *run_number(struct run *r, const struct node *n, const uint
     if (plain && !n->number)
         return end;
     struct number number = number_at(p);
+    if (n->number && r->branches && (r->steps -= STEPS_EXACT + (end - p)) < 0)
+        return missed(r, WHY_STEPS, p, 0);
     if (n->integer && !plain && !number_is_integer(&number))
         return missed_node(r, p, n);
     return !n->number || limits_exact(r, n->number, p, &number) ? end : NULL;
@@ -203,25 +212,31 @@ static bool same_name(const struct property *property, const uint8_t *name, size
     return property->len == len && !memcmp(property->name, name, len);
 }
 
-static const struct property *find_hashed(const struct object_rules *rules, const uint8_t *name, size_t len)
+/* Names of a schema can be made to meet in one slot: each further one is charged. */
+static const struct property *find_hashed(struct run *r, const struct object_rules *rules, const uint8_t *name,
+                                          size_t len)
 {
     uint32_t hash = unique_hash(name, len);
-    for (uint32_t i = hash & rules->table_mask; rules->table[i]; i = (i + 1) & rules->table_mask) {
+    for (uint32_t i = hash & rules->table_mask; rules->table[i];
+         i = (i + 1) & rules->table_mask, r->steps -= STEPS_COLLIDE) {
         const struct property *property = &rules->properties[rules->table[i] - 1];
-        if (property->hash == hash && same_name(property, name, len))
+        if (property->hash != hash)
+            continue;
+        r->steps -= (int64_t)(len / COMPARED_AT_ONCE);
+        if (same_name(property, name, len))
             return property;
     }
     return NULL;
 }
 
 /* hint: members mostly come in the schema's order. */
-static inline const struct property *find_plain(const struct object_rules *rules, const uint8_t *name, size_t len,
-                                                size_t hint)
+static inline const struct property *find_plain(struct run *r, const struct object_rules *rules, const uint8_t *name,
+                                                size_t len, size_t hint)
 {
     if (hint < rules->count && same_name(&rules->properties[hint], name, len))
         return &rules->properties[hint];
     if (rules->table)
-        return find_hashed(rules, name, len);
+        return find_hashed(r, rules, name, len);
     for (size_t i = 0; i < rules->count; i++)
         if (same_name(&rules->properties[i], name, len))
             return &rules->properties[i];
@@ -229,7 +244,7 @@ static inline const struct property *find_plain(const struct object_rules *rules
 }
 
 /* A name with escapes is resolved first; one that is longer than every declared name is none of them. */
-static const struct property *find_escaped(const struct object_rules *rules, const uint8_t *name)
+static const struct property *find_escaped(struct run *r, const struct object_rules *rules, const uint8_t *name)
 {
     uint8_t plain[PROGRAM_NAME_MAX + 8]; /* the hash reads 8 bytes at a time */
     struct walk_chars chars = walk_chars(name);
@@ -239,7 +254,7 @@ static const struct property *find_escaped(const struct object_rules *rules, con
             return NULL;
         plain[len++] = (uint8_t)c;
     }
-    return find_plain(rules, plain, len, 0);
+    return find_plain(r, rules, plain, len, 0);
 }
 
 /* One object on its way. */
@@ -264,7 +279,9 @@ static inline const uint8_t *run_member(struct run *r, struct members *m, const 
         return syntax(r, p);
     p = scan_space(p + 1);
     const struct property *property =
-        escaped ? find_escaped(m->rules, name) : find_plain(m->rules, name, (size_t)(name_end - name), m->hint);
+        escaped ? find_escaped(r, m->rules, name) : find_plain(r, m->rules, name, (size_t)(name_end - name), m->hint);
+    if (r->steps < 0)
+        return missed(r, WHY_STEPS, p, 0);
     const struct node *node = m->rules->rest;
     bool declared = false;
     if (property) {
@@ -322,6 +339,9 @@ static const uint8_t *run_object(struct run *r, const struct node *n, const uint
         return syntax(r, object);
     r->depth++;
     r->seen_used += (unsigned)m.rules->words;
+    r->steps -= STEPS_WORD * (int64_t)m.rules->words; /* an empty object of many declared members costs those */
+    if (r->steps < 0)
+        return missed(r, WHY_STEPS, object, 0);
     for (size_t w = 0; w < m.rules->words; w++)
         m.seen[w] = 0;
     const uint8_t *p = scan_space(object + 1);
@@ -341,10 +361,16 @@ static const uint8_t *run_object(struct run *r, const struct node *n, const uint
 static bool same_choice(struct run *r, const struct choice *c, const uint8_t *p, size_t len, bool plain,
                         const struct number *number)
 {
-    if (*p == '"' && plain)
-        return c->len == len - 2 && !memcmp(c->name, p + 1, c->len);
-    if (c->kind == KIND_NUMBER)
+    if (*p == '"' && plain) {
+        if (c->len != len - 2)
+            return false;
+        r->steps -= (int64_t)(len / COMPARED_AT_ONCE);
+        return !memcmp(c->name, p + 1, c->len);
+    }
+    if (c->kind == KIND_NUMBER) {
+        r->steps -= 1 + STEPS_DIGIT * (int64_t)number_alike(&c->number, number);
         return number_compare(&c->number, number) == 0;
+    }
     return equal_values(c->text, p, &r->steps);
 }
 
@@ -356,8 +382,7 @@ static bool fits_choice(struct run *r, const struct choices *choices, const uint
     struct number number = {0};
     if (kind == KIND_NUMBER)
         number = number_at(p);
-    r->steps -= (int64_t)choices->count * (kind == KIND_NUMBER ? 2 : 1);
-    for (size_t i = 0; r->steps >= 0 && i < choices->count; i++)
+    for (size_t i = 0; --r->steps >= 0 && i < choices->count; i++)
         if (choices->list[i].kind == kind && same_choice(r, &choices->list[i], p, len, plain, &number))
             return true;
     return false;
@@ -376,10 +401,14 @@ static bool run_choices(struct run *r, const struct choices *choices, const uint
 static bool run_branch(struct run *r, const struct node *n, const uint8_t *p, const uint8_t *end)
 {
     unsigned depth = r->depth, seen_used = r->seen_used, used = r->unique.used;
-    r->steps -= STEPS_BRANCH + (end - p);
+    bool kind = n->kinds & KIND_BIT(scan_kind_of[*p]); /* else its first byte says all */
+    r->steps -= STEPS_BRANCH + (kind ? end - p : 0);
     if (r->steps < 0)
         return missed(r, WHY_STEPS, p, 0);
-    if (run_value(r, n, p))
+    r->branches++;
+    bool fits = run_value(r, n, p);
+    r->branches--;
+    if (fits)
         return true;
     r->depth = depth;
     r->seen_used = seen_used;
@@ -483,11 +512,19 @@ static const uint8_t *run_value(struct run *r, const struct node *n, const uint8
 
 /* The whole */
 
+int64_t json_steps(size_t len)
+{
+    if (len > (PROGRAM_STEPS_MAX - STEPS_BASE) / STEPS_PER_BYTE)
+        return PROGRAM_STEPS_MAX;
+    return STEPS_BASE + (int64_t)len * STEPS_PER_BYTE;
+}
+
 static void run_init(struct run *r, const uint8_t *text, size_t len)
 {
     r->depth = 0;
+    r->branches = 0;
     r->seen_used = 0;
-    r->steps = STEPS_BASE + (int64_t)len * STEPS_PER_BYTE;
+    r->steps = json_steps(len);
     unique_init(&r->unique, text, &r->steps);
 }
 
@@ -532,19 +569,30 @@ static bool is_shallow(const struct node *root)
     return !root->number && !root->string && !root->array && !root->object && !root->more && !root->integer;
 }
 
-static int check_deep(const struct node *root, uint8_t *text, size_t len, struct json_fault *fault)
+static int check_run(struct run *r, const struct node *root, uint8_t *text, size_t len, struct json_fault *fault)
 {
-    struct run r;
-    if (!len)
-        return not_json(text, len, fault);
     text[len] = 0;
-    run_init(&r, text, len);
-    const uint8_t *end = run_value(&r, root, scan_space(text));
+    run_init(r, text, len);
+    const uint8_t *end = run_value(r, root, scan_space(text));
     if (end && scan_space(end) == text + len)
         return 0;
     if (end || !json_valid(text, len))
         return not_json(text, len, fault);
-    return misfit(&r, text, fault);
+    return misfit(r, text, fault);
+}
+
+static int check_deep(const struct node *root, uint8_t *text, size_t len, struct json_fault *fault)
+{
+    struct run r;
+    return len ? check_run(&r, root, text, len, fault) : not_json(text, len, fault);
+}
+
+int json_schema_count(const struct json_schema *schema, uint8_t *text, size_t len, int64_t *steps)
+{
+    struct run r;
+    int rc = check_run(&r, schema->root, text, len, NULL);
+    *steps = json_steps(len) - r.steps;
+    return rc;
 }
 
 static bool too_long(size_t len, struct json_fault *fault)

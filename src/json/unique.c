@@ -100,7 +100,10 @@ static enum found table_add(struct table *t, int64_t *steps, const uint8_t *obje
             *slot = (struct unique_name){hash, (uint32_t)(m->name - object) + 1};
             return ++t->used > TABLE_FULL ? FOUND_FULL : FOUND_NEW;
         }
-        if (slot->hash == hash && walk_same_string(object + slot->offset - 1, m->name))
+        if (slot->hash != hash)
+            continue;
+        *steps -= (m->name_end - m->name) / 16;
+        if (walk_same_string(object + slot->offset - 1, m->name))
             return FOUND_REPEATED;
     }
 }
@@ -128,7 +131,7 @@ _Static_assert(TABLE == 1 << 13, "the index of the table takes 13 bits of the ha
 __attribute__((noinline)) static bool unique_many(struct unique *u, const uint8_t *object)
 {
     struct table table;
-    int64_t cost = (walk_value(object) - object) / 4 + TABLE / 4;
+    int64_t cost = walk_value(object) - object + TABLE / 4;
     uint32_t mask = 0;
     for (uint32_t part = 0; part <= mask; part++) {
         if ((*u->steps -= cost) < 0)
