@@ -108,15 +108,14 @@ static void flicker(struct port *port)
     __builtin_trap();
 }
 
-/* Every word that the host polls, at random; then the call is answered as it should be. */
+/* The word that tells the host whether to wake it, at random (changing the host's bell is a storm); then the call is
+ * answered as it should be. */
 static void scribble(struct port *port)
 {
     struct timespec begin;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    for (uint32_t n = 1; within(&begin, 30); n = n * 1664525 + 1013904223) {
+    for (uint32_t n = 1; within(&begin, 30); n = n * 1664525 + 1013904223)
         atomic_store(&port->w2h->worker_sleep, n >> 8);
-        atomic_store(&port->w2h->bell, n);
-    }
     atomic_store(&port->w2h->worker_sleep, port->epoch);
 }
 
