@@ -54,23 +54,22 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
     if (rc)
         return rc;
     const struct manifest_limits *limits = &g->limits;
-    w->request =
-        (struct wall_request){.grants = s->grants,
-                              .ngrants = s->ngrants,
-                              .execute_code = s->execute_code,
-                              .accepted = p->l->config.accepted_layers,
-                              .libraries = s->libraries,
-                              .limits = {.memory = limits->memory,
-                                         .tmp = limits->tmp,
-                                         .file_size = limits->file_size,
-                                         .processes = limits->processes,
-                                         .descriptors = limits->descriptors},
-                              .h2w = w->request.h2w,
-                              .w2h = w->request.w2h,
-                              .bell = w->request.bell,
-                              .start = g->start_fd,
-                              .ncode = s->ncode,
-                              .assets = s->assets};
+    w->request = (struct wall_request){.grants = s->grants,
+                                       .ngrants = s->ngrants,
+                                       .execute_code = s->execute_code,
+                                       .accepted = p->l->config.accepted_layers,
+                                       .libraries = s->libraries,
+                                       .limits = {.memory = limits->memory,
+                                                  .tmp = limits->tmp,
+                                                  .file_size = limits->file_size,
+                                                  .processes = limits->processes,
+                                                  .descriptors = limits->descriptors},
+                                       .h2w = w->request.h2w,
+                                       .w2h = w->request.w2h,
+                                       .bell = w->request.bell,
+                                       .start = g->start_fd,
+                                       .ncode = s->ncode,
+                                       .assets = s->assets};
     memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
     rc = wall_assign(&w->child, &w->request, err);
     if (rc)
@@ -85,6 +84,7 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
     p->living = w;
     w->state = WORKER_ASSIGNED;
     p->l->assigned++;
+    p->l->living++;
     loop_timer_set(p->l->supervise, &w->timer, clock_mono_ns() + START_TIMEOUT_NS);
     return 0;
 }

@@ -368,6 +368,37 @@ void enders_check(struct plugin *p)
     }
 }
 
+/* ---- rest ---- */
+
+static bool is_leaving(const struct worker *w)
+{
+    return atomic_load(&w->flags) != 0;
+}
+
+uint64_t plugin_rests_since(const struct plugin *p)
+{
+    const struct generation *g = p->current;
+    uint64_t since = 0;
+    if (!g || !g->ready || g->starting || p->next || atomic_load(&p->queued))
+        return 0;
+    for (const struct worker *w = p->living; w; w = w->next) {
+        if (is_leaving(w) || w->state != WORKER_READY || atomic_load(&w->tally.in_flight))
+            return 0;
+        uint64_t last = atomic_load_explicit(&w->tally.last_ns, memory_order_relaxed);
+        last = last > w->ready_ns ? last : w->ready_ns;
+        since = last > since ? last : since;
+    }
+    return since;
+}
+
+void plugin_rest(struct plugin *p)
+{
+    for (struct worker *w = p->living; w; w = w->next)
+        if (w->gen == p->current && w->state == WORKER_READY)
+            worker_flag(w, WORKER_RETIRED);
+    plugin_kick(p);
+}
+
 void generation_worker_gone(struct generation *g, struct worker *w)
 {
     struct plugin *p = g->plugin;

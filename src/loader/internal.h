@@ -279,6 +279,17 @@ struct errors_kept {
     unsigned next;
 };
 
+/* Calls that wait (queue.c). */
+#define QUEUE_LANES 16
+struct queue {
+    struct queue_lane {
+        struct call *first, *last;
+        uint32_t count;
+    } lanes[QUEUE_LANES];
+    uint32_t filled, turn; /* bits of lanes that have calls; the lane that had its turn last */
+    uint64_t soonest;      /* no deadline in it is earlier */
+};
+
 struct plugin {
     char name[MANIFEST_NAME_MAX + 1]; /* fixed */
     struct loader *l;                 /* fixed */
@@ -293,14 +304,14 @@ struct plugin {
     _Atomic uint32_t queued;  /* atomic to read, lock to write */
     _Atomic uint32_t flagged; /* atomic: workers with a flag that their loop has not seen off */
     _Atomic bool ask_health;  /* atomic: set by supervise, taken by the loop */
+    _Atomic bool keep;        /* atomic: see loader_keep */
     _Atomic bool full;        /* atomic: as many workers as it may have are there or on their way */
     _Atomic bool open;        /* atomic: gate open, circuit closed, loader not closing */
 
     alignas(64) pthread_mutex_t lock;
     struct generation *current;              /* lock to write (supervise) and for others to read */
     struct worker *roster[PLUGIN_SLOTS];     /* lock: workers from ready to gone */
-    struct call *first, *last;               /* lock: the queue */
-    uint64_t soonest;                        /* lock: no deadline in the queue is earlier */
+    struct queue queue;                      /* lock */
     enum circuit circuit;                    /* lock */
     uint64_t circuit_until;                  /* lock */
     char circuit_why[200];                   /* lock */
@@ -428,6 +439,8 @@ struct loader {
     struct loop_timer refill;
     bool refill_failed; /* do not fill the pool again before somebody needs a wall */
     struct generation *starts;
+    unsigned living;           /* assigned workers that have not gone */
+    struct loop_timer crowded; /* a start waits for room, and nobody rests yet */
     struct op *closer;
     uint64_t circuit_ns, tick_ns, probe_ns; /* CIRCUIT_NS and so on; tests have no half minute */
     uint64_t seed;
@@ -457,9 +470,12 @@ struct plugin *plugin_new(struct loader *l, const char *name);
 /* Its loop; bound now, to `wish` when that is one of the loader's, when it was not. */
 struct loop *plugin_loop(struct plugin *p, struct loop *wish);
 void plugin_free(struct plugin *p);
-void plugin_kick(struct plugin *p); /* any thread: the loop looks at it soon */
-void plugin_want(struct plugin *p); /* any thread: supervise starts a worker when it may */
-/* Any thread. 0 or -code with c->error filled. */
+void plugin_kick(struct plugin *p);                  /* any thread: the loop looks at it soon */
+struct generation *plugin_current(struct plugin *p); /* any thread: a reference, or NULL */
+void plugin_want(struct plugin *p);                  /* any thread: supervise starts a worker when it may */
+
+/* queue.c: any thread */
+/* 0 or -code with c->error filled. */
 int queue_add(struct plugin *p, struct call *c);
 /* Back to the front, in the order of the list; nothing bounds it. */
 void queue_return(struct plugin *p, struct call_list *list);
@@ -469,7 +485,8 @@ bool queue_remove(struct plugin *p, struct call *c); /* false: it is not in the 
 uint64_t queue_expire(struct plugin *p, uint64_t now, struct call_list *late);
 /* Everything that waits. */
 void queue_empty(struct plugin *p, struct call_list *out);
-struct generation *plugin_current(struct plugin *p); /* a reference, or NULL */
+
+/* plugin.c */
 void plugin_log_line(struct plugin *p, struct worker *w, const char *line, bool output);
 void plugin_health(struct plugin *p, enum health health, const char *why);
 /* supervise: after anything that loader_status shows has changed */
@@ -489,6 +506,9 @@ void generation_worker_gone(struct generation *g, struct worker *w);
 void generation_drop_next(struct plugin *p, const struct error *err);
 void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns);
 void plugin_unpublish(struct plugin *p);
+/* Since when it rests: nothing runs, waits or starts; 0: it does not, or has no worker. */
+uint64_t plugin_rests_since(const struct plugin *p);
+void plugin_rest(struct plugin *p);    /* its workers end, its definition stays */
 void plugin_forgive(struct plugin *p); /* what failed in a row is forgotten */
 void plugin_wanted(struct loop_task *task);
 void plugin_probed(struct loop_task *task);
@@ -522,10 +542,11 @@ void walls_ask(struct loader *l, struct generation *g);    /* one worker for g, 
 void walls_forget(struct loader *l, struct generation *g); /* it waits for none any more */
 void walls_failed(struct loader *l, const struct error *err, bool lost_spawner); /* one did not get half-built */
 void walls_refill(struct loop_timer *timer);
+void walls_crowded(struct loop_timer *timer);
 void walls_close(struct loader *l);
 
 /* worker.c */
-int worker_spawn(struct loader *l, struct error *err);                        /* supervise */
+int worker_spawn(struct loader *l, struct error *err); /* supervise */
 void worker_discard(struct worker *w);                 /* supervise: a half-built one that nobody is to have */
 void worker_lost_spawner(struct worker *w);            /* supervise */
 void worker_flag(struct worker *w, uint32_t flag);     /* exposed ones; then kick */

@@ -186,6 +186,13 @@ void loader_start(struct loader *l, const char *name, loader_done done, void *co
     ask(l, name, (struct op){.kind = OP_START}, done, context);
 }
 
+void loader_keep(struct loader *l, const char *name, bool keep)
+{
+    struct plugin *p = table_find(l, name);
+    if (p)
+        atomic_store(&p->keep, keep);
+}
+
 void loader_reload(struct loader *l, const char *name, loader_done done, void *context)
 {
     ask(l, name, (struct op){.kind = OP_RELOAD}, done, context);
@@ -361,6 +368,7 @@ static int fill_config(struct loader *l, const struct loader_config *config, str
     c->deadline_default_ns = or_default(c->deadline_default_ns, 30 * NS_PER_S);
     c->queue_per_plugin = or_default(c->queue_per_plugin, 1024);
     c->queue_total = or_default(c->queue_total, 16384);
+    c->workers_total = (unsigned)or_default(c->workers_total, 1024);
     c->lines_per_second = (uint32_t)or_default(c->lines_per_second, 50);
     l->worker_path = strdup(config->worker_path);
     l->helper_path = config->helper_path ? strdup(config->helper_path) : NULL;

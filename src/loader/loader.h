@@ -52,6 +52,10 @@ struct loader_config {
     unsigned pool;            /* half-built walls kept ready; 1 */
     uint64_t deadline_default_ns, deadline_max_ns;
     size_t queue_per_plugin, queue_total; /* calls waiting; 1024 and 16384 */
+    /* A plugin at rest for so long has its workers stopped, unless loader_keep says otherwise; the next call starts
+     * one. 0: it never has. Looked at every few seconds. */
+    uint64_t idle_stop_ns;
+    unsigned workers_total; /* of all plugins; beyond, a start stops the worker that has rested longest; 1024 */
     struct loader_caps caps;
     uint32_t lines_per_second; /* of a worker's output, and of its log, that are shown; 0: 50; the rest is counted */
     /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
@@ -139,6 +143,8 @@ void loader_verdict(struct loader *l, const char *name, struct spec *spec, const
 
 /* Starts what is defined; done when ready (at once when it is). */
 void loader_start(struct loader *l, const char *name, loader_done done, void *context);
+/* It was loaded on purpose: being idle does not stop it. Any thread, at once. */
+void loader_keep(struct loader *l, const char *name, bool keep);
 /* Fresh workers of the same spec; no call is lost. */
 void loader_reload(struct loader *l, const char *name, loader_done done, void *context);
 /* Closes the gate with MOAT_E_WRONG_STATE, drains for at most grace_ns, kills; done when every worker is dead. */
@@ -201,6 +207,7 @@ struct call {
     size_t parameters_len;
     uint64_t deadline_ns; /* span from begin; 0: the manifest's or the operator's; the smallest wins */
     char traceparent[56]; /* W3C, or empty */
+    uint64_t principal;   /* who asks, as a number: different ones take turns in a plugin's queue */
     struct loop *loop;    /* call_begin: where done runs */
     void (*done)(struct call *call);
     void *context;

@@ -271,14 +271,14 @@ void op_run(struct loop_task *task)
 {
     struct op *op = (struct op *)(void *)((char *)task - offsetof(struct op, task));
     static void (*const handlers[])(struct op *) = {
-        [OP_SET] = op_set,   [OP_START] = op_start, [OP_RELOAD] = op_reload,
-        [OP_STOP] = op_stop, [OP_END] = op_end,     [OP_FORGET] = op_stop,
-        [OP_VERDICT] = op_verdict, [OP_CLOSE] = op_close,
+        [OP_SET] = op_set, [OP_START] = op_start, [OP_RELOAD] = op_reload,   [OP_STOP] = op_stop,
+        [OP_END] = op_end, [OP_FORGET] = op_stop, [OP_VERDICT] = op_verdict, [OP_CLOSE] = op_close,
     };
     struct error err;
     if (op->kind != OP_CLOSE && atomic_load(&op->l->closing)) {
         op_failed(op, MOAT_E_DRAINING, "the host is shutting down");
-    } else if (op->kind != OP_CLOSE && (!op->plugin || (op->kind != OP_SET && op->kind != OP_VERDICT && !op->plugin->current))) {
+    } else if (op->kind != OP_CLOSE &&
+               (!op->plugin || (op->kind != OP_SET && op->kind != OP_VERDICT && !op->plugin->current))) {
         error_set(&err, MOAT_E_NO_SUCH_PLUGIN, "there is no plugin \"%s\"", op->name);
         op_done(op, &err);
     } else {

@@ -131,6 +131,15 @@ static void ask_health(struct plugin *p, uint64_t now)
     plugin_kick(p);
 }
 
+static void stop_idle(struct plugin *p, uint64_t now)
+{
+    uint64_t span = p->l->config.idle_stop_ns, since = span ? plugin_rests_since(p) : 0;
+    if (!since || now < since + span || atomic_load(&p->keep))
+        return;
+    log_event(LOG_INFO, "idle_stop", "plugin", p->name, NULL);
+    plugin_rest(p);
+}
+
 static void tick(struct loop_timer *timer)
 {
     struct loader *l = (struct loader *)(void *)((char *)timer - offsetof(struct loader, tick));
@@ -143,8 +152,10 @@ static void tick(struct loop_timer *timer)
     pthread_mutex_lock(&l->table_lock);
     struct plugin *all = l->plugins;
     pthread_mutex_unlock(&l->table_lock);
-    for (struct plugin *p = all; p; p = p->next_of_all)
+    for (struct plugin *p = all; p; p = p->next_of_all) {
         ask_health(p, now);
+        stop_idle(p, now);
+    }
     supervise_tick(l);
 }
 
@@ -179,6 +190,7 @@ int supervise_open(struct loader *l, struct error *err)
     l->tick.fire = tick;
     l->spawner_retry.fire = again;
     l->refill.fire = walls_refill;
+    l->crowded.fire = walls_crowded;
     l->first_pump.run = pump_first;
     loop_post(l->supervise, &l->first_pump);
     if ((rc = pthread_create(&l->supervise_thread, NULL, run, l)))

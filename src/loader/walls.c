@@ -3,6 +3,7 @@
 #include "loader/internal.h"
 
 #define REFILL_NS (10 * NS_PER_MS)
+#define CROWDED_NS (20 * NS_PER_MS)
 
 static struct generation *first_start(struct loader *l)
 {
@@ -41,11 +42,61 @@ static unsigned waiting(const struct loader *l)
     return n;
 }
 
+/* ---- too many workers ---- */
+
+static struct plugin *rests_longest(struct loader *l)
+{
+    struct plugin *longest = NULL;
+    uint64_t earliest = UINT64_MAX;
+    pthread_mutex_lock(&l->table_lock);
+    struct plugin *all = l->plugins;
+    pthread_mutex_unlock(&l->table_lock);
+    for (struct plugin *p = all; p; p = p->next_of_all) {
+        uint64_t since = plugin_rests_since(p);
+        if (since && since < earliest) {
+            earliest = since;
+            longest = p;
+        }
+    }
+    return longest;
+}
+
+static unsigned leaving(const struct loader *l)
+{
+    unsigned n = 0;
+    for (const struct worker *w = l->workers; w; w = w->next_of_all)
+        n += w->gen && atomic_load(&w->flags) != 0;
+    return n;
+}
+
+/* Starts that wait have their room made by those who have rested longest; where nobody rests they wait on. */
+static void make_room(struct loader *l)
+{
+    unsigned wanted = waiting(l), going = leaving(l);
+    struct plugin *p = NULL;
+    while (going < wanted && (p = rests_longest(l))) {
+        log_event(LOG_INFO, "stopped_for_room", "plugin", p->name, NULL);
+        plugin_rest(p);
+        going = leaving(l);
+    }
+    if (going < wanted)
+        loop_timer_set(l->supervise, &l->crowded, clock_mono_ns() + CROWDED_NS);
+}
+
+void walls_crowded(struct loop_timer *timer)
+{
+    walls_pump((struct loader *)(void *)((char *)timer - offsetof(struct loader, crowded)));
+}
+
 static void pump_once(struct loader *l)
 {
     struct error err;
-    while (l->starts && l->pool)
+    while (l->starts && l->pool && l->living < l->config.workers_total)
         assign_one(l);
+    if (l->starts && l->living >= l->config.workers_total) {
+        make_room(l);
+        return; /* whoever leaves comes back here */
+    }
     if (spawner_resting(l))
         return; /* a timer comes back here */
     if (!atomic_load(&l->closing) && spawner_again(l, &err))

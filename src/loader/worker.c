@@ -65,6 +65,7 @@ static void forget(struct worker *w)
     struct generation *g = w->gen;
     struct plugin *p = w->plugin;
     if (g) {
+        l->living--;
         explain_drop(w);
         generation_ref(g);
         generation_worker_gone(g, w);

@@ -92,6 +92,8 @@ static void tell(struct op *op, struct job *job)
                                  .want = {.name = manifest_of(in)->name, .wanted = REGISTRY_LOADED}};
     if (in->loaded && in->load && op_write(op, &c, &in->load_error) < 0)
         in->loaded = false;
+    if (in->loaded && in->load)
+        loader_keep(op->s->loader, manifest_of(in)->name, true);
     tell_installed(in);
     op_end(op, 0);
 }

@@ -122,8 +122,10 @@ static int record_end(struct run_op *run, int rc)
 static void loaded(struct op *op, struct job *job)
 {
     int rc = record_end((struct run_op *)op, op->code);
-    if (rc == 0)
+    if (rc == 0) {
+        loader_keep(op->s->loader, ((struct run_op *)op)->target.name, true);
         tell_ready((struct run_op *)op);
+    }
     op_end(op, rc);
 }
 
@@ -246,6 +248,7 @@ static void unload(struct op *op, struct job *job)
         op_end(op, rc);
         return;
     }
+    loader_keep(op->s->loader, run->target.name, false);
     loader_stop(op->s->loader, run->target.name, STOP_GRACE_NS, op_loader_done, op_wait(op, unloaded));
 }
 
@@ -403,8 +406,10 @@ static void define_all(struct op *op, struct job *job)
         plan_define(job, o.all.names[i]);
     /* Starting goes on after open has returned: who calls meanwhile waits in the plugin's queue. */
     for (size_t i = 0; i < o.all.count && rc == 0; i++)
-        if (o.all.ran[i])
+        if (o.all.ran[i]) {
+            loader_keep(op->s->loader, o.all.names[i], true);
             begin(op->s, o.all.names[i], false, reload, tell_start, NULL);
+        }
     free(o.all.names);
     free(o.all.ran);
     op_end(op, rc);

@@ -125,6 +125,8 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .deadline_max_ns = s->settings.deadline_max,
                                    .queue_per_plugin = s->settings.queue_per_plugin,
                                    .queue_total = s->settings.queue_total,
+                                   .idle_stop_ns = s->settings.idle_stop,
+                                   .workers_total = (unsigned)s->settings.workers_total,
                                    .lines_per_second = (uint32_t)s->settings.log_lines,
                                    .caps = {.memory = s->settings.memory_max,
                                             .tmp = s->settings.tmp_max,

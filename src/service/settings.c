@@ -53,6 +53,9 @@ static const struct setting {
      "a connection may wait this long until its next request's head is there"},
     {"http_rate_min", KIND_SIZE, 16 << 10, 1, 1 << 30, false, F(http_rate_min),
      "bytes a second below which a client is too slow"},
+    {"idle_stop", KIND_TIME, 600 * NS_PER_S, NS_PER_S, 365ull * 24 * 3600 * NS_PER_S, false, F(idle_stop),
+     "a plugin that was not loaded on purpose and has nothing to do for so long has its workers stopped; the next call "
+     "starts one"},
     {"log_level", KIND_LEVEL, LOG_INFO, LOG_DEBUG, LOG_ERROR, false, F(log_level), "the least that a server logs"},
     {"log_lines", KIND_NUMBER, 50, 1, 100000, false, F(log_lines),
      "lines a second of a worker's log, and of its output, that are shown; more are counted"},
@@ -71,6 +74,8 @@ static const struct setting {
     {"tmp_max", KIND_SIZE, 1ull << 30, 4096, 1ull << 40, false, F(tmp_max),
      "temporary files of one worker: no manifest gets more"},
     {"workers_max", KIND_NUMBER, 31, 1, 31, false, F(workers_max), "workers of one plugin: no manifest gets more"},
+    {"workers_total", KIND_NUMBER, 1024, 1, 1 << 16, false, F(workers_total),
+     "workers of all plugins; beyond, a start stops the one that has rested longest"},
 #undef F
 };
 #define NSETTINGS (sizeof table / sizeof *table)

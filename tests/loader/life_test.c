@@ -272,6 +272,49 @@ static void a_full_queue_says_so(void **state)
     finish(last, 0, "4");
 }
 
+/* One who floods waits behind himself: others take turns with him, and have room where he has filled the queue. */
+static void who_asks_takes_turns(void **state)
+{
+    enum { FLOOD = 20, BOUND = 16 };
+    rig_close(r, 0);
+    rig_config.queue_per_plugin = BOUND;
+    r = rig_open();
+    rig_define(r, "echo", NULL, LOADER_START);
+    struct test_call *running = begin("echo", "sleep", "{\"ms\": 60000}");
+    rig_wait_inside(r, "echo");
+    struct test_call *flood[FLOOD], *others[2][3];
+    for (int i = 0; i < FLOOD; i++) {
+        flood[i] = test_call_new(r, "echo", "count", "{}");
+        flood[i]->call.principal = 7;
+        test_call_begin(r, flood[i]);
+    }
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < 3; i++) {
+            others[k][i] = test_call_new(r, "echo", "count", "{}");
+            others[k][i]->call.principal = (uint64_t)k + 1;
+            test_call_begin(r, others[k][i]);
+        }
+    /* The flood's newest made room: four more than the bound at once, six for the others. */
+    unsigned refused = 0;
+    stop(running);
+    for (int i = 0; i < FLOOD; i++) {
+        test_call_wait(flood[i]);
+        refused += flood[i]->call.code == -MOAT_E_QUEUE_FULL;
+        assert_true(i < BOUND - 6 ? flood[i]->call.code == 0 : flood[i]->call.code == -MOAT_E_QUEUE_FULL);
+    }
+    assert_int_equal(refused, FLOOD - BOUND + 6);
+    /* Turns: the i-th of each is among the first 3 (i + 1) that ran. */
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 2; k++) {
+            test_call_wait(others[k][i]);
+            assert_int_equal(others[k][i]->call.code, 0);
+            assert_true(atoi((char *)others[k][i]->call.result) <= 3 * (i + 1));
+            test_call_free(others[k][i]);
+        }
+    for (int i = 0; i < FLOOD; i++)
+        test_call_free(flood[i]);
+}
+
 /* The deadline covers the waiting too. */
 static void waiting_ends_at_the_deadline(void **state)
 {
@@ -565,6 +608,78 @@ static void a_plugin_is_asked_how_it_is(void **state)
     rig_expect(r, "ill", "echo", "1", 0, "1");
 }
 
+static unsigned workers_of(const char *name)
+{
+    return rig_status(r, name)->workers;
+}
+
+/* Lazily started ones rest when nobody calls them, and are there again for the next call; what was loaded on purpose
+ * stays. */
+static void who_is_idle_is_stopped(void **state)
+{
+    rig_close(r, 0);
+    rig_config.idle_stop_ns = 200 * NS_PER_MS;
+    r = rig_open();
+    r->l->tick_ns = 50 * NS_PER_MS;
+    rig_define(r, "lazy", &(struct variant){.workers = 2}, LOADER_LAZY);
+    rig_define(r, "kept", NULL, LOADER_START);
+    loader_keep(r->l, "kept", true);
+    struct test_call *running = begin("lazy", "sleep", "{\"ms\": 700}");
+    rig_expect(r, "lazy", "echo", "1", 0, "1");
+    finish(running, 0, "true"); /* longer than the idle span: a call that runs is no rest */
+    RIG_WAIT(workers_of("lazy") == 0);
+    assert_int_equal(rig_status(r, "lazy")->state, STATE_UNLOADED);
+    assert_int_equal(rig_status(r, "lazy")->health, HEALTH_UNKNOWN);
+    assert_int_equal(rig_status(r, "lazy")->restarts, 0);
+    assert_int_equal(workers_of("kept"), 1);
+    for (int i = 0; i < 3; i++) {
+        rig_expect(r, "lazy", "echo", "2", 0, "2");
+        RIG_WAIT(workers_of("lazy") == 0);
+    }
+    loader_keep(r->l, "kept", false);
+    RIG_WAIT(workers_of("kept") == 0);
+    rig_expect(r, "kept", "echo", "3", 0, "3");
+}
+
+/* With room for three workers, six plugins are served all the same: who rested longest makes room. */
+static void workers_make_room_for_others(void **state)
+{
+    rig_close(r, 0);
+    rig_config.workers_total = 3;
+    r = rig_open();
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+    for (int i = 0; i < 6; i++)
+        rig_define(r, names[i], NULL, LOADER_LAZY);
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < 6; i++) {
+            rig_expect(r, names[i], "echo", "1", 0, "1");
+            unsigned all = 0;
+            for (int k = 0; k < 6; k++)
+                all += workers_of(names[k]);
+            assert_true(all <= 3);
+        }
+    /* d, e and f are there; d and e are called again, so that f has rested longest and goes when a comes. */
+    rig_expect(r, "d", "echo", "1", 0, "1");
+    rig_expect(r, "e", "echo", "1", 0, "1");
+    rig_expect(r, "a", "echo", "1", 0, "1");
+    assert_int_equal(workers_of("f"), 0);
+    assert_int_equal(workers_of("e"), 1);
+    /* Nobody rests: the call waits until somebody does, or its deadline. */
+    struct test_call *running[3];
+    for (int i = 0; i < 3; i++) {
+        running[i] = begin(names[i], "sleep", "{\"ms\": 60000}");
+        rig_wait_inside(r, names[i]);
+    }
+    struct test_call *late = rig_run(r, "f", "echo", "1", 100 * NS_PER_MS);
+    assert_int_equal(late->call.code, -MOAT_E_DEADLINE);
+    test_call_free(late);
+    struct test_call *waiting = begin("f", "echo", "2");
+    stop(running[1]);
+    finish(waiting, 0, "2");
+    stop(running[0]);
+    stop(running[2]);
+}
+
 static void a_flood_of_output_is_cut(void **state)
 {
     char line[3000], text[3100];
@@ -662,6 +777,7 @@ int main(void)
         TEST(a_revocation_kills_first),
         TEST(the_circuit_opens_and_closes),
         TEST(a_full_queue_says_so),
+        TEST(who_asks_takes_turns),
         TEST(waiting_ends_at_the_deadline),
         TEST(untaken_calls_move),
         TEST(an_idempotent_call_is_tried_once_more),
@@ -672,6 +788,8 @@ int main(void)
         TEST(a_granted_file_can_be_read),
         TEST(a_lying_worker_is_ended),
         TEST(a_plugin_is_asked_how_it_is),
+        TEST(who_is_idle_is_stopped),
+        TEST(workers_make_room_for_others),
         TEST(a_flood_of_output_is_cut),
         TEST(freeing_completes_every_call),
         TEST(errors_are_told),
