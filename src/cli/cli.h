@@ -34,6 +34,11 @@
     X(ALLOW_OLDER, "allow-older", 0, NULL, "take a version older than the newest seen") \
     X(ACCEPT, "accept", 0, "DIGEST", "what agents would be told was seen: the digest that diff shows") \
     X(ACCEPT_CHANGES, "accept-changes", 0, NULL, "whatever agents would be told") \
+    X(CAPABILITY, "capability", 0, "NAME", "only plugins with this capability") \
+    X(PERMISSION, "permission", 0, "NAME", "only plugins that ask for this permission") \
+    X(STATUS, "status", 0, "STATUS", "only active, or only inactive plugins") \
+    X(PUBLISHER, "publisher", 0, "NAME", "only plugins of this publisher") \
+    X(AFTER, "after", 0, "NAME", "go on after this one") \
     X(UNDO, "undo", 0, NULL, "take it back") \
     X(REASON, "reason", 0, "TEXT", "why, and what to use instead") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
@@ -226,6 +231,7 @@ int run_trust_transfer(struct cli *c);
 int run_install(struct cli *c);
 int run_uninstall(struct cli *c);
 int run_list(struct cli *c);
+int run_search(struct cli *c);
 int run_info(struct cli *c);
 int run_use(struct cli *c);
 int run_rollback(struct cli *c);

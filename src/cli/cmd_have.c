@@ -171,7 +171,7 @@ int run_validate(struct cli *c)
 
 /* ---- list, info ---- */
 
-static void show_available(struct cli *c, const json_t *result)
+static void show_plugins(const json_t *result, const char *none)
 {
     static const struct column columns[] = {{"NAME", "name", false},
                                             {"VERSION", "version", false},
@@ -180,8 +180,20 @@ static void show_available(struct cli *c, const json_t *result)
                                             {"PUBLISHER", "publisher", false},
                                             {"CAPABILITIES", "capabilities", false},
                                             {"DESCRIPTION", "description", false}};
-    show_table(show_list(result, "plugins"), columns, sizeof columns / sizeof *columns,
-               "Nothing is installed; `moat install FILE` does it.");
+    show_table(show_list(result, "plugins"), columns, sizeof columns / sizeof *columns, none);
+    const char *next = json_string_value(json_object_get(result, "next"));
+    if (next)
+        fprintf(stderr, "There is more: --after %s\n", next);
+}
+
+static void show_available(struct cli *c, const json_t *result)
+{
+    show_plugins(result, "Nothing is installed; `moat install FILE` does it.");
+}
+
+static void show_found(struct cli *c, const json_t *result)
+{
+    show_plugins(result, "Nothing is found.");
 }
 
 static void show_loaded(struct cli *c, const json_t *result)
@@ -194,12 +206,37 @@ static void show_loaded(struct cli *c, const json_t *result)
                "Nothing is loaded; a first call or `moat load NAME` does it.");
 }
 
+static int list(struct cli *c, const char *text)
+{
+    static const struct {
+        enum cli_option option;
+        const char *key;
+    } filters[] = {{OPT_CAPABILITY, "capability"},
+                   {OPT_PERMISSION, "permission"},
+                   {OPT_STATUS, "status"},
+                   {OPT_PUBLISHER, "publisher"},
+                   {OPT_AFTER, "after"}};
+    struct ask a;
+    ask_init(&a, "GET", "/api/plugins/available");
+    ask_query(&a, "q", text);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        ask_query(&a, filters[i].key, c->option[filters[i].option]);
+    ask_query(&a, "limit", cli_has(c, OPT_LIMIT) ? c->option[OPT_LIMIT] : text ? "100" : "10000");
+    return ask_and_show(c, &a, text ? show_found : show_available);
+}
+
 int run_list(struct cli *c)
 {
     struct ask a;
-    bool loaded = cli_has(c, OPT_LOADED);
-    ask_init(&a, "GET", loaded ? "/api/plugins/loaded" : "/api/plugins/available?limit=10000");
-    return ask_and_show(c, &a, loaded ? show_loaded : show_available);
+    if (!cli_has(c, OPT_LOADED))
+        return list(c, NULL);
+    ask_init(&a, "GET", "/api/plugins/loaded");
+    return ask_and_show(c, &a, show_loaded);
+}
+
+int run_search(struct cli *c)
+{
+    return list(c, c->args[0]);
 }
 
 static void show_actions(const json_t *actions)

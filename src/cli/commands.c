@@ -16,6 +16,8 @@ const char *const cli_groups[GROUP_COUNT] = {[GROUP_MACHINE] = "know the machine
                                              [GROUP_SET] = "set it",
                                              [GROUP_SERVE] = "serve it"};
 
+#define OPT_FILTERS (OPT(CAPABILITY) | OPT(PERMISSION) | OPT(STATUS) | OPT(PUBLISHER) | OPT(LIMIT) | OPT(AFTER))
+
 const struct command commands[] = {
     {"doctor", GROUP_MACHINE, "[--deep]",
      "try every layer of the wall on this machine, and say how to get what is missing", "moat doctor --deep", OPT(DEEP),
@@ -54,8 +56,14 @@ const struct command commands[] = {
      run_install},
     {"uninstall", GROUP_HAVE, "NAME[@VERSION] [--purge]", "remove a plugin, or one version of it",
      "moat uninstall word_count@0.1.0", OPT(PURGE), 1, 1, run_uninstall},
-    {"list", GROUP_HAVE, "[--loaded]", "what is installed, or what is loaded", "moat list --loaded", OPT(LOADED), 0, 0,
-     run_list},
+    {"list", GROUP_HAVE,
+     "[--loaded] [--capability NAME] [--permission NAME] [--status STATUS] [--publisher NAME] [--limit N] [--after "
+     "NAME]",
+     "what is installed, or what is loaded", "moat list --capability integration --status active",
+     OPT(LOADED) | OPT_FILTERS, 0, 0, run_list},
+    {"search", GROUP_HAVE, "QUERY [--capability NAME] … [--limit N] [--after NAME]",
+     "find plugins by name, description, author, actions and keywords; slips of the keys are forgiven",
+     "moat search 'word cuont'", OPT_FILTERS, 1, 1, run_search},
     {"info", GROUP_HAVE, "NAME[@VERSION]", "all about one plugin", "moat info word_count", 0, 1, 1, run_info},
     {"fetch", GROUP_HAVE, "NAME[@VERSION] -o FILE", "get an installed package back, as it was installed",
      "moat fetch word_count@0.2.0 -o word_count.moat", OPT(OUTPUT), 1, 1, run_fetch},

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "registry/files.h"
+#include "registry/find.h"
 #include "registry/internal.h"
 
 int registry_reader_new(struct registry *r, struct registry_reader **out, struct error *err)
@@ -269,8 +270,8 @@ int registry_each_key(struct registry_reader *reader, const char *publisher,
 }
 
 int registry_each_signed(struct registry_reader *reader, const char *publisher, const uint8_t *key_or_null,
-                         bool (*each)(void *context, const char *name, const char *version, bool current), void *context,
-                         struct error *err)
+                         bool (*each)(void *context, const char *name, const char *version, bool current),
+                         void *context, struct error *err)
 {
     sqlite3_stmt *row;
     int rc = db_start(&reader->db, err, &row,
@@ -365,36 +366,85 @@ int registry_each_token(struct registry_reader *reader, bool (*each)(void *conte
     return rc;
 }
 
+#define EACH_PLUGIN \
+    "SELECT " PLUGIN_COLUMNS ", " VERSION_COLUMNS \
+    " FROM plugin p JOIN publisher o ON o.id = p.owner LEFT JOIN version c ON c.id = p.current" \
+    " JOIN version v ON v.id = ifnull(p.current, (SELECT max(id) FROM version n WHERE n.plugin = p.id))" \
+    " JOIN key k ON k.id = v.key"
+
+struct each_plugin {
+    bool (*each)(void *context, const struct registry_plugin *p, const struct registry_version *v, const char *manifest,
+                 size_t manifest_len);
+    void *context;
+};
+
+/* The rows of a statement, or of what is left of it; 1: it was ended early. */
+static int each_row(struct registry_reader *reader, sqlite3_stmt *row, int rc, const struct each_plugin *e,
+                    struct error *err)
+{
+    struct registry_plugin p;
+    struct registry_version v;
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_plugin(row, &p) || !get_version(row, PLUGIN_COUNT, &v))
+            return damaged(reader, row, err);
+        if (!e->each(e->context, &p, &v, (const char *)sqlite3_column_text(row, PLUGIN_COUNT + VERSION_MANIFEST),
+                     (size_t)sqlite3_column_bytes(row, PLUGIN_COUNT + VERSION_MANIFEST))) {
+            db_end(row);
+            return 1;
+        }
+    }
+    return rc;
+}
+
+/* Where the page begins; the order of a search is not that of names. */
+static int skip_to(const struct found_list *l, const char *after, size_t *first, struct error *err)
+{
+    *first = 0;
+    if (!after || !*after)
+        return 0;
+    while (*first < l->count && strcmp(l->list[*first].name, after) != 0)
+        ++*first;
+    if (*first == l->count)
+        return error_set(err, MOAT_E_BAD_REQUEST, "the search does not find %.30s any more: begin it anew", after);
+    ++*first;
+    return 0;
+}
+
+static int each_found(struct registry_reader *reader, const struct registry_filter *filter, const struct each_plugin *e,
+                      struct error *err)
+{
+    struct found_list found = {0};
+    size_t i = 0;
+    int rc = find_plugins(&reader->db, filter, &found, err);
+    if (rc == 0)
+        rc = skip_to(&found, filter->after, &i, err);
+    for (; i < found.count && rc == 0; i++) {
+        sqlite3_stmt *row;
+        rc = db_start(&reader->db, err, &row, EACH_PLUGIN " WHERE p.id = ?", "i", found.list[i].plugin);
+        rc = each_row(reader, row, rc, e, err);
+    }
+    found_free(&found);
+    return rc < 0 ? rc : 0;
+}
+
 int registry_each_plugin(struct registry_reader *reader, const struct registry_filter *filter,
                          bool (*each)(void *context, const struct registry_plugin *p, const struct registry_version *v,
                                       const char *manifest, size_t manifest_len),
                          void *context, struct error *err)
 {
+    struct each_plugin e = {each, context};
     sqlite3_stmt *row;
-    struct registry_plugin p;
-    struct registry_version v;
+    if (filter->text)
+        return each_found(reader, filter, &e, err);
     /* The order of names is the order of the index: a page is read, never the whole. */
     int rc =
         db_start(&reader->db, err, &row,
-                 "SELECT " PLUGIN_COLUMNS ", " VERSION_COLUMNS
-                 " FROM plugin p JOIN publisher o ON o.id = p.owner LEFT JOIN version c ON c.id = p.current"
-                 " JOIN version v ON v.id = ifnull(p.current, (SELECT max(id) FROM version n WHERE n.plugin = p.id))"
-                 " JOIN key k ON k.id = v.key"
-                 " WHERE p.name > ?1 AND (?2 = 0 OR v.capabilities & ?2) AND (?3 = 0 OR v.permissions & ?3)"
-                 " AND (?4 < 0 OR p.active = ?4) AND (?5 IS NULL OR o.name = ?5)"
-                 " AND (?6 IS NULL OR instr(v.words, ?6)) ORDER BY p.name",
-                 "tiiitt", filter->after ? filter->after : "", (int64_t)filter->capabilities,
-                 (int64_t)filter->permissions, (int64_t)filter->active, filter->publisher, filter->text);
-    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
-        if (!get_plugin(row, &p) || !get_version(row, PLUGIN_COUNT, &v))
-            return damaged(reader, row, err);
-        if (!each(context, &p, &v, (const char *)sqlite3_column_text(row, PLUGIN_COUNT + VERSION_MANIFEST),
-                  (size_t)sqlite3_column_bytes(row, PLUGIN_COUNT + VERSION_MANIFEST))) {
-            db_end(row);
-            return 0;
-        }
-    }
-    return rc;
+                 EACH_PLUGIN " WHERE p.name > ?1 AND (?2 = 0 OR v.capabilities & ?2) AND (?3 = 0 OR v.permissions & ?3)"
+                             " AND (?4 < 0 OR p.active = ?4) AND (?5 IS NULL OR o.name = ?5) ORDER BY p.name",
+                 "tiiit", filter->after ? filter->after : "", (int64_t)filter->capabilities,
+                 (int64_t)filter->permissions, (int64_t)filter->active, filter->publisher);
+    rc = each_row(reader, row, rc, &e, err);
+    return rc < 0 ? rc : 0;
 }
 
 static const struct {

@@ -363,7 +363,8 @@ int registry_each_token(struct registry_reader *reader, bool (*each)(void *conte
 struct registry_filter {
     uint32_t capabilities, permissions;   /* any bit of the mask; 0: any */
     int active;                           /* -1: any */
-    const char *publisher, *text, *after; /* NULL: any; text: lower case, anywhere in the words; after: a name */
+    const char *publisher, *text, *after; /* NULL: any; text: a search (see find.h), then in the order of a search's
+                                             results; after: a name of that order */
 };
 int registry_each_plugin(struct registry_reader *reader, const struct registry_filter *filter,
                          bool (*each)(void *context, const struct registry_plugin *p, const struct registry_version *v,

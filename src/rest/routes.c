@@ -68,9 +68,11 @@ static const struct field list_query[] = {
     {"permission", FIELD_TEXT, false, "only plugins that ask for this permission"},
     {"status", FIELD_TEXT, false, "`active` or `inactive`"},
     {"publisher", FIELD_TEXT, false, "only plugins of this publisher"},
-    {"q", FIELD_TEXT, false, "only plugins whose name or description has this text"},
+    {"q", FIELD_TEXT, false,
+     "a search: words that begin words of the name, description, author, actions, keywords; the very name and "
+     "names that begin so stand first, slips of the keys are forgiven"},
     {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told"},
-    {"after", FIELD_TEXT, false, "go on after this name"},
+    {"after", FIELD_TEXT, false, "go on after this name, the last one of the page before (`next`)"},
     {0},
 };
 static const struct field grant_fields[] = {

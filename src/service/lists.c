@@ -1,5 +1,4 @@
 /* Lists over many plugins: available, loaded, capabilities, permissions. */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,8 +142,6 @@ static int parse_filter(struct list_op *l, const struct service_filter *f)
     l->text = f->q ? strdup(f->q) : NULL;
     if (f->q && !l->text)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the search");
-    for (char *p = l->text; p && *p; p++)
-        *p = (char)tolower((unsigned char)*p);
     l->filter.text = l->text && *l->text ? l->text : NULL;
     return 0;
 }

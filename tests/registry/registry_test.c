@@ -243,7 +243,14 @@ static void lists_filter_and_page(void **state)
         {{.active = -1, .after = "plugin_d"}, "plugin_e@1.0.0 plugin_f@1.0.0 "},
         {{.active = 1, .capabilities = 5}, "plugin_a@1.0.0 plugin_c@1.0.0 "},
         {{.active = -1, .publisher = "acme"}, "plugin_b@1.0.0 plugin_d@1.0.0 plugin_f@1.0.0 "},
-        {{.active = -1, .text = "n_c"}, "plugin_c@1.0.0 "},
+        {{.active = -1, .text = "plugin c"}, "plugin_c@1.0.0 "},
+        {{.active = -1, .text = "PLUG", .after = "plugin_d"}, "plugin_e@1.0.0 plugin_f@1.0.0 "},
+        {{.active = -1, .text = "plugni", .publisher = "acme"}, "plugin_b@1.0.0 plugin_d@1.0.0 plugin_f@1.0.0 "},
+        {{.active = -1, .text = "lugin"},
+         "plugin_a@1.0.0 plugin_b@1.0.0 plugin_c@1.0.0 plugin_d@1.0.0 plugin_e@1.0.0 "
+         "plugin_f@1.0.0 "},
+        {{.active = -1, .text = "lug"}, ""},
+        {{.active = -1, .text = "\" OR ( * - ^"}, ""},
         {{.active = 0}, ""},
         {{.active = -1, .permissions = 1}, ""},
     };
