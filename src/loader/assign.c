@@ -1,8 +1,10 @@
 /* What a half-built worker gets: its end of a channel, made while its wall is built, and one day an assignment.
  * Everything here runs on the supervise thread. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/io.h"
+#include "base/log.h"
 #include "loader/internal.h"
 #include "wire/start.h"
 
@@ -46,6 +48,18 @@ static int free_slot(struct plugin *p, struct error *err)
     return __builtin_ctzll(free_ones);
 }
 
+/* All that it has in memory, of which RLIMIT_DATA sees the largest part: its files in /tmp, code and tables as well. */
+#define GROUP_EXTRA (64ull << 20)
+
+/* A bound more: the limits inside hold without it, so a failure is told and not the end of the start. */
+static void group(struct worker *w, const struct manifest_limits *limits)
+{
+    struct loader *l = w->l;
+    struct cgroup_limits most = {.memory = limits->memory + limits->tmp + GROUP_EXTRA, .processes = limits->processes};
+    if (l->cgroups && !cgroup_make(l->cgroups, &most, w->child.pid, &w->cgroup))
+        log_event(LOG_WARN, "cgroup_failed", "why", strerror(errno), "#pid", log_num(w->child.pid), NULL);
+}
+
 int worker_assign(struct worker *w, struct generation *g, struct error *err)
 {
     struct plugin *p = g->plugin;
@@ -71,6 +85,7 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
                                        .ncode = s->ncode,
                                        .assets = s->assets};
     memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
+    group(w, limits);
     rc = wall_assign(&w->child, &w->request, err);
     if (rc)
         return rc;

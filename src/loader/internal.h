@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "loader/loader.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/explain.h"
 #include "sandbox/spawner.h"
 #include "sandbox/wall.h"
@@ -214,6 +215,7 @@ struct worker {
     uint64_t birth, ready_ns;
     struct wall_request request;
     int tmp;                        /* its /tmp, to see how full it is; -1; fixed from ready on */
+    struct cgroup cgroup;           /* fixed once assigned; supervise removes it */
     struct child_event death;       /* fixed once WORKER_DEAD is set */
     char broken[160];               /* owner, then fixed once dead: why it was killed */
     char last_line[LINE_MAX_SHOWN]; /* lock */
@@ -423,7 +425,9 @@ struct loader {
     /* supervise */
     struct dead_spawner *dead;
     struct loop_watch spawner_watch;
-    bool fallback_always; /* the namespaces were made and were of no use */
+    struct cgroup_place *cgroups; /* fixed; NULL: there is no place for groups of our own */
+    bool cgroups_left;            /* one could not be removed yet */
+    bool fallback_always;         /* the namespaces were made and were of no use */
     uint64_t spawner_not_before;
     unsigned spawner_deaths; /* in a row, each within a second of its start */
     uint64_t spawner_started;

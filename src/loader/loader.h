@@ -57,6 +57,7 @@ struct loader_config {
     uint64_t idle_stop_ns;
     unsigned workers_total; /* of all plugins; beyond, a start stops the worker that has rested longest; 1024 */
     struct loader_caps caps;
+    const char *cgroup_root, *cgroup_self; /* NULL: /sys/fs/cgroup and /proc/self/cgroup */
     uint32_t lines_per_second; /* of a worker's output, and of its log, that are shown; 0: 50; the rest is counted */
     /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
     void (*on_denial)(void *context, const struct denial *denial);

@@ -67,6 +67,16 @@ static bool said(const struct worker *w, enum channel_when when, struct overrun 
     return true;
 }
 
+/* The kernel ended it for its group's sake: the surest word there is. */
+static bool ran_out(const struct worker *w, struct overrun *out)
+{
+    uint64_t peak;
+    if (!cgroup_ran_out(w->l->cgroups, &w->cgroup, &peak))
+        return false;
+    *out = (struct overrun){WALL_LIMIT_MEMORY, w->cgroup.memory, peak > w->cgroup.memory ? peak : w->cgroup.memory};
+    return true;
+}
+
 /* What it had in memory at its peak, by the kernel's count: that close to the limit the next step was over it. */
 static bool peaked(const struct worker *w, const struct child_event *death, struct overrun *out)
 {
@@ -81,7 +91,7 @@ bool overrun_of_start(const struct worker *w, const struct child_event *death, s
 {
     if (!w->gen || !w->lane.ch || w->state < WORKER_GOING)
         return false;
-    return said(w, CHANNEL_AT_START, out) || (death && peaked(w, death, out)) || tmp_full(w, out);
+    return ran_out(w, out) || said(w, CHANNEL_AT_START, out) || (death && peaked(w, death, out)) || tmp_full(w, out);
 }
 
 bool overrun_of_failure(const struct worker *w, struct overrun *out)
@@ -135,7 +145,7 @@ uint64_t overrun_cpu(struct worker *w, struct flight *f, uint64_t now)
 
 bool overrun_of_death(const struct worker *w, struct overrun *out)
 {
-    return said(w, CHANNEL_AT_OLDEST, out) || peaked(w, &w->death, out) || tmp_full(w, out);
+    return ran_out(w, out) || said(w, CHANNEL_AT_OLDEST, out) || peaked(w, &w->death, out) || tmp_full(w, out);
 }
 
 static void amount(enum wall_limit limit, uint64_t n, char out[48])

@@ -149,6 +149,9 @@ static void tick(struct loop_timer *timer)
         log_event(LOG_ERROR, "explain_stuck", "why",
                   "a granted file system does not answer: file opens of all plugins wait for it", NULL);
     l->explain_stuck = stuck;
+    if (l->cgroups_left)
+        cgroup_sweep(l->cgroups);
+    l->cgroups_left = false;
     pthread_mutex_lock(&l->table_lock);
     struct plugin *all = l->plugins;
     pthread_mutex_unlock(&l->table_lock);
@@ -161,7 +164,7 @@ static void tick(struct loop_timer *timer)
 
 void supervise_tick(struct loader *l)
 {
-    if (l->workers && !l->tick.slot)
+    if ((l->workers || l->cgroups_left) && !l->tick.slot)
         loop_timer_set(l->supervise, &l->tick, clock_mono_ns() + l->tick_ns);
 }
 
@@ -181,12 +184,23 @@ static void pump_first(struct loop_task *task)
     walls_refill(&l->refill); /* nobody waits yet */
 }
 
+/* Most hosts have none, and need none. */
+static void find_cgroups(struct loader *l)
+{
+    char why[160];
+    const struct loader_config *c = &l->config;
+    l->cgroups = cgroup_place_open(c->cgroup_root ? c->cgroup_root : "/sys/fs/cgroup",
+                                   c->cgroup_self ? c->cgroup_self : "/proc/self/cgroup", why, sizeof why);
+    log_event(LOG_DEBUG, "cgroups", "used", l->cgroups ? "yes" : "no", "why", l->cgroups ? NULL : why, NULL);
+}
+
 int supervise_open(struct loader *l, struct error *err)
 {
     int rc = loop_new(&l->supervise, err);
     rc = rc ? rc : start(l, err);
     if (rc)
         return rc;
+    find_cgroups(l);
     l->tick.fire = tick;
     l->spawner_retry.fire = again;
     l->refill.fire = walls_refill;
@@ -210,5 +224,6 @@ void supervise_close(struct loader *l)
     while (l->dead)
         bury(&l->dead->bury);
     spawner_stop(atomic_load(&l->spawner));
+    cgroup_place_close(l->cgroups); /* nobody is left in them */
     loop_free(l->supervise);
 }

@@ -62,6 +62,8 @@ static void forget(struct worker *w)
         w->plugin->slots_used &= ~(1ull << w->slot);
     channel_free(w->lane.ch);
     w->lane.ch = NULL;
+    if (!cgroup_remove(l->cgroups, &w->cgroup))
+        l->cgroups_left = true;
     struct generation *g = w->gen;
     struct plugin *p = w->plugin;
     if (g) {
@@ -76,6 +78,7 @@ static void forget(struct worker *w)
     if (p)
         plugin_show(p);
     walls_pump(l);
+    supervise_tick(l);
     loader_closed_check(l);
 }
 

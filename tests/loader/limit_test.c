@@ -139,6 +139,44 @@ static void the_operators_caps_win(void **state)
                "the operator's cap is the setting memory_max");
 }
 
+/* A place for control groups, as far as plain files can be one: each worker has a group of its own while it lives, the
+ * kernel's word there wins, and none is left. */
+static void control_groups_where_there_is_a_place(void **state)
+{
+    rig_close(r, 0);
+    char root[] = "/tmp/moat-groups-XXXXXX", command[256], text[64];
+    assert_non_null(mkdtemp(root));
+    snprintf(command, sizeof command,
+             "cd %s && mkdir s && echo memory pids >s/cgroup.controllers && echo 0::/s/moat-host >self", root);
+    assert_int_equal(system(command), 0);
+    snprintf(text, sizeof text, "%s/self", root);
+    rig_config.caps = caps;
+    rig_config.cgroup_root = root;
+    rig_config.cgroup_self = text;
+    r = rig_open();
+    rig_define(r, "echo", NULL, LOADER_LAZY);
+    rig_expect(r, "echo", "echo", "1", 0, "1");
+    pid_t pid = rig_status(r, "echo")->first_pid;
+    snprintf(command, sizeof command,
+             "grep -qx %d %s/s/moat-worker-%d-*/cgroup.procs && grep -qx %llu %s/s/moat-worker-*/memory.max", (int)pid,
+             root, (int)getpid(), (unsigned long long)(caps.memory + caps.tmp + 64 * MIB), root);
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "for d in %s/s/moat-worker-*; do echo oom_kill 1 >$d/memory.events; done", root);
+    assert_int_equal(system(command), 0);
+    struct test_call *c = rig_run(r, "echo", "crash", "{}", 0);
+    assert_int_equal(c->call.code, -MOAT_E_LIMIT);
+    assert_int_equal(number_of(c->call.error.detail, "value"), caps.memory + caps.tmp + 64 * MIB);
+    test_call_free(c);
+    /* The kernel's files go with their group; these have to be helped. */
+    snprintf(command, sizeof command, "rm -f %s/s/moat-worker-*/*", root);
+    assert_int_equal(system(command), 0);
+    rig_close(r, 0);
+    snprintf(command, sizeof command, "test -z \"$(find %s/s -name 'moat-worker-*')\"; s=$?; rm -r %s; exit $s", root,
+             root);
+    assert_int_equal(system(command), 0);
+    open_capped(NULL);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_capped, close_rig)
@@ -149,6 +187,7 @@ int main(void)
         TEST(a_limit_that_was_survived_is_forgotten),
         TEST(a_limit_counts_as_such),
         TEST(the_operators_caps_win),
+        TEST(control_groups_where_there_is_a_place),
     };
     cmocka_set_test_filter(getenv("MOAT_TEST")); /* one by its name, or all */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,7 @@ void fill_inodes(struct attack *a)
     long result = 0;
     int made = 0;
     attack_tried(a, "use up the files of a file system");
-    while (made < 3000) {
+    while (made < 1500) {
         snprintf(path, sizeof path, "/tmp/attacker-%d", made);
         result = raw(SYS_openat, AT_FDCWD, path, O_CREAT | O_WRONLY, 0600);
         if (result < 0)
@@ -60,7 +60,7 @@ void fill_inodes(struct attack *a)
         snprintf(path, sizeof path, "/tmp/attacker-%d", i);
         raw(SYS_unlinkat, AT_FDCWD, path, 0);
     }
-    attack_attempt(a, "3000 files", made == 3000 ? 0 : result);
+    attack_attempt(a, "1500 files", made == 1500 ? 0 : result);
 }
 
 /* Memory that no limit of a process counts. */
