@@ -220,10 +220,11 @@ static json_t *findings_document(const struct inspection *in)
     return findings;
 }
 
-static bool nothing_refuses(const json_t *findings)
+/* Not by what could be shown of the findings alone: who has counted them is asked too. */
+static bool nothing_refuses(const struct inspection *in, const json_t *findings)
 {
-    const json_t *first = json_array_get(findings, 0);
-    return !first || is_advice(first);
+    const json_t *first = json_array_get(findings, 0), *valid = json_object_get(in->told, "valid");
+    return !in->findings.refusals && (!in->told || json_is_true(valid)) && (!first || is_advice(first));
 }
 
 static json_t *document(const struct cli *c, const struct inspection *in)
@@ -238,7 +239,7 @@ static json_t *document(const struct cli *c, const struct inspection *in)
     json_t *root =
         json_pack("{s:s, s:o, s:o, s:s, s:b, s:b, s:o, s:O}", "file", c->args[0], "sha256", hex_text(hash, sizeof hash),
                   "head", head_document(package_head(in->package)), "signature", package_signature_name(in->signature),
-                  "verified", good, "valid", nothing_refuses(findings), "files", files, "findings", findings);
+                  "verified", good, "valid", nothing_refuses(in, findings), "files", files, "findings", findings);
     json_decref(findings);
     if (in->told && good)
         json_object_set(root, "publisher", json_object_get(in->told, "publisher"));

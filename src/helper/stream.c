@@ -1,15 +1,19 @@
 #include "helper/stream.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #define PIECE (64 * 1024)
 #define WINDOW_LOG_MAX 24
+/* Of a frame as RFC 8878 has it. The library would also take frames of its own early versions, and frames to be skipped. */
+#define MAGIC "\x28\xb5\x2f\xfd"
 
 struct stream {
     const struct duty_io *io;
     uint64_t at, end; /* in the package */
+    bool begun;
     uint64_t given, most, used;
     ZSTD_DCtx *zstd;
     ZSTD_inBuffer in;
@@ -58,6 +62,15 @@ static bool refill(struct stream *s)
     return true;
 }
 
+/* At the beginning, a look at what it is.  What is shorter than the magic is cut short anyway. */
+static bool begin(struct stream *s)
+{
+    if (!s->begun && s->in.size >= sizeof MAGIC - 1 && memcmp(s->packed, MAGIC, sizeof MAGIC - 1) != 0)
+        s->refusal = INSPECT_REFUSAL_NOT_ZSTD;
+    s->begun = true;
+    return !s->refusal;
+}
+
 static enum inspect_refusal zstd_refusal(size_t code)
 {
     switch (ZSTD_getErrorCode(code)) {
@@ -94,6 +107,8 @@ long stream_next(struct stream *s, const void **piece)
             return input ? refuse(s, INSPECT_REFUSAL_TRAILING) : 0;
         if (!input)
             return refuse(s, INSPECT_REFUSAL_BROKEN); /* cut short */
+        if (!begin(s))
+            return -1;
         size_t left = ZSTD_decompressStream(s->zstd, &out, &s->in);
         if (ZSTD_isError(left))
             return refuse(s, zstd_refusal(left));

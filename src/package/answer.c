@@ -52,6 +52,14 @@ static int get_text(struct reading *r, uint32_t len, char out[ARCHIVE_TEXT_MAX +
     return rc;
 }
 
+/* Paths of a package are printable ASCII; what is not is shown as it should not be seen. */
+static void neutralise(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++)
+        if (*p < 0x20 || *p > 0x7e)
+            *p = '?';
+}
+
 static int copy_content(struct reading *r, int fd, uint64_t size)
 {
     uint8_t chunk[CHUNK];
@@ -125,10 +133,12 @@ static int read_file(struct reading *r, const struct inspect_record *record)
     int rc = get_text(r, record->text_len, path);
     if (rc)
         return rc;
+    bool same = i < r->expected->count && strcmp(path, r->expected->list[i].path) == 0;
+    neutralise(path);
     if (i == r->expected->count)
         return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "the archive has %s, which FILES does not name", path);
     const struct files_entry *entry = &r->expected->list[i];
-    if (strcmp(path, entry->path) != 0)
+    if (!same)
         return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "the archive has %s where FILES names %s", path, entry->path);
     if (record->value > r->budget)
         return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "the archive unpacks to more than this host allows, at %s",
@@ -176,6 +186,7 @@ static int read_elf_text(struct reading *r, const struct inspect_record *record)
     struct answer_text *t = &f->texts[f->count];
     t->type = (enum inspect_type)record->type;
     int rc = get_text(r, record->text_len, t->text);
+    neutralise(t->text);
     f->count += rc == 0;
     return rc;
 }
@@ -205,6 +216,7 @@ static int read_refused(struct reading *r, const struct inspect_record *record)
     int rc = get_text(r, record->text_len, where);
     if (rc)
         return rc;
+    neutralise(where);
     if (record->value >= INSPECT_REFUSALS_END || !reasons[record->value])
         return nonsense(r, "an unknown refusal");
     return error_set(r->err, MOAT_E_NOT_A_PACKAGE, "the archive %s%s%s", reasons[record->value], *where ? ": " : "",

@@ -25,6 +25,39 @@ static bool has_room(struct findings *f)
     return true;
 }
 
+/* Bytes of the UTF-8 character at p, which a 0 ends; 0: there is none. */
+static size_t character(const unsigned char *p)
+{
+    static const struct {
+        unsigned char from, to, second_from, second_to;
+        size_t len;
+    } forms[] = {
+        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+        {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (*p < forms[i].from || *p > forms[i].to)
+            continue;
+        size_t len = forms[i].len;
+        bool good = len == 1 || (p[1] >= forms[i].second_from && p[1] <= forms[i].second_to);
+        for (size_t k = 2; good && k < len; k++)
+            good = (p[k] & 0xc0) == 0x80;
+        return good ? len : 0;
+    }
+    return 0;
+}
+
+/* Findings go to terminals and into JSON: no control characters, and UTF-8 even where the end was cut. */
+static void make_text(unsigned char *text)
+{
+    for (size_t len; *text; text += len ? len : 1) {
+        len = character(text);
+        if (!len)
+            *text = '?';
+    }
+}
+
 static void __attribute__((format(printf, 5, 0)))
 fill(struct finding *one, enum moat_code code, const char *where, const char *cure, const char *format, va_list args)
 {
@@ -32,10 +65,7 @@ fill(struct finding *one, enum moat_code code, const char *where, const char *cu
     text_copy(one->where, sizeof one->where, where);
     text_copy(one->cure, sizeof one->cure, cure);
     vsnprintf(one->message, sizeof one->message, format, args);
-    /* Names out of a package go to terminals. */
-    for (unsigned char *p = (unsigned char *)one->message; *p; p++)
-        if (*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    make_text((unsigned char *)one->message);
 }
 
 /* Before the warnings: the first finding is what refuses. */
