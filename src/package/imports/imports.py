@@ -150,7 +150,7 @@ Constructors and indirect functions are fine: they run inside the wall.
 def as_page(table):
     print(INTRODUCTION)
     print("## Libraries\n")
-    print("A worker has these before the plugin's code comes: " + ", ".join(f"`{name}`" for name in table.libraries) + ".")
+    print("A worker has these of the host's when the code needs them: " + ", ".join(f"`{name}`" for name in table.libraries) + ".")
     print("\nAny other library must be in the package, listed under `libraries` before what needs it.\n")
     print("## Symbols\n")
     print("| rule | what is missing without | then | because | symbols |\n| --- | --- | --- | --- | --- |")
