@@ -189,7 +189,7 @@ static int write_record(const char *path, const char *text, struct error *err)
 static bool recorded(const char *text, const char *key, char *out, size_t size)
 {
     size_t n = strlen(key);
-    for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+    for (const char *line = text, *end; line && *line; end = strchr(line, '\n'), line = end ? end + 1 : NULL) {
         if (strncmp(line, key, n) != 0 || line[n] != '=')
             continue;
         size_t len = strcspn(line + n + 1, "\n");
