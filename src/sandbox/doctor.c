@@ -19,6 +19,7 @@
 #include "sandbox/kernel.h"
 #include "sandbox/wall.h"
 
+#define CHANNEL_ROOM (64 * 1024) /* bytes; of zeros, which are no channel */
 #define PATIENCE_MS 5000
 
 /* The chain's steps in order (spawner_child.c, inside_half.c, inside_grants.c) and the layer that each one builds. */
@@ -103,7 +104,9 @@ static bool trial_init(struct trial *t)
     }
     t->request.grants = &t->grant;
     t->request.ngrants = 1;
+    /* The worker looks into the channel while its wall is looked at: there must be something to look at. */
     return t->request.h2w >= 0 && t->request.w2h >= 0 && t->request.start >= 0 && t->request.bell >= 0 &&
+           ftruncate(t->request.h2w, CHANNEL_ROOM) == 0 && ftruncate(t->request.w2h, CHANNEL_ROOM) == 0 &&
            wall_resolve(t->directory, false, &t->grant, NULL) == 0;
 }
 

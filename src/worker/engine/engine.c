@@ -114,24 +114,34 @@ static bool map_assets(struct inside *in)
     return ok;
 }
 
+/* NULL, or what is wrong. The channel's files are closed before any of the plugin's code, constructors included, can
+ * run. */
+static const char *prepare(struct inside *in)
+{
+    bool open = port_open(&engine.port, in->h2w, in->w2h, in->bell);
+    in->h2w = in->w2h = -1;
+    if (!open)
+        return "the channel cannot be mapped";
+    if (!start_read(in->start, &engine.start))
+        return "the start file is damaged";
+    if (!map_assets(in))
+        return "the assets' file is damaged or cannot be mapped";
+    services_init();
+    overrun_init();
+    return NULL;
+}
+
 int engine_serve(struct inside *in)
 {
     char message[512] = "";
-    /* The channel's files are closed before any of the plugin's code, constructors included, can run. */
-    bool open = port_open(&engine.port, in->h2w, in->w2h, in->bell);
-    in->h2w = in->w2h = -1;
-    if (!open || !start_read(in->start, &engine.start)) {
-        inside_failed(in, "load", open ? "the start file is damaged" : "the channel cannot be mapped");
-        return 1;
-    }
-    if (!map_assets(in)) {
-        inside_failed(in, "load", "the assets' file is damaged or cannot be mapped");
-        return 1;
-    }
-    services_init();
-    overrun_init();
+    /* Beside the host's look at the wall. It needs a living worker to look at: a failure is told after it. */
+    const char *fault = prepare(in);
     if (!inside_wait(in))
         return 1;
+    if (fault) {
+        inside_failed(in, "load", fault);
+        return 1;
+    }
     if (!engine_load(in, message, sizeof message)) {
         inside_failed(in, "load", message);
         return 1;
