@@ -35,7 +35,7 @@ int wall_resolve(const char *path, bool writable, struct wall_grant *out, struct
 struct wall_request {
     const struct wall_grant *grants;
     size_t ngrants;
-    bool execute_code; /* the relaxed filter: new code may be mapped */
+    bool execute_code;  /* the relaxed filter: new code may be mapped */
     uint32_t accepted;  /* WALL_BITs that the operator allows to be missing */
     uint32_t libraries; /* of the host, that the code needs (sandbox/libraries.h) */
     struct wall_limits limits;

@@ -1,10 +1,13 @@
 """The wall without user namespaces: only where the operator accepted it by name, and then said everywhere.  The attacks
 of test_containment run behind it as well; here is what is particular to it."""
 
+import http.client
 import json
 import os
 import pathlib
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -101,3 +104,43 @@ def test_where_namespaces_are_of_no_use(build, accepted):
                 place.serve()
     finally:
         place.end()
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS, "user"])
+def test_a_killed_host_leaves_nobody(build, setting):
+    """Without a pid namespace too: a worker that is busy ends with its spawner, the spawner with the host."""
+    if setting == "fallback_root" and os.geteuid() != 0:
+        pytest.skip("only root can be root")
+    place = Inside(build, setting, ACCEPTED if "fallback" in setting else ())
+    try:
+        place.warm()
+        busy = threading.Thread(target=lambda: swallow(place))
+        busy.start()
+        living = place.workers()
+        assert len(living) >= 2
+        place.server.kill()
+        place.server.wait()
+        busy.join()
+        end = time.monotonic() + 20
+        while any(alive(pid) for pid in living) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not [pid for pid in living if alive(pid)]
+    finally:
+        place.server.kill()
+        place.server.returncode = 0  # it was told to end this way
+        place.end()
+
+
+def swallow(place):
+    try:
+        place.call("attacker", "attack", {"name": "spin_threads"}, connection=place.another())
+    except (OSError, http.client.HTTPException):
+        pass
+
+
+def alive(pid):
+    try:
+        return "moat" in pathlib.Path(f"/proc/{pid}/comm").read_text() and \
+            pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -29,17 +29,20 @@ static long fill(const char *path, size_t most)
     return put < 0 ? put : 0;
 }
 
+static long sparse(const char *path)
+{
+    long fd = raw(SYS_openat, AT_FDCWD, path, O_CREAT | O_RDWR, 0600);
+    long result = fd < 0 ? fd : raw(SYS_ftruncate, fd, 1l << 40);
+    raw(SYS_close, fd);
+    raw(SYS_unlinkat, AT_FDCWD, path, 0);
+    return result;
+}
+
 void fill_tmp(struct attack *a)
 {
     attack_tried(a, "fill /tmp");
     attack_attempt(a, "64 MiB", fill("/tmp/attacker-fill", 64 * MIB));
-    attack_attempt(a, "sparse", ({
-                       long fd = raw(SYS_openat, AT_FDCWD, "/tmp/attacker-sparse", O_CREAT | O_RDWR, 0600);
-                       long r = fd < 0 ? fd : raw(SYS_ftruncate, fd, 1l << 40);
-                       raw(SYS_close, fd);
-                       raw(SYS_unlinkat, AT_FDCWD, "/tmp/attacker-sparse", 0);
-                       r;
-                   }));
+    attack_attempt(a, "sparse", sparse("/tmp/attacker-sparse"));
 }
 
 void fill_inodes(struct attack *a)
