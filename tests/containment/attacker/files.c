@@ -94,7 +94,7 @@ void hard_link_out(struct attack *a)
 void swapped_link(struct attack *a)
 {
     char path[ROOM];
-    struct timespec start, now;
+    struct timespec start = {0}, now = {0};
     long best = -ENOENT, tries = 0;
     attack_tried(a, "win a race with a link that is swapped between check and open");
     in(a, "write", "turn/secret", path);

@@ -60,11 +60,11 @@ void executable_memory_again(struct attack *a)
     attack_tried(a, "get memory that is written first and run later");
     long at = raw(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     attack_attempt(a, "pkey_mprotect", raw(SYS_pkey_mprotect, at, PAGE, PROT_READ | PROT_EXEC, -1));
-    attack_attempt(a, "mprotect, upper half", raw(SYS_mprotect, at, PAGE, 0x100000000l | PROT_EXEC | PROT_READ));
+    attack_attempt(a, "mprotect, upper half", raw(SYS_mprotect, at, PAGE, 0x100000000L | PROT_EXEC | PROT_READ));
     attack_attempt(a, "PROT_GROWSDOWN", raw(SYS_mprotect, at, PAGE, PROT_EXEC | 0x01000000) == -EINVAL ? 0 : -EPERM);
     raw(SYS_munmap, at, PAGE);
     attempt_map(a, "mmap, upper half",
-                raw(SYS_mmap, 0, PAGE, 0x100000000l | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
+                raw(SYS_mmap, 0, PAGE, 0x100000000L | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
     attempt_map(a, "executable, unwritten", raw(SYS_mmap, 0, PAGE, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
                 PAGE);
     attack_attempt(a, "READ_IMPLIES_EXEC", raw(SYS_personality, 0x0400000));

@@ -32,7 +32,7 @@ static long fill(const char *path, size_t most)
 static long sparse(const char *path)
 {
     long fd = raw(SYS_openat, AT_FDCWD, path, O_CREAT | O_RDWR, 0600);
-    long result = fd < 0 ? fd : raw(SYS_ftruncate, fd, 1l << 40);
+    long result = fd < 0 ? fd : raw(SYS_ftruncate, fd, 1L << 40);
     raw(SYS_close, fd);
     raw(SYS_unlinkat, AT_FDCWD, path, 0);
     return result;
@@ -215,7 +215,7 @@ void disk_flood(struct attack *a)
 /* Floods end after a time, not after an amount: they must not hold the test up. */
 static bool for_ms(struct timespec *start, long ms)
 {
-    struct timespec now;
+    struct timespec now = {0};
     raw(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
     if (!start->tv_sec)
         *start = now;

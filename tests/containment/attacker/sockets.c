@@ -57,7 +57,7 @@ void udp_send(struct attack *a)
 
 void unix_pair(struct attack *a)
 {
-    int ends[2];
+    int ends[2] = {-1, -1};
     attack_tried(a, "make Unix sockets of its own");
     long made = raw(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends);
     if (attack_attempt(a, "socketpair", made)) {
