@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,7 +39,8 @@ int helper_begin(struct helper *h, struct spawner *spawner, const char *duty, in
     if (fcntl(reading, F_SETFL, O_NONBLOCK) < 0)
         return error_errno(err, MOAT_E_INTERNAL, errno, "cannot set up a pipe for the helper");
     struct wall_limits limits = limits_for(bytes);
-    *h = (struct helper){.child = CHILD_NONE, .output = -1, .until = clock_mono_ns() + timeout_ns};
+    *h = (struct helper){
+        .child = CHILD_NONE, .output = -1, .until = clock_mono_ns() + timeout_ns, .cpu_seconds = limits.cpu_seconds};
     int rc = spawner_helper(spawner, duty, input, writing, &limits, &h->child, err);
     if (rc)
         return rc;
@@ -64,10 +66,22 @@ ssize_t helper_read(struct helper *h, void *data, size_t len, struct error *err)
     }
 }
 
+/* Somebody else's SIGKILL, the spawner's death included, says nothing about the package.  The kernel sends one to
+ * whoever used up its processor time, and that does. */
+static bool killed_from_outside(const struct helper *h, const struct child_event *end)
+{
+    const struct rusage *u = &end->usage;
+    return WIFSIGNALED(end->wait_status) && WTERMSIG(end->wait_status) == SIGKILL &&
+           u->ru_utime.tv_sec + u->ru_stime.tv_sec + 1 < (time_t)h->cpu_seconds;
+}
+
 /* Its end in words; 0 when it ended as it should. */
-static int explain(const struct child_event *end, struct error *err)
+static int explain(const struct helper *h, const struct child_event *end, struct error *err)
 {
     int status = end->wait_status;
+    if (killed_from_outside(h, end))
+        return error_set(err, MOAT_E_START_FAILED,
+                         "the helper that looks into packages was killed before it had an answer: try again");
     if (end->kind == CHILD_FAILED)
         return error_errno(err, MOAT_E_WALL_MISSING, end->errnum, "the helper's wall cannot be built: %s", end->step);
     if (WIFSIGNALED(status))
@@ -105,7 +119,7 @@ int helper_finish(struct helper *h, int rc, struct error *err)
         rc = error_set(err, MOAT_E_INTERNAL, "the helper does not end");
     if (known && (rc == 0 || h->ended)) {
         struct error why;
-        int ended = explain(&end, &why);
+        int ended = explain(h, &end, &why);
         if (ended) {
             rc = ended;
             if (err)

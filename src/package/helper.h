@@ -11,7 +11,8 @@ struct helper {
     struct child child;
     int output;     /* reading end of the pipe */
     uint64_t until; /* monotonic */
-    bool ended;     /* end of file was seen */
+    uint32_t cpu_seconds;
+    bool ended; /* end of file was seen */
 };
 
 /* bytes: what the duty may have to hold in memory at once, which sets its limits and its time. */
