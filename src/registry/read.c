@@ -310,17 +310,20 @@ int registry_each_version(struct registry_reader *reader, const char *name,
     return rc;
 }
 
+#define DECISIONS \
+    "SELECT p.name, d.permission, d.scope, d.refused, d.until, d.decided_at" \
+    " FROM decision d JOIN plugin p ON p.id = d.plugin"
+#define DECISIONS_ORDER " ORDER BY p.name, d.permission, d.scope"
+
 int registry_each_decision(struct registry_reader *reader, const char *name,
                            bool (*each)(void *context, const struct registry_decision *d), void *context,
                            struct error *err)
 {
     sqlite3_stmt *row;
     struct registry_decision d;
-    int rc = db_start(&reader->db, err, &row,
-                      "SELECT p.name, d.permission, d.scope, d.refused, d.until, d.decided_at"
-                      " FROM decision d JOIN plugin p ON p.id = d.plugin WHERE ?1 IS NULL OR p.name = ?1"
-                      " ORDER BY p.name, d.permission, d.scope",
-                      "t", name);
+    /* Two texts: with one condition for both, every plugin would be looked at for the decisions over one. */
+    int rc = name ? db_start(&reader->db, err, &row, DECISIONS " WHERE p.name = ?" DECISIONS_ORDER, "t", name)
+                  : db_start(&reader->db, err, &row, DECISIONS DECISIONS_ORDER, "");
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_decision(row, &d))
             return damaged(reader, row, err);
