@@ -2,10 +2,14 @@
 
 #include <dirent.h>
 #include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "base/text.h"
 
@@ -123,6 +127,38 @@ int sample_set(struct registry *r, const char *key, const char *value, struct er
     return registry_run(r, &c, err);
 }
 
+/* ---- a run through every kind of change ---- */
+
+int sample_step(struct registry *r, int step, struct error *err)
+{
+    struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10, .grant = "/data"};
+    struct sample_install two = {.name = "alpha", .version = "1.1.0", .key = 1, .bytes = 11, .use = true};
+    struct sample_install beta = {.name = "beta", .version = "0.1.0", .key = 1, .bytes = 12};
+    uint8_t seed = 1;
+    switch (step) {
+    case 0:
+        return sample_trust(r, "acme", 1, err);
+    case 1:
+        return sample_install(r, &one, err);
+    case 2:
+        return sample_install(r, &beta, err);
+    case 3:
+        return sample_install(r, &two, err);
+    case 4:
+        return sample_decide(r, "alpha", 0, "", true, err);
+    case 5:
+        return sample_set(r, "pool", "3", err);
+    case 6:
+        return sample_uninstall(r, "alpha", "1.0.0", false, err);
+    case 7:
+        return sample_use(r, "beta", "0.1.0", err);
+    case 8:
+        return sample_uninstall(r, "beta", NULL, true, err);
+    default:
+        return sample_revoke(r, "acme", &seed, err);
+    }
+}
+
 /* ---- the whole as one text ---- */
 
 static bool put_key(void *context, const struct registry_key *k)
@@ -204,4 +240,16 @@ void sample_describe(struct registry *r, const struct place *p, struct buf *out)
     registry_each_setting(reader, put_setting, out, NULL);
     put_files(p, out);
     registry_reader_free(reader);
+}
+
+void sample_trail_is_whole(struct registry *r)
+{
+    struct registry_reader *reader;
+    struct registry_audit_check check;
+    struct error err;
+    if (registry_reader_new(r, &reader, &err) < 0 || registry_audit_verify(reader, NULL, &check, &err) < 0)
+        fail_msg("%s", err.message);
+    registry_reader_free(reader);
+    if (check.problem[0])
+        fail_msg("%s", check.problem);
 }

@@ -29,6 +29,14 @@ int sample_decide(struct registry *r, const char *name, int permission, const ch
                   struct error *err);
 int sample_set(struct registry *r, const char *key, const char *value, struct error *err);
 
+/* One of SAMPLE_STEPS commands, of every kind; the description of the state after step SAMPLE_UNSEEN is that before it.
+ */
+#define SAMPLE_STEPS 10
+#define SAMPLE_UNSEEN 7
+int sample_step(struct registry *r, int step, struct error *err);
+/* Fails the test otherwise. */
+void sample_trail_is_whole(struct registry *r);
+
 /* Everything that is in it, times left out, and the files of its packages. */
 void sample_describe(struct registry *r, const struct place *p, struct buf *out);
 
