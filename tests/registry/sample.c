@@ -2,14 +2,10 @@
 
 #include <dirent.h>
 #include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/text.h"
 
@@ -248,8 +244,10 @@ void sample_trail_is_whole(struct registry *r)
     struct registry_audit_check check;
     struct error err;
     if (registry_reader_new(r, &reader, &err) < 0 || registry_audit_verify(reader, NULL, &check, &err) < 0)
-        fail_msg("%s", err.message);
+        abort();
     registry_reader_free(reader);
-    if (check.problem[0])
-        fail_msg("%s", check.problem);
+    if (check.problem[0]) {
+        fprintf(stderr, "the audit trail: %s\n", check.problem);
+        abort();
+    }
 }

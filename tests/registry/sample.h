@@ -34,7 +34,7 @@ int sample_set(struct registry *r, const char *key, const char *value, struct er
 #define SAMPLE_STEPS 10
 #define SAMPLE_UNSEEN 7
 int sample_step(struct registry *r, int step, struct error *err);
-/* Fails the test otherwise. */
+/* Ends the process otherwise. */
 void sample_trail_is_whole(struct registry *r);
 
 /* Everything that is in it, times left out, and the files of its packages. */

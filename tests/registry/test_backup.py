@@ -49,7 +49,7 @@ def test_a_round_trip_into_an_empty_home(either, tmp_path):
     actions = [r["action"] for r in either.good("audit", "--json").json["records"]]
     assert actions[0] == "registry.restore" and len(actions) == records + 1
     assert len(either.good("audit", "verify", "--json").json["segments"]) == 1
-    assert either.good("doctor", "--deep", "--json").json["home"]["good"] is True
+    assert either.moat("doctor", "--deep", "--json").json["home"]["good"] is True
 
 
 def test_other_programs_can_look_into_it(place, tmp_path):
