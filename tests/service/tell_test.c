@@ -60,13 +60,13 @@ static void info_has_every_field_of_the_surface(void **state)
 static void lists_filter_and_page(void **state)
 {
     struct kit *k = *state;
-    OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.name = "one", .description = "counts \\\"Sheep\\\""})));
+    OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.name = "one", .description = "counts \\\"Giraffe\\\""})));
     OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.name = "three", .optional = "[\"file_read\"]"})));
     OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.name = "two", .key = k->mallory})));
     OK(k, kit_available(k, (struct service_filter){0}));
     assert_int_equal(kit_count(k, "plugins"), 3);
     assert_string_equal(kit_text(k, "plugins.0.name"), "one");
-    assert_string_equal(kit_text(k, "plugins.0.description"), "counts \"Sheep\"");
+    assert_string_equal(kit_text(k, "plugins.0.description"), "counts \"Giraffe\"");
     assert_string_equal(kit_text(k, "plugins.0.state"), "current");
     assert_string_equal(kit_text(k, "plugins.0.status"), "active");
     assert_true(json_is_null(kit_at(k, "next")));
@@ -79,7 +79,7 @@ static void lists_filter_and_page(void **state)
         struct service_filter filter;
         size_t count;
     } cases[] = {{{.publisher = "mallory"}, 1},
-                 {{.q = "sHEEp"}, 1},
+                 {{.q = "gIRAFFe"}, 1},
                  {{.q = "repeat"}, 3},
                  {{.capability = "CUSTOM"}, 3},
                  {{.capability = "security"}, 0},
