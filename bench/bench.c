@@ -76,7 +76,7 @@ struct moat *bench_open(const char *home)
     return m;
 }
 
-static char *find_package(const char *name)
+char *bench_package(const char *name)
 {
     static const char *const folders[] = {"packages-test", "packages"};
     for (size_t i = 0; i < 2; i++) {
@@ -94,6 +94,11 @@ static char *find_package(const char *name)
 
 void bench_install(struct moat *m, const char *name)
 {
+    bench_install_granted(m, name, NULL, 0);
+}
+
+void bench_install_granted(struct moat *m, const char *name, const char *const *grants, size_t ngrants)
+{
     char pub[600];
     snprintf(pub, sizeof pub, "%s/packages/demo.pub", bench_build());
     buf_auto pem = BUF_INIT(4096);
@@ -103,8 +108,8 @@ void bench_install(struct moat *m, const char *name)
     struct moat_error error;
     if (moat_trust_add(m, "demo", buf_text(&pem), NULL, &error) && error.code != MOAT_E_ALREADY_EXISTS)
         bench_die("%s", error.message);
-    char *path = find_package(name), *json = NULL;
-    struct moat_install_options options = {.size = sizeof options};
+    char *path = bench_package(name), *json = NULL;
+    struct moat_install_options options = {.size = sizeof options, .grants = grants, .ngrants = ngrants};
     if (moat_install(m, path, &options, &json, &error))
         bench_die("%s: %s", path, error.message);
     moat_free(json);

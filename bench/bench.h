@@ -20,6 +20,8 @@ void bench_setting(const char *home, const char *key, const char *value);
 struct moat;
 struct moat *bench_open(const char *home);
 void bench_install(struct moat *m, const char *name);
+void bench_install_granted(struct moat *m, const char *name, const char *const *grants, size_t ngrants);
+char *bench_package(const char *name); /* its path, malloc'd */
 
 struct samples {
     double *ns;

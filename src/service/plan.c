@@ -255,8 +255,8 @@ int installed_package(struct job *job, const struct registry_version *v, struct 
     return is_damage(rc) ? mark_damaged(job, v, err) : rc;
 }
 
-static int open_trusted(struct job *job, const struct registry_version *v, const struct buf *text,
-                        struct package **out, struct error *err)
+static int open_trusted(struct job *job, const struct registry_version *v, const struct buf *text, struct package **out,
+                        struct error *err)
 {
     int rc = open_installed(job, v, out, err);
     return rc < 0 ? rc : same_manifest(*out, v, text, err);

@@ -107,8 +107,7 @@ static void record_begin(struct run_op *run, enum registry_wanted before)
 
 static int record_end(struct run_op *run, int rc)
 {
-    struct registry_command back = {.verb = REGISTRY_WANT,
-                                    .want = {.name = run->target.name, .wanted = run->before}};
+    struct registry_command back = {.verb = REGISTRY_WANT, .want = {.name = run->target.name, .wanted = run->before}};
     struct error unsaid; /* why the start failed says more */
     if (!run->records)
         return rc;

@@ -1,4 +1,5 @@
-/* Starts that wait for a verdict on their code: nothing of it runs before, and a refusal leaves everything as it was. */
+/* Starts that wait for a verdict on their code: nothing of it runs before, and a refusal leaves everything as it was.
+ */
 #include <signal.h>
 #include <stdio.h>
 
