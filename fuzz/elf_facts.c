@@ -44,7 +44,7 @@ static void hear(const struct elf_facts *f, struct file_facts *out)
     out->count = f->count;
     for (size_t i = 0; i < f->count; i++) {
         out->texts[i].type = f->texts[i].type;
-        strcpy(out->texts[i].text, f->texts[i].text);
+        memcpy(out->texts[i].text, f->texts[i].text, strlen(f->texts[i].text) + 1); /* its length was checked */
     }
     for (size_t i = 0; i < f->nimports; i++) {
         int place = imports_find(f->imports[i]);
@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > INPUT_MAX)
         return 0;
     uint8_t *bytes = malloc(SELFMAG + size); /* of its exact size: a read behind it is seen */
-    must(bytes);
+    must(bytes != NULL);
     memcpy(bytes, ELFMAG, SELFMAG);
     memcpy(bytes + SELFMAG, data, size);
     size += SELFMAG;

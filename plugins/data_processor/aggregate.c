@@ -230,7 +230,7 @@ static bool reduce_groups(struct moat_call *call, const struct wanted *w)
     size_t from = 0;
     for (size_t i = 0; i < groups.count; i++) {
         size_t end = groups.list[i].n;
-        double result;
+        double result = 0;
         if (!reduce(call, w, numbers.x + from, end - from, &result))
             return false;
         numbers.x[i] = result; /* at most one for each number that was read */
@@ -318,7 +318,7 @@ bool aggregate(struct moat_call *call, const char *text, size_t len, const struc
             aggregate_end();
         return done;
     }
-    double result;
+    double result = 0;
     char out[NUMBER_TEXT_MAX];
     if (!numbers_read(call, list) || !reduce(call, &w, numbers.x, numbers.n, &result))
         return false;

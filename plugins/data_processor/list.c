@@ -87,7 +87,7 @@ bool list_each(struct moat_call *call, const struct list *list, visit *each, voi
     at = request_space(at + 1, last);
     for (size_t i = 0; at < last; i++) {
         struct slice item = {.at = at};
-        double x;
+        double x = 0;
         if (!read_item(call, list, i, &item, last, &x) || !each(context, i, x, item))
             return false;
         at = request_space(item.end, last);

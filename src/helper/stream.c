@@ -7,7 +7,8 @@
 
 #define PIECE (64 * 1024)
 #define WINDOW_LOG_MAX 24
-/* Of a frame as RFC 8878 has it. The library would also take frames of its own early versions, and frames to be skipped. */
+/* Of a frame as RFC 8878 has it.  The library would also take frames of its own early versions, and such as are to be
+ * skipped. */
 #define MAGIC "\x28\xb5\x2f\xfd"
 
 struct stream {

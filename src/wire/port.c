@@ -1,11 +1,15 @@
 #include "wire/port.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #define SPIN_NS (100 * NS_PER_US) /* without work; then it sleeps although it may spin */
 
 static bool read_payload_max(struct port *p, int h2w)
 {
+    struct stat st;
+    if (fstat(h2w, &st) < 0 || st.st_size < LAYOUT_PAGE) /* reading behind its end would end the process */
+        return false;
     struct h2w_page *page = mmap(NULL, LAYOUT_PAGE, PROT_READ, MAP_SHARED, h2w, 0);
     if (page == MAP_FAILED)
         return false;

@@ -96,9 +96,13 @@ def below(pid):
 
 
 def mappings(pid):
-    """{(inode, flags): {field: KiB}} of the asset file in a process."""
+    """{(inode, flags): {field: KiB}} of the asset file in a process; nothing of one that has ended."""
     out, fields = {}, None
-    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+    try:
+        text = pathlib.Path(f"/proc/{pid}/smaps").read_text()
+    except OSError:
+        return {}
+    for line in text.splitlines():
         head = line.split()
         if "-" in head[0]:
             fields = {}

@@ -500,6 +500,9 @@ static void port_closes_its_descriptors(void **state)
     int other = memfd_create("other", 0), second = memfd_create("other", 0);
     assert_int_equal(ftruncate(other, 1 << 20), 0);
     assert_false(port_open(&port, other, second, -1)); /* not a channel */
+    int empty = memfd_create("empty", 0);
+    second = memfd_create("empty", 0);
+    assert_false(port_open(&port, empty, second, -1)); /* and nothing of it is read */
 }
 
 static void start_file(void **state)
