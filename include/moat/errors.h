@@ -53,7 +53,8 @@
     X(HOME_BUSY, "home_busy", 503, 8, "wait for the other command to end") \
     X(REVOKE_INCOMPLETE, "revoke_incomplete", 409, 8, "the message names what is left") \
     X(UNSIGNED, "unsigned", 403, 3, "sign it with `moat pack --key FILE`; only development mode runs it as it is") \
-    X(CHANGES_NOT_ACCEPTED, "changes_not_accepted", 409, 3, "`moat diff` shows what agents would be told instead")
+    X(CHANGES_NOT_ACCEPTED, "changes_not_accepted", 409, 3, "`moat diff` shows what agents would be told instead") \
+    X(BAD_DOCUMENT, "bad_document", 422, 2, "the message names the record by its JSON Pointer")
 
 enum moat_code {
 #define X(code, name, http, exit, advice) MOAT_E_##code,

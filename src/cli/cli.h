@@ -242,6 +242,8 @@ int run_deactivate(struct cli *c);
 int run_deprecate(struct cli *c);
 int run_archive(struct cli *c);
 int run_fetch(struct cli *c);
+int run_export(struct cli *c);
+int run_import(struct cli *c);
 int run_diff(struct cli *c);
 int run_config_get(struct cli *c);
 int run_config_set(struct cli *c);

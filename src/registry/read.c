@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "registry/dump.h"
 #include "registry/files.h"
 #include "registry/find.h"
 #include "registry/internal.h"
@@ -362,6 +363,26 @@ int registry_each_token(struct registry_reader *reader, bool (*each)(void *conte
         if (!get_token(row, &t))
             return damaged(reader, row, err);
         if (!each(context, &t)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
+int registry_each_name(struct registry_reader *reader, bool (*each)(void *context, const struct registry_plugin *p),
+                       void *context, struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_plugin p;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT " PLUGIN_COLUMNS " FROM plugin p JOIN publisher o ON o.id = p.owner"
+                      " LEFT JOIN version c ON c.id = p.current ORDER BY p.name",
+                      "");
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        if (!get_plugin(row, &p))
+            return damaged(reader, row, err);
+        if (!each(context, &p)) {
             db_end(row);
             return 0;
         }

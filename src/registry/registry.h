@@ -138,6 +138,7 @@ enum registry_verb {
     REGISTRY_ACTIVATE,
     REGISTRY_MARK,
     REGISTRY_CONFIGURE,
+    REGISTRY_IMPORT,
     REGISTRY_TOKEN_ADD,
     REGISTRY_TOKEN_REVOKE,
     REGISTRY_TOKEN_USED,
@@ -151,6 +152,7 @@ enum registry_verb {
 };
 
 /* Everything that a command's pointers show stays until it is done. */
+struct registry_import;
 struct registry_command {
     enum registry_verb verb;
     union {
@@ -222,6 +224,9 @@ struct registry_command {
             const char *name, *value, *secret;
             uint64_t expected;
         } configure;
+        struct {
+            struct registry_import *records; /* see registry/dump.h */
+        } import;
         /* name NULL: every installed plugin. */
         struct {
             const char *name;

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "registry/audit.h"
+#include "registry/dump.h"
 #include "registry/write.h"
 
 /* The members of the record's detail. Never a secret: a token's hash, a configuration's or a setting's value. */
@@ -103,6 +104,13 @@ static void tell_configure(const struct registry_command *c, struct buf *out)
     audit_put_number(out, "revision", c->configure.expected + 1);
 }
 
+static void tell_import(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "plugins", c->import.records->plugins);
+    audit_put_number(out, "versions", c->import.records->versions);
+    audit_put_number(out, "added", c->import.records->added);
+}
+
 static void tell_damage(const struct registry_command *c, struct buf *out)
 {
     audit_put_text(out, "version", c->damage.version);
@@ -199,6 +207,7 @@ static const struct verb {
     [REGISTRY_PIN] = {write_pin, "plugin.pin", AT(pin.name), SUBJECT_NAME, tell_pin},
     [REGISTRY_ACTIVATE] = {write_activate, "plugin.activate", AT(activate.name), SUBJECT_NAME, tell_activate},
     [REGISTRY_MARK] = {write_mark, "version.mark", AT(mark.name), SUBJECT_NAME, tell_mark},
+    [REGISTRY_IMPORT] = {write_import, "registry.import", 0, SUBJECT_TRAIL, tell_import},
     [REGISTRY_CONFIGURE] = {write_configure, "plugin.configure", AT(configure.name), SUBJECT_NAME, tell_configure},
 #undef AT
     [REGISTRY_AUDIT_ROTATE] = {write_audit_rotate, "audit.rotate", 0, SUBJECT_TRAIL, tell_rotate},

@@ -74,6 +74,16 @@ void handle_diff_package(struct rest_request *q)
         service_diff(request_service(q), request_query(q, "from"), NULL, path, request_complete, q);
 }
 
+void handle_export(struct rest_request *q)
+{
+    service_export(request_service(q), &q->found, request_complete_file, q);
+}
+
+void handle_import(struct rest_request *q)
+{
+    service_import(request_service(q), q->file, request_complete, q);
+}
+
 /* ---- configuration ---- */
 
 void handle_config_get(struct rest_request *q)

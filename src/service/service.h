@@ -90,6 +90,11 @@ void service_deprecate(struct service *s, const char *what, bool on, const char 
                        void *context);
 void service_archive(struct service *s, const char *what, bool on, service_done done, void *context);
 
+/* ---- moving what is known; see docs/versions.md ---- */
+void service_export(struct service *s, struct service_file *file, service_done done, void *context);
+/* A document in a file, which is duplicated. All or nothing: MOAT_E_BAD_DOCUMENT with the JSON Pointer. */
+void service_import(struct service *s, int file, service_done done, void *context);
+
 /* ---- configuration ---- */
 void service_config_get(struct service *s, const char *name, service_done done, void *context);
 /* value NULL: the default again. */

@@ -271,6 +271,23 @@ void service_diff(struct service *s, const char *from, const char *to, const cha
     answer(s, done, context, "diff %s %s", from, path ? "package" : or_null(to));
 }
 
+void service_import(struct service *s, int file, service_done done, void *context)
+{
+    ssize_t n = pread(file, s->package, sizeof s->package - 1, 0);
+    s->package[n > 0 ? n : 0] = '\0';
+    answer(s, done, context, "import %s", s->package);
+}
+
+void service_export(struct service *s, struct service_file *file, service_done done, void *context)
+{
+    if (s->code == MOAT_E_OK) {
+        file->fd = io_sealed("export", "{}", 2);
+        file->len = 2;
+        file->media = "application/json";
+    }
+    answer(s, done, context, "export");
+}
+
 /* The last package's bytes. */
 void service_fetch(struct service *s, const char *what, struct service_file *file, service_done done, void *context)
 {

@@ -138,6 +138,7 @@ static void test_every_route_reaches_its_service(void **state)
         {"GET", "/api/plugins/info/data/config", NULL, "config_get data"},
         {"PUT", "/api/plugins/info/data/config/key", "1.0", "config_set data key 1.0"},
         {"DELETE", "/api/plugins/info/data/config/key", NULL, "config_set data key NULL"},
+        {"POST", "/api/import", "{\"a\":1}", "import {\"a\":1}"},
         {"GET", "/api/diff?from=data&to=data@2.0.0", NULL, "diff data data@2.0.0"},
         {"POST", "/api/plugins/load/data", "{}", "load data"},
         {"POST", "/api/plugins/unload/data", NULL, "unload data"},
