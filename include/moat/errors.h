@@ -54,7 +54,10 @@
     X(REVOKE_INCOMPLETE, "revoke_incomplete", 409, 8, "the message names what is left") \
     X(UNSIGNED, "unsigned", 403, 3, "sign it with `moat pack --key FILE`; only development mode runs it as it is") \
     X(CHANGES_NOT_ACCEPTED, "changes_not_accepted", 409, 3, "`moat diff` shows what agents would be told instead") \
-    X(BAD_DOCUMENT, "bad_document", 422, 2, "the message names the record by its JSON Pointer")
+    X(BAD_DOCUMENT, "bad_document", 422, 2, "the message names the record by its JSON Pointer") \
+    X(IDEMPOTENCY_CONFLICT, "idempotency_conflict", 409, 2, "use a new Idempotency-Key for another body") \
+    X(ANSWER_NOT_KEPT, "answer_not_kept", 409, 8, "it was run once; use a new Idempotency-Key to run it again") \
+    X(NOT_READY, "not_ready", 503, 8, "try again after a moment")
 
 enum moat_code {
 #define X(code, name, http, exit, advice) MOAT_E_##code,

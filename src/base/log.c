@@ -12,7 +12,7 @@
 #define LINE_MAX_BYTES (16 * 1024)
 
 static int log_fd = STDERR_FILENO;
-static enum log_level log_least = LOG_WARN;
+static _Atomic enum log_level log_least = LOG_WARN;
 static bool log_json, log_ready;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -28,6 +28,11 @@ void log_setup(int fd, enum log_format format, enum log_level least)
 bool log_enabled(enum log_level level)
 {
     return level >= log_least;
+}
+
+void log_set_level(enum log_level least)
+{
+    log_least = least;
 }
 
 const char *log_num_text(char out[24], long long n)

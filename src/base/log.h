@@ -15,6 +15,7 @@ enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
 
 /* Call before threads start.  fd stays the caller's.  Without it: standard error, automatic, LOG_WARN. */
 void log_setup(int fd, enum log_format format, enum log_level least);
+void log_set_level(enum log_level least); /* any thread, at any time */
 bool log_enabled(enum log_level level);
 
 /* Pairs of const char * (key, value), ended by NULL; a NULL value leaves its pair out.

@@ -192,7 +192,7 @@ static int ask_here(struct service *s, const struct ask *a, struct reply *reply,
         return rc;
     struct rest_head head = {.method = a->method,
                              .target = buf_text(&a->target),
-                             .principal = {REST_ADMIN},
+                             .principal = {.scopes = REST_ADMIN, .has_uid = true, .uid = getuid()},
                              .content_length = a->len,
                              .content_type = a->content_type,
                              .deadline = a->deadline};

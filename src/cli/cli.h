@@ -53,6 +53,9 @@
     X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
     X(ANCHOR, "anchor", 0, "COUNT:HASH", "a head that was kept elsewhere, as `audit head` prints it") \
     X(KEEP, "keep", 0, "N", "so many of the newest stay") \
+    X(SCOPE, "scope", 0, "S", "what it may: execute:NAME, execute:*, read, manage or admin; repeatable") \
+    X(FOR, "for", 0, "TIME", "it holds for so long, such as 7d; without an end unless told") \
+    X(NAME, "name", 0, "TEXT", "a word of yours for it") \
     X(DEADLINE, "deadline", 0, "TIME", "give up after so long, such as 250ms or 10m") \
     X(RECEIPT, "receipt", 0, NULL, "show what the call cost, on standard error") \
     X(LISTEN, "listen", 0, "ADDRESS:PORT", "the address to serve on; one that is not loopback needs TLS") \
@@ -269,6 +272,12 @@ int run_audit_verify(struct cli *c);
 int run_audit_head(struct cli *c);
 int run_audit_sign(struct cli *c);
 int run_audit_rotate(struct cli *c);
+int run_calls(struct cli *c);
+int run_cancel(struct cli *c);
+int run_why(struct cli *c);
+int run_token_create(struct cli *c);
+int run_token_list(struct cli *c);
+int run_token_revoke(struct cli *c);
 int run_settings_get(struct cli *c);
 int run_settings_set(struct cli *c);
 int run_serve(struct cli *c);

@@ -178,12 +178,25 @@ static int api(FILE *out)
     return 0;
 }
 
+/* docs/schema/settings.schema.json */
+static int settings(FILE *out)
+{
+    buf_auto text = BUF_INIT(1 << 20);
+    if (!service_settings_schema(&text))
+        return error_info(MOAT_E_OUT_OF_MEMORY)->exit;
+    json_t *tree = json_loadb(buf_text(&text), text.len, 0, NULL);
+    int rc = tree ? json_dumpf(tree, out, JSON_INDENT(2)) : -1;
+    json_decref(tree);
+    fputc('\n', out);
+    return rc ? error_info(MOAT_E_OUT_OF_MEMORY)->exit : 0;
+}
+
 int run_help(struct cli *c)
 {
     static const struct {
         const char *name;
         int (*print)(FILE *out);
-    } pages[] = {{"pages/cli", markdown}, {"pages/man", manual}, {"pages/api", api}};
+    } pages[] = {{"pages/cli", markdown}, {"pages/man", manual}, {"pages/api", api}, {"pages/settings", settings}};
     if (!c->nargs) {
         help_all(stdout);
         return cli_done(c);

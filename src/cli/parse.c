@@ -43,9 +43,10 @@ static bool is_option(const char *arg)
 
 static int take_option(struct cli *c, int option, const char *value, struct error *err)
 {
-    if (option == OPT_GRANT) {
+    if (option == OPT_GRANT || option == OPT_SCOPE) { /* no command takes both */
         if (c->ngrants == CLI_GRANTS_MAX)
-            return error_set(err, MOAT_E_BAD_USAGE, "more than %d times --grant", CLI_GRANTS_MAX);
+            return error_set(err, MOAT_E_BAD_USAGE, "more than %d times --%s", CLI_GRANTS_MAX,
+                             cli_options[option].name);
         c->grants[c->ngrants++] = value;
     } else if (c->option[option] && cli_options[option].value) {
         return error_set(err, MOAT_E_BAD_USAGE, "--%s is given twice", cli_options[option].name);

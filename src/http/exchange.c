@@ -23,8 +23,9 @@
 #define SWALLOW_MAX (32ull << 20)
 #define SMALL_ANSWER (16 * 1024)
 #define SMALL_BODY 4096 /* arrives with its head, or nearly */
+#define STREAM_BLOCK 4096
 
-enum state { HEAD, BODY, RUNNING, ANSWERED };
+enum state { HEAD, BODY, RUNNING, ANSWERED, STREAMING };
 
 struct exchange {
     struct listener *listener;
@@ -40,6 +41,7 @@ struct exchange {
     size_t sent;
     uint64_t begun, since; /* running since */
     uint64_t swallowed;    /* of a body that nobody wants */
+    bool left;             /* the client of a stream */
     struct loop_watch watch;
     struct exchange *next, **link; /* of the listener's */
     char target[];
@@ -81,8 +83,8 @@ static void exchange_free(struct exchange *x)
 /* ---- the head ---- */
 
 struct head {
-    const char *accept_encoding, *authorization, *content_length, *content_type, *deadline, *expect, *host, *origin,
-        *traceparent, *transfer;
+    const char *accept, *accept_encoding, *asked_method, *authorization, *content_length, *content_type, *deadline,
+        *expect, *host, *idempotency_key, *if_none_match, *origin, *traceparent, *transfer;
     const char *repeated; /* the name of a header that came twice and must not */
 };
 
@@ -91,12 +93,16 @@ static const struct {
     size_t offset;
     bool many; /* may come more than once; the last one counts */
 } header_names[] = {
+    {"accept", offsetof(struct head, accept), true},
     {"accept-encoding", offsetof(struct head, accept_encoding), true},
+    {"access-control-request-method", offsetof(struct head, asked_method)},
     {"authorization", offsetof(struct head, authorization)},
     {"content-length", offsetof(struct head, content_length)},
     {"content-type", offsetof(struct head, content_type)},
     {"expect", offsetof(struct head, expect)},
     {"host", offsetof(struct head, host)},
+    {"idempotency-key", offsetof(struct head, idempotency_key)},
+    {"if-none-match", offsetof(struct head, if_none_match)},
     {"moat-deadline", offsetof(struct head, deadline)},
     {"origin", offsetof(struct head, origin)},
     {"traceparent", offsetof(struct head, traceparent)},
@@ -145,15 +151,22 @@ static int check_head(const struct exchange *x, const struct head *head, const c
         return error_set(err, MOAT_E_BAD_REQUEST, "the Host header is missing");
     if (!l->is_unix && l->http->loopback && head->host && !is_our_host(l->http, head->host))
         return error_set(err, MOAT_E_FORBIDDEN, "the Host header does not name this server");
-    if (head->origin)
-        return error_set(err, MOAT_E_FORBIDDEN, "requests from web pages are not taken");
     return 0;
+}
+
+static uint32_t peer_uid(struct MHD_Connection *connection)
+{
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t len = sizeof peer;
+    getsockopt(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd, SOL_SOCKET,
+               SO_PEERCRED, &peer, &len);
+    return peer.uid;
 }
 
 static struct rest_principal principal_of(struct exchange *x, const char *authorization)
 {
     if (connection_of(x->connection)->trusted)
-        return (struct rest_principal){REST_ADMIN};
+        return (struct rest_principal){.scopes = REST_ADMIN, .has_uid = true, .uid = peer_uid(x->connection)};
     return rest_bearer(x->listener->http->rest, authorization);
 }
 
@@ -200,7 +213,12 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
                                       .content_length = length,
                                       .content_type = head.content_type,
                                       .deadline = head.deadline,
-                                      .traceparent = head.traceparent};
+                                      .traceparent = head.traceparent,
+                                      .accept = head.accept,
+                                      .idempotency_key = head.idempotency_key,
+                                      .if_none_match = head.if_none_match,
+                                      .origin = head.origin,
+                                      .asked_method = head.asked_method};
         x->request = rest_begin(x->listener->http->rest, &rest_head);
     }
     if (!x->request)
@@ -239,6 +257,50 @@ static void end_request(void *cls)
     rest_end(cls);
 }
 
+/* ---- a stream: between its events the connection is suspended, and its descriptor watched ---- */
+
+static void resume(struct exchange *x)
+{
+    loop_unwatch(&x->watch);
+    x->suspended = false;
+    MHD_resume_connection(x->connection);
+    listener_kick(x->listener);
+}
+
+static void stream_left(struct loop_watch *watch, uint32_t events)
+{
+    struct exchange *x = (struct exchange *)((char *)watch - offsetof(struct exchange, watch));
+    x->left = true;
+    resume(x); /* the next read ends the connection */
+}
+
+static void stream_more(struct rest_request *q, void *context)
+{
+    struct exchange *x = context;
+    if (x->connection && x->suspended)
+        resume(x);
+}
+
+static ssize_t stream_read(void *cls, uint64_t at, char *room, size_t size)
+{
+    struct exchange *x = cls;
+    if (x->left || x->listener->stopping)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    long n = rest_stream_read(x->request, room, size);
+    if (n == REST_STREAM_END)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    x->sent += (size_t)n;
+    if (n > 0) {
+        connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, (uint64_t)n);
+    } else {
+        x->suspended = true;
+        connection_forever(connection_of(x->connection));
+        MHD_suspend_connection(x->connection);
+        watch_client(x, stream_left);
+    }
+    return n;
+}
+
 /* Small answers go out in one piece with their head; large ones are not copied. taken: the response has the request. */
 static struct MHD_Response *make_response(struct exchange *x, bool *taken)
 {
@@ -251,6 +313,8 @@ static struct MHD_Response *make_response(struct exchange *x, bool *taken)
             close(fd);
         return response;
     }
+    if (a->stream)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, x, NULL);
     if (x->zips && compress_worth(a)) {
         response = compress_response(x->request);
         *taken = response != NULL;
@@ -290,11 +354,13 @@ static enum MHD_Result answer(struct exchange *x)
     connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, x->sent);
     if (atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
         MHD_add_response_header(response, "Connection", "close");
+    x->state = a->stream ? STREAMING : ANSWERED;
+    if (a->stream)
+        rest_stream_on_more(x->request, stream_more);
     if (taken)
         x->request = NULL;
     enum MHD_Result rc = MHD_queue_response(x->connection, x->status, response);
     MHD_destroy_response(response);
-    x->state = ANSWERED;
     listener_kick(x->listener);
     return rc;
 }
@@ -380,6 +446,8 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, co
         return wait_on(x);
     case ANSWERED:
         return answer(x);
+    case STREAMING:
+        break; /* it has its answer: MHD does not ask again */
     }
     return MHD_NO;
 }
@@ -422,9 +490,11 @@ void exchange_abandon_all(struct listener *l)
     struct exchange *next;
     for (struct exchange *x = l->exchanges; x; x = next) {
         next = x->next;
-        if (x->state != RUNNING || !x->connection)
+        if ((x->state != RUNNING && x->state != STREAMING) || !x->connection)
             continue;
         rest_cancel(x->request);
+        if (l->stopping && x->state == STREAMING && x->suspended)
+            resume(x);
         if (!l->stopping || x->state != RUNNING || !x->suspended)
             continue;
         x->suspended = false;

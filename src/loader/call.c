@@ -73,7 +73,7 @@ static void put_hex32(char *out, uint32_t n)
     memcpy(out, &x, 8);
 }
 
-static void make_id(char id[33])
+void call_make_id(char id[33])
 {
     uint64_t a = random64(), b = random64();
     put_hex32(id, (uint32_t)a);
@@ -86,7 +86,8 @@ static void make_id(char id[33])
 void call_open(struct loader *l, struct plugin *p, struct call *c, const struct generation *gen, uint64_t now)
 {
     struct hidden *h = call_hidden(c);
-    make_id(c->id);
+    if (!*c->id)
+        call_make_id(c->id);
     atomic_store_explicit(&h->state, CALL_NEW, memory_order_relaxed);
     h->tries = 0;
     h->trial = false;

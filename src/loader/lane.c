@@ -282,6 +282,19 @@ static void lane_tell_dropped(struct worker *w)
     w->lane.log_dropped = 0;
 }
 
+#define TEXT_MAX 2049
+
+/* The worker's bytes, copied once: one line of text that steers no terminal. */
+static void take_text(const struct channel_answer *a, char text[TEXT_MAX])
+{
+    size_t n = a->len < TEXT_MAX - 1 ? a->len : TEXT_MAX - 1;
+    memcpy(text, a->shared, n);
+    text[n] = '\0';
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
 static void log_line(struct worker *w, const struct channel_answer *a)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
@@ -297,14 +310,30 @@ static void log_line(struct worker *w, const struct channel_answer *a)
         atomic_fetch_add_explicit(&w->plugin->lines_dropped, 1, memory_order_relaxed);
         return;
     }
-    char text[2049];
-    size_t n = a->len < sizeof text - 1 ? a->len : sizeof text - 1;
-    memcpy(text, a->shared, n);
-    text[n] = '\0';
+    char text[TEXT_MAX];
+    take_text(a, text);
     const struct flight *f = a->cookie;
+    struct call *c = f ? f->call : NULL;
+    const struct loader_config *config = &w->plugin->l->config;
     log_event(LOG_INFO, "plugin_log", "plugin", w->plugin->name, "level", names[a->status & 3], "call",
-              f && f->call ? f->call->id : NULL, "text", text, NULL);
+              c ? c->id : NULL, "text", text, NULL);
     plugin_log_line(w->plugin, w, text, false);
+    if (config->on_log)
+        config->on_log(config->context, w->plugin->name, c ? c->id : NULL, a->status & 3, text);
+    if (c && c->told)
+        c->told(c, &(struct call_told){.level = a->status & 3, .text = text});
+}
+
+static void progress(const struct channel_answer *a)
+{
+    const struct flight *f = a->cookie;
+    struct call *c = f ? f->call : NULL;
+    if (!c || !c->told)
+        return;
+    char text[TEXT_MAX];
+    take_text(a, text);
+    unsigned thousandths = a->status < 1000 ? a->status : 1000;
+    c->told(c, &(struct call_told){.progress = true, .thousandths = thousandths, .text = text});
 }
 
 static void broken(struct worker *w)
@@ -334,6 +363,8 @@ unsigned lane_drain(struct worker *w, unsigned max, struct call_list *here)
             break;
         if (a.kind == CHANNEL_LOG)
             log_line(w, &a);
+        else if (a.kind == CHANNEL_PROGRESS)
+            progress(&a);
         else if (a.kind == CHANNEL_RESULT || a.kind == CHANNEL_FAILURE)
             answered(w, &a, here);
     }

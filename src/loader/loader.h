@@ -65,6 +65,8 @@ struct loader_config {
     /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors, and calls that
      * were killed, count for the version that is current then. On any thread. */
     void (*on_counts)(void *context, const struct loader_counts *counts);
+    /* A line of a plugin's log; call_id: of the running call, or NULL. On the thread that reads the channel. */
+    void (*on_log)(void *context, const char *plugin, const char *call_id, unsigned level, const char *text);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -200,6 +202,14 @@ struct receipt {
     char version[MANIFEST_VERSION_MAX + 1];
 };
 
+/* What a running call says before its end: texts are valid during told, cleaned of what could steer a terminal. */
+struct call_told {
+    bool progress;        /* else a line of its log */
+    unsigned thousandths; /* of progress */
+    unsigned level;       /* of a line: enum moat_log_level */
+    const char *text;     /* "" when there is none */
+};
+
 /* One call, in its caller's memory, from call_begin to done. Zero it first. */
 struct call {
     /* in */
@@ -211,18 +221,24 @@ struct call {
     uint64_t principal;   /* who asks, as a number: different ones take turns in a plugin's queue */
     struct loop *loop;    /* call_begin: where done runs */
     void (*done)(struct call *call);
+    /* NULL: nobody wants to know. On the thread that reads the worker's channel, never after done began there; must
+     * not block. */
+    void (*told)(struct call *call, const struct call_told *what);
     void *context;
     /* out */
     int code;           /* 0 or -enum moat_code */
     struct error error; /* detail of bad_parameters: {"pointer","reason"} */
     uint8_t *result;    /* JSON with JSON_PAD behind; the caller frees it with free() */
     size_t result_len;
-    char id[33]; /* 32 hex digits: in every error and log line */
+    char id[33]; /* 32 hex digits: in every error and log line; one that is there already is kept */
     struct receipt receipt;
     /* the loader's own */
     struct call *next;
     void *internal[12];
 };
+
+/* A fresh id, unique but no secret. Any thread. */
+void call_make_id(char id[33]);
 
 /* Checks, queues, returns; done runs on call->loop (never before call_begin returned, unless it runs on that loop). */
 void call_begin(struct loader *l, struct call *call);

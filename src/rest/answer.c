@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "rest/request.h"
@@ -29,11 +32,47 @@ void request_answer_part(struct rest_request *q, const void *bytes, size_t len)
     q->answer.len += len;
 }
 
+/* Does an If-None-Match name this entity? Weak comparison, as RFC 9110 has it. */
+static bool is_known(const char *header, const char *etag)
+{
+    etag += 2;
+    for (size_t len = strlen(etag); header && *header;) {
+        header += strspn(header, " \t,");
+        if (*header == '*')
+            return true;
+        if (strncmp(header, "W/", 2) == 0)
+            header += 2;
+        if (strncmp(header, etag, len) == 0 && (!header[len] || strchr(" \t,", header[len])))
+            return true;
+        header += strcspn(header, ",");
+    }
+    return false;
+}
+
+/* A list that has not changed needs no second sending. true: 304. */
+static bool answer_unchanged(struct rest_request *q, const void *result, size_t len)
+{
+    uint8_t hash[32];
+    gnutls_hash_fast(GNUTLS_DIG_SHA256, result, len, hash);
+    char hex[33];
+    text_hex(hex, hash, 16);
+    snprintf(q->etag, sizeof q->etag, "W/\"%s\"", hex); /* weak: it may be sent compressed as well */
+    request_answer_header(q, "ETag", q->etag);
+    if (!is_known(q->etag_known, q->etag))
+        return false;
+    q->answer.status = 304;
+    q->answered = true;
+    return true;
+}
+
 static void answer_success(struct rest_request *q, const void *result, size_t len)
 {
-    request_answer_header(q, "Content-Type", "application/json");
+    bool reads = q->route && strcmp(q->route->method, "GET") == 0;
     if (!rest_is_call(q))
-        request_answer_header(q, "Cache-Control", "no-store");
+        request_answer_header(q, "Cache-Control", reads ? "private, no-cache" : "no-store");
+    if (reads && answer_unchanged(q, result, len))
+        return;
+    request_answer_header(q, "Content-Type", "application/json");
     request_answer_part(q, SUCCESS_PREFIX, sizeof SUCCESS_PREFIX - 1);
     request_answer_part(q, result, len);
     request_answer_part(q, SUCCESS_SUFFIX, sizeof SUCCESS_SUFFIX - 1);
@@ -41,24 +80,88 @@ static void answer_success(struct rest_request *q, const void *result, size_t le
     q->answered = true;
 }
 
-static void fresh_id(char id[33])
+void request_bare(struct rest_request *q, const char *media, uint8_t *bytes, size_t len)
 {
-    uint8_t bytes[16] = {0};
-    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-        memset(bytes, 0, sizeof bytes);
-    text_hex(id, bytes, sizeof bytes);
+    q->result = bytes;
+    request_answer_header(q, "Content-Type", media);
+    request_answer_header(q, "Cache-Control", "no-cache");
+    request_answer_part(q, bytes, len);
+    q->answer.status = 200;
+    q->answered = true;
 }
 
 /* The service knows an upload by a path that means nothing to the client. */
-static void put_message(struct rest_request *q, const char *message)
+static void put_message(struct rest_request *q, struct buf *out, const char *message)
 {
     const char *name = q->named ? q->named : "the package";
     size_t path_len = strlen(q->path);
     for (const char *at; path_len && (at = strstr(message, q->path)); message = at + path_len) {
-        text_json_escape(&q->text, message, (size_t)(at - message));
-        text_json_escape(&q->text, name, strlen(name));
+        text_json_escape(out, message, (size_t)(at - message));
+        text_json_escape(out, name, strlen(name));
     }
-    text_json_escape(&q->text, message, strlen(message));
+    text_json_escape(out, message, strlen(message));
+}
+
+/* What `why` will be asked for. */
+static void remember(struct rest_request *q, const struct error *err, const char *id, const char *plugin,
+                     const char *action)
+{
+    struct failure one = {.code = err->code,
+                          .at_ns = clock_wall_ns(),
+                          .token = q->token,
+                          .scopes = q->scopes,
+                          .method = q->route ? q->route->method : NULL,
+                          .path = q->route ? q->route->path : NULL};
+    text_copy(one.id, sizeof one.id, id);
+    text_copy(one.plugin, sizeof one.plugin, plugin ? plugin : "");
+    text_copy(one.action, sizeof one.action, action ? action : "");
+    text_copy(one.message, sizeof one.message, err->message);
+    if (strlen(err->detail) < sizeof one.detail)
+        strcpy(one.detail, err->detail);
+    memcpy(one.traceparent, q->traceparent, sizeof one.traceparent);
+    failures_keep(q->rest->failures, &one);
+}
+
+void request_actor(const struct rest_request *q, char out[32])
+{
+    out[0] = '\0';
+    if (q->token)
+        snprintf(out, 32, "token:%lld", (long long)q->token);
+    else if (q->has_uid)
+        snprintf(out, 32, "uid:%u", q->uid);
+}
+
+/* Who knocks without the right to is told of in the trail, folded with a count. */
+static void note(struct rest_request *q, const struct error *err, const char *id)
+{
+    char actor[32];
+    if (err->code != MOAT_E_UNAUTHORIZED && err->code != MOAT_E_FORBIDDEN)
+        return;
+    request_actor(q, actor);
+    service_note_refusal(request_service(q), *actor ? actor : "nobody", id, "request.refused",
+                         q->route ? q->route->path : "", err->code);
+}
+
+bool request_put_failure(struct rest_request *q, struct buf *out, const struct error *err, const char *id,
+                         const char *plugin, const char *action)
+{
+    const struct error_info *info = error_info(err->code);
+    char fresh[33];
+    if (!id || !*id)
+        id = q->id;
+    if (!*id) {
+        call_make_id(fresh);
+        id = fresh;
+    }
+    buf_printf(out, "{\"success\":false,\"error\":{\"code\":\"%s\",\"message\":\"", info->name);
+    put_message(q, out, err->message);
+    buf_printf(out, "\",\"id\":\"%s\",\"detail\":%s}}", id, *err->detail ? err->detail : "{}");
+    remember(q, err, id, plugin, action);
+    note(q, err, id);
+    if (log_enabled(LOG_DEBUG))
+        log_event(LOG_DEBUG, "refused", "id", id, "code", info->name, "message", err->message, "route",
+                  q->route ? q->route->path : NULL, NULL);
+    return !out->failed;
 }
 
 static void error_headers(struct rest_request *q, enum moat_code code)
@@ -67,7 +170,7 @@ static void error_headers(struct rest_request *q, enum moat_code code)
     request_answer_header(q, "Cache-Control", "no-store");
     if (code == MOAT_E_UNAUTHORIZED)
         request_answer_header(q, "WWW-Authenticate", "Bearer realm=\"moat\"");
-    if (code == MOAT_E_QUEUE_FULL || code == MOAT_E_DRAINING)
+    if (code == MOAT_E_QUEUE_FULL || code == MOAT_E_DRAINING || code == MOAT_E_NOT_READY)
         request_answer_header(q, "Retry-After", "1");
 }
 
@@ -77,27 +180,19 @@ void request_answer_error(struct rest_request *q, const struct error *err, const
         "{\"success\":false,\"error\":{\"code\":\"out_of_memory\",\"message\":\"no memory for "
         "the answer\",\"id\":\"00000000000000000000000000000000\",\"detail\":{}}}";
     const struct error_info *info = error_info(err->code);
-    char fresh[33];
-    if (!id || !*id) {
-        fresh_id(fresh);
-        id = fresh;
-    }
+    bool named = q->route && strstr(q->route->path, "/plugins/") && strstr(q->route->path, "{name}");
     q->text = BUF_INIT(ANSWER_ERROR_MAX);
-    buf_printf(&q->text, "{\"success\":false,\"error\":{\"code\":\"%s\",\"message\":\"", info->name);
-    put_message(q, err->message);
-    buf_printf(&q->text, "\",\"id\":\"%s\",\"detail\":%s}}", id, *err->detail ? err->detail : "{}");
     error_headers(q, err->code);
-    if (q->text.failed) {
+    if (request_put_failure(q, &q->text, err, id, named ? q->params[0] : NULL,
+                            q->route && q->route->body == BODY_CALL ? q->params[1] : NULL)) {
+        request_answer_part(q, q->text.data, q->text.len);
+    } else {
         request_answer_part(q, no_memory, sizeof no_memory - 1);
         info = error_info(MOAT_E_OUT_OF_MEMORY);
-    } else {
-        request_answer_part(q, q->text.data, q->text.len);
     }
+    q->code = err->code;
     q->answer.status = info->http;
     q->answered = true;
-    if (log_enabled(LOG_DEBUG))
-        log_event(LOG_DEBUG, "refused", "id", id, "code", info->name, "message", err->message, "route",
-                  q->route ? q->route->path : NULL, NULL);
 }
 
 static void finish_on_loop(struct loop_task *task)

@@ -1,5 +1,6 @@
 /* The one route that must be fast: straight to the loader, the result is never copied into another buffer. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rest/request.h"
@@ -17,10 +18,10 @@ static void put_number(char **at, const char *name, uint64_t n)
         *(*at)++ = digits[--len];
 }
 
-static void write_receipt(struct rest_request *q, const struct call *call)
+void request_receipt(char out[400], const struct call *call)
 {
     const struct receipt *r = &call->receipt;
-    char *at = stpcpy(stpcpy(q->receipt, "{\"id\":\""), call->id);
+    char *at = stpcpy(stpcpy(out, "{\"id\":\""), call->id);
     at = stpcpy(stpcpy(stpcpy(at, "\",\"version\":\""), r->version), "\"");
     put_number(&at, "queued_ns", r->queued_ns);
     put_number(&at, "ran_ns", r->ran_ns);
@@ -28,41 +29,72 @@ static void write_receipt(struct rest_request *q, const struct call *call)
     put_number(&at, "bytes_in", r->bytes_in);
     put_number(&at, "bytes_out", r->bytes_out);
     stpcpy(at, "}");
-    request_answer_header(q, "Moat-Receipt", q->receipt);
 }
 
-static void call_done(struct call *call)
+/* The client is told what its key holds: only what this process remembers. */
+static void replay_header(struct rest_request *q, enum run_replay replay)
 {
-    struct rest_request *q = call->context;
+    if (replay != RUN_PLAIN)
+        request_answer_header(q, "Moat-Idempotency",
+                              replay == RUN_FIRST ? "first; max-age=600; holds=server-life"
+                                                  : "replayed; max-age=600; holds=server-life");
+}
+
+static void run_done(struct run *run)
+{
+    struct rest_request *q = run->context;
+    struct call *call = &run->call;
     q->calling = false;
-    write_receipt(q, call);
+    if (q->abandoned) {
+        q->result = call->result;
+        if (!stream_is_posted(q->stream))
+            request_free(q);
+        return;
+    }
+    request_receipt(q->receipt, call);
+    bool streams = q->stream && (q->answer.stream || call->code == 0);
+    if (!q->answer.stream) {
+        request_answer_header(q, "Moat-Receipt", q->receipt);
+        replay_header(q, run->replay);
+    }
+    if (streams) {
+        stream_end(q, call);
+        return;
+    }
     if (call->code == 0) {
         request_result(q, call->result, call->result_len);
     } else {
         q->result = call->result;
         request_answer_error(q, &call->error, call->id);
     }
-    q->done(q, q->context);
+    request_finish(q);
 }
 
 void handle_execute(struct rest_request *q)
 {
-    struct call *call = &q->call;
-    memset(call, 0, sizeof *call);
-    call->plugin = q->params[0];
-    call->action = q->params[1];
-    call->parameters = buf_text(&q->body);
-    call->parameters_len = q->body.len;
-    call->deadline_ns = q->deadline_ns;
-    memcpy(call->traceparent, q->traceparent, sizeof call->traceparent);
-    call->loop = q->loop;
-    call->done = call_done;
-    call->context = q;
+    struct run *run = &q->run;
+    memset(run, 0, sizeof *run);
+    run->call.plugin = q->params[0];
+    run->call.action = q->params[1];
+    run->call.parameters = buf_text(&q->body);
+    run->call.parameters_len = q->body.len;
+    run->call.deadline_ns = q->deadline_ns;
+    memcpy(run->call.traceparent, q->traceparent, sizeof run->call.traceparent);
+    if (q->stream)
+        run->call.told = stream_told;
+    run->token = q->token;
+    run->key = *q->key ? q->key : NULL;
+    run->loop = q->loop;
+    run->done = run_done;
+    run->context = q;
     q->calling = true;
-    call_begin(service_loader(request_service(q)), call);
+    run_begin(q->rest->runs, run);
 }
 
 void execute_cancel(struct rest_request *q)
 {
-    call_cancel(service_loader(request_service(q)), &q->call);
+    if (q->batch)
+        batch_leave(q);
+    else
+        run_leave(&q->run);
 }

@@ -108,8 +108,18 @@ void handle_stats(struct rest_request *q)
     service_stats(request_service(q), request_complete, q);
 }
 
+/* Alive is who answers at all; ready is who may be sent new work. */
 void handle_health(struct rest_request *q)
 {
+    struct error err;
+    if (request_flag(q, "ready")) {
+        int rc = atomic_load(&q->rest->draining) ? error_set(&err, MOAT_E_DRAINING, "the server is ending")
+                                                 : service_ready(request_service(q), &err);
+        if (rc < 0) {
+            request_fail_with(q, &err);
+            return;
+        }
+    }
     service_health(request_service(q), request_complete, q);
 }
 

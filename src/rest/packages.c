@@ -30,7 +30,7 @@ bool request_flag(const struct rest_request *q, const char *key)
     if (q->json)
         return json_is_true(json_object_get(q->json, key));
     const char *value = request_query(q, key);
-    return value && (strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
+    return value && (!*value || strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
 }
 
 /* Opens a file in the home's incoming: the kernel refuses any way out of it, links included, and the descriptor then

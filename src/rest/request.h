@@ -5,19 +5,36 @@
 #include <jansson.h>
 #include <stdatomic.h>
 
+#include "rest/traffic.h"
+#include "rest/failures.h"
 #include "rest/rest.h"
 #include "rest/route.h"
+#include "rest/run.h"
 
 struct rest {
     struct service *service;
     _Atomic bool draining;
+    struct runs *runs;
+    struct failures *failures;
+    struct traffic *traffic;
+    pthread_mutex_t lock; /* of openapi */
+    struct buf openapi;   /* made when it is first asked for */
 };
+
+struct stream;
+struct batch;
 
 struct rest_request {
     struct rest *rest;
     const struct route *route;
     const char *params[ROUTE_PARAMS]; /* "{name}" and what follows, decoded */
     uint64_t deadline_ns;             /* Moat-Deadline; 0: none */
+    uint64_t began_ns;                /* monotonic */
+    int64_t token;                    /* who asks */
+    uint32_t scopes, uid;
+    bool has_uid;
+    char id[33];         /* of what is not a call: made when it runs */
+    enum moat_code code; /* of the answer */
     char traceparent[56];
 
     struct buf body; /* in memory */
@@ -33,18 +50,25 @@ struct rest_request {
     void *context;
     struct loop_task task;
     bool answered, calling;
+    bool abandoned;        /* ended by the transport while its call still runs: freed when that is done */
+    struct stream *stream; /* NULL: the answer comes in one piece */
+    struct batch *batch;
+    char *origin;     /* of a page that is let in, or NULL */
+    char *etag_known; /* If-None-Match, or NULL */
 
     struct rest_answer answer;
     struct service_file found; /* what a route answers with, when that is a file */
     char disposition[160];
     struct buf text; /* the answer's bytes, when they are ours */
     uint8_t *result; /* or the service's and the plugin's */
-    char allow[64];
+    char allow[64], etag[40];
+    char key[RUN_KEY_MAX + 1]; /* Idempotency-Key, or "" */
 
     /* Not zeroed at the start of every request. */
     struct uri target;
-    char receipt[400]; /* Moat-Receipt */
-    struct call call;  /* set up by execute */
+    char plugins[SERVICE_SCOPES_MAX]; /* with REST_EXECUTE: those of the token */
+    char receipt[400];                /* Moat-Receipt */
+    struct run run;                   /* set up by execute */
     char target_text[];
 };
 
@@ -73,9 +97,39 @@ void request_answer_error(struct rest_request *q, const struct error *err, const
 void request_answer_header(struct rest_request *q, const char *name, const char *value);
 void request_answer_part(struct rest_request *q, const void *bytes, size_t len);
 void request_result(struct rest_request *q, uint8_t *result, size_t len); /* success; takes result, from malloc */
-void request_finish(struct rest_request *q);                              /* calls done */
 /* Completes a route that answers with q->found, bare. Any thread. */
 void request_complete_file(void *context, const struct error *error, struct buf *result);
+/* Success as it is, without the envelope; takes the bytes. media stays. */
+void request_bare(struct rest_request *q, const char *media, uint8_t *bytes, size_t len);
+void request_finish(struct rest_request *q); /* calls done */
+void request_free(struct rest_request *q);
+
+bool request_is_key(const char *text); /* an Idempotency-Key */
+
+/* ---- origin.c: requests of web pages, and OPTIONS ---- */
+
+/* Is the page that asks, if it is one, let in? MOAT_E_FORBIDDEN. */
+int origin_check(struct rest_request *q, const struct rest_head *head, struct error *err);
+/* Answers OPTIONS, a browser's preflight or anybody's. */
+int origin_options(struct rest_request *q, const struct rest_head *head, struct error *err);
+void request_allow(struct rest_request *q); /* the header Allow, of the path */
+
+void request_actor(const struct rest_request *q, char out[32]); /* of the audit trail; "" when nobody is known */
+
+/* May this token run that plugin's actions? */
+bool request_may_execute(const struct rest_request *q, const char *plugin);
+void request_receipt(char out[400], const struct call *call); /* as JSON */
+/* {"success":false,"error":{…}} of what went wrong; remembered for `why` under id. */
+bool request_put_failure(struct rest_request *q, struct buf *out, const struct error *err, const char *id,
+                         const char *plugin, const char *action);
+
+/* ---- stream.c: an answer that is told while it comes about ---- */
+bool stream_wanted(const char *accept);
+struct stream *stream_new(struct rest_request *q); /* NULL: no memory */
+void stream_free(struct stream *s);
+bool stream_is_posted(struct stream *s); /* its task is still in the loop, and will free the request */
+void stream_told(struct call *call, const struct call_told *what);
+void stream_end(struct rest_request *q, struct call *call); /* takes the result; answers */
 
 /* The package of the request, from its upload or from `plugin_path`; NULL: it has failed. */
 const char *request_package(struct rest_request *q);
@@ -140,5 +194,17 @@ void handle_audit_rotate(struct rest_request *q);
 void handle_settings_list(struct rest_request *q);
 void handle_settings_get(struct rest_request *q);
 void handle_settings_set(struct rest_request *q);
+
+void handle_batch(struct rest_request *q);
+void batch_leave(struct rest_request *q);
+void batch_free(struct batch *b);
+void handle_calls(struct rest_request *q);
+void handle_cancel(struct rest_request *q);
+void handle_why(struct rest_request *q);
+void handle_tokens(struct rest_request *q);
+void handle_token_create(struct rest_request *q);
+void handle_token_revoke(struct rest_request *q);
+void handle_openapi(struct rest_request *q);
+void handle_metrics(struct rest_request *q);
 
 #endif

@@ -11,24 +11,42 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "rest/request.h"
 
 #define BODY_OBJECT_MAX (256 * 1024) /* fields, a setting */
 #define BODY_DOCUMENT_MAX (1ull << 30)
 #define BODY_NONE_MAX 64 /* room for the empty object that some clients send */
+#define OPENAPI_MAX (4 << 20)
 
 int rest_new(struct service *service, struct rest **out, struct error *err)
 {
     struct rest *r = calloc(1, sizeof *r);
-    if (!r)
+    if (r) {
+        r->service = service;
+        r->openapi = BUF_INIT(OPENAPI_MAX);
+        pthread_mutex_init(&r->lock, NULL);
+        r->runs = runs_new(service_loader(service));
+        r->failures = failures_new();
+        r->traffic = traffic_new();
+    }
+    if (!r || !r->runs || !r->failures || !r->traffic) {
+        rest_free(r);
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the routes");
-    r->service = service;
+    }
     *out = r;
     return 0;
 }
 
 void rest_free(struct rest *r)
 {
+    if (!r)
+        return;
+    runs_free(r->runs);
+    failures_free(r->failures);
+    traffic_free(r->traffic);
+    buf_free(&r->openapi);
+    pthread_mutex_destroy(&r->lock);
     free(r);
 }
 
@@ -45,38 +63,70 @@ void rest_drain(struct rest *r)
 struct rest_principal rest_bearer(struct rest *r, const char *authorization)
 {
     static const char scheme[] = "Bearer ";
-    struct rest_principal nobody = {0};
+    struct rest_principal principal = {0};
     if (!authorization || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0)
-        return nobody;
+        return principal;
     const char *token = authorization + sizeof scheme - 1;
-    token += strspn(token, " ");
-    return service_token_is_admin(r->service, token) ? (struct rest_principal){REST_ADMIN} : nobody;
+    struct service_principal found;
+    if (!service_token_find(r->service, token + strspn(token, " "), &found))
+        return principal;
+    principal.scopes = found.scopes;
+    principal.token = found.token;
+    memcpy(principal.plugins, found.plugins, sizeof principal.plugins);
+    return principal;
 }
 
 /* ---- from the head to an admitted request ---- */
 
-static const char *scope_name(enum rest_scope scope)
+bool request_may_execute(const struct rest_request *q, const char *plugin)
 {
-    return scope == REST_EXECUTE ? "execute" : scope == REST_READ ? "read" : scope == REST_MANAGE ? "manage" : "admin";
+    if (q->scopes & REST_ADMIN)
+        return true;
+    if (!(q->scopes & REST_EXECUTE))
+        return false;
+    if (strcmp(q->plugins, "*") == 0)
+        return true;
+    size_t len = strlen(plugin);
+    for (const char *at = q->plugins; len && (at = strstr(at, plugin)); at++)
+        if (at > q->plugins && at[-1] == ' ' && at[len] == ' ')
+            return true;
+    return false;
+}
+
+static int forbidden(const struct rest_request *q, struct error *err)
+{
+    if (q->route->body == BODY_CALL)
+        return error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `execute:%.64s`", q->params[0]);
+    return error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `%s`", route_scope_name(q->route->scope));
 }
 
 /* Nothing of the request but its route is looked at before it is known who asks. */
 static int authorise(const struct rest_request *q, const struct rest_head *head, bool path_exists, struct error *err)
 {
-    uint32_t has = head->principal.scopes;
     if (q->route && q->route->scope == REST_OPEN)
         return 0;
-    if (!has)
+    if (!q->scopes)
         return error_set(err, MOAT_E_UNAUTHORIZED, "a valid token is needed");
     if (!q->route && path_exists)
         return error_set(err, MOAT_E_METHOD_NOT_ALLOWED, "%.16s is not a method of this path", head->method);
     if (!q->route)
         return error_set(err, MOAT_E_NOT_FOUND, "no route has this path");
-    if (!(has & (q->route->scope | REST_ADMIN)))
-        return error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `%s`", scope_name(q->route->scope));
+    if (!(q->scopes & (q->route->scope | REST_ADMIN)))
+        return forbidden(q, err);
+    if (q->route->body == BODY_CALL && !request_may_execute(q, q->params[0]))
+        return forbidden(q, err);
     if (atomic_load_explicit(&q->rest->draining, memory_order_relaxed))
         return error_set(err, MOAT_E_DRAINING, "the server is ending");
     return 0;
+}
+
+bool request_is_key(const char *text)
+{
+    size_t len = strlen(text);
+    for (const char *c = text; *c; c++)
+        if (*c < 0x21 || *c > 0x7e)
+            return false;
+    return len > 0 && len <= RUN_KEY_MAX;
 }
 
 static bool is_hex(const char *text, size_t len)
@@ -96,10 +146,24 @@ static void take_traceparent(struct rest_request *q, const char *text)
 
 static int take_deadline(struct rest_request *q, const char *text, struct error *err)
 {
-    if (!text || q->route->body != BODY_CALL)
+    if (!text || (q->route->body != BODY_CALL && q->route->body != BODY_ITEMS))
         return 0;
     if (!clock_parse_span(text, &q->deadline_ns) || !q->deadline_ns)
         return error_set(err, MOAT_E_BAD_REQUEST, "Moat-Deadline is not a TIME such as 250ms, 90s or 10m");
+    return 0;
+}
+
+/* What only a call takes; anywhere else these headers mean nothing and are left alone. */
+static int take_call_headers(struct rest_request *q, const struct rest_head *head, struct error *err)
+{
+    if (q->route->body != BODY_CALL)
+        return 0;
+    if (head->idempotency_key && !request_is_key(head->idempotency_key))
+        return error_set(err, MOAT_E_BAD_REQUEST, "Idempotency-Key is not 1 to %d printable ASCII characters",
+                         RUN_KEY_MAX);
+    text_copy(q->key, sizeof q->key, head->idempotency_key ? head->idempotency_key : "");
+    if (stream_wanted(head->accept) && !(q->stream = stream_new(q)))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the events");
     return 0;
 }
 
@@ -173,9 +237,9 @@ static int admit_body(struct rest_request *q, const struct rest_head *head, stru
     } else {
         if (head->content_type && !is_media(head->content_type, "application/json"))
             return error_set(err, MOAT_E_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
-        q->limit = kind == BODY_CALL       ? service_setting_payload_max(request_service(q))
-                   : kind == BODY_DOCUMENT ? BODY_DOCUMENT_MAX
-                                           : BODY_OBJECT_MAX;
+        q->limit = kind == BODY_CALL || kind == BODY_ITEMS ? service_setting_payload_max(request_service(q))
+                   : kind == BODY_DOCUMENT                 ? BODY_DOCUMENT_MAX
+                                                           : BODY_OBJECT_MAX;
     }
     uint64_t length = head->content_length;
     if (length != REST_LENGTH_UNKNOWN && length > q->limit)
@@ -200,12 +264,16 @@ static int admit(struct rest_request *q, const struct rest_head *head, struct er
     if (!rc)
         rc = take_deadline(q, head->deadline, err);
     if (!rc)
+        rc = take_call_headers(q, head, err);
+    if (!rc)
         rc = admit_body(q, head, err);
     take_traceparent(q, head->traceparent);
+    if (!rc && head->if_none_match && q->route->body == BODY_NONE)
+        q->etag_known = strdup(head->if_none_match); /* without memory it is sent once more */
     return rc;
 }
 
-static struct rest_request *request_new(struct rest *r, const char *target)
+static struct rest_request *request_new(struct rest *r, const char *target, const struct rest_principal *who)
 {
     size_t len = strlen(target) + 1;
     struct rest_request *q = malloc(sizeof *q + len);
@@ -214,30 +282,49 @@ static struct rest_request *request_new(struct rest *r, const char *target)
     memset(q, 0, offsetof(struct rest_request, target));
     q->target.nsegments = q->target.npairs = 0;
     memcpy(q->target_text, target, len);
+    q->plugins[0] = '\0';
+    if (who) {
+        q->scopes = who->scopes;
+        q->token = who->token;
+        q->has_uid = who->has_uid;
+        q->uid = who->uid;
+        text_copy(q->plugins, sizeof q->plugins, who->plugins);
+    }
     q->rest = r;
     q->file = q->found.fd = q->answer.file = -1;
+    q->began_ns = clock_mono_ns();
     return q;
+}
+
+static void refuse(struct rest_request *q, const struct error *err)
+{
+    if (err->code == MOAT_E_METHOD_NOT_ALLOWED)
+        request_allow(q);
+    request_answer_error(q, err, NULL);
 }
 
 struct rest_request *rest_begin(struct rest *r, const struct rest_head *head)
 {
-    struct rest_request *q = request_new(r, head->target);
+    struct rest_request *q = request_new(r, head->target, &head->principal);
     struct error err;
-    if (q && admit(q, head, &err) < 0) {
-        if (err.code == MOAT_E_METHOD_NOT_ALLOWED) {
-            buf_auto allow = BUF_INIT(sizeof q->allow);
-            route_allow(&q->target, &allow);
-            snprintf(q->allow, sizeof q->allow, "%s", buf_text(&allow));
-            request_answer_header(q, "Allow", q->allow);
-        }
-        request_answer_error(q, &err, NULL);
+    if (!q)
+        return NULL;
+    int rc = origin_check(q, head, &err);
+    if (rc == 0 && strcmp(head->method, "OPTIONS") == 0) {
+        rc = origin_options(q, head, &err);
+        if (rc == 0)
+            return q;
+    } else if (rc == 0) {
+        rc = admit(q, head, &err);
     }
+    if (rc < 0)
+        refuse(q, &err);
     return q;
 }
 
 struct rest_request *rest_refuse(struct rest *r, const struct error *why)
 {
-    struct rest_request *q = request_new(r, "");
+    struct rest_request *q = request_new(r, "", NULL);
     if (q)
         request_answer_error(q, why, NULL);
     return q;
@@ -292,6 +379,17 @@ static int read_body(struct rest_request *q, struct error *err)
 
 /* ---- running ---- */
 
+/* What it begins is begun in the name of who asks, which the audit trail keeps. */
+static void run_as(struct rest_request *q)
+{
+    char actor[32];
+    call_make_id(q->id);
+    request_actor(q, actor);
+    service_act_as(*actor ? actor : NULL, q->id);
+    q->route->handle(q);
+    service_act_as(NULL, NULL);
+}
+
 void rest_run(struct rest_request *q, struct loop *loop, rest_done done, void *context)
 {
     struct error err;
@@ -302,8 +400,10 @@ void rest_run(struct rest_request *q, struct loop *loop, rest_done done, void *c
         request_finish(q);
     else if (read_body(q, &err) < 0)
         request_fail_with(q, &err);
-    else
+    else if (rest_is_call(q))
         q->route->handle(q);
+    else
+        run_as(q);
 }
 
 void rest_cancel(struct rest_request *q)
@@ -314,13 +414,11 @@ void rest_cancel(struct rest_request *q)
 
 bool rest_is_call(const struct rest_request *q)
 {
-    return q->route && q->route->body == BODY_CALL;
+    return q->route && q->route->body == BODY_CALL && !q->stream;
 }
 
-void rest_end(struct rest_request *q)
+void request_free(struct rest_request *q)
 {
-    if (!q)
-        return;
     io_close(&q->file);
     io_close(&q->found.fd);
     buf_free(&q->body);
@@ -328,7 +426,23 @@ void rest_end(struct rest_request *q)
     json_decref(q->json);
     free(q->metadata);
     free(q->result);
+    free(q->origin);
+    free(q->etag_known);
+    stream_free(q->stream);
+    batch_free(q->batch);
     free(q);
+}
+
+void rest_end(struct rest_request *q)
+{
+    if (!q)
+        return;
+    traffic_add(q->rest->traffic, q->route, q->code, clock_mono_ns() - q->began_ns);
+    q->abandoned = true;
+    if (q->calling)
+        execute_cancel(q);
+    else if (!stream_is_posted(q->stream))
+        request_free(q);
 }
 
 const struct rest_answer *rest_answer(const struct rest_request *q)

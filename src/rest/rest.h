@@ -33,15 +33,19 @@ void rest_drain(struct rest *r);
 
 enum rest_scope {
     REST_OPEN = 0, /* nothing is needed */
-    REST_EXECUTE = 1 << 0,
-    REST_READ = 1 << 1,
-    REST_MANAGE = 1 << 2,
-    REST_ADMIN = 1 << 3, /* everything */
+    REST_EXECUTE = SCOPE_EXECUTE,
+    REST_READ = SCOPE_READ,
+    REST_MANAGE = SCOPE_MANAGE,
+    REST_ADMIN = SCOPE_ADMIN, /* everything */
 };
 
 /* What the transport found out. No scope at all: nobody, who is asked for a token. */
 struct rest_principal {
-    uint32_t scopes;
+    uint32_t scopes; /* of enum rest_scope */
+    int64_t token;   /* its id; 0: none, the transport vouches */
+    bool has_uid;    /* for this user of the machine: */
+    uint32_t uid;
+    char plugins[SERVICE_SCOPES_MAX]; /* with REST_EXECUTE: "*" or names with a space before and behind each */
 };
 
 /* From the value of an Authorization header, or NULL. Any thread, no SQL. */
@@ -60,7 +64,9 @@ struct rest_head {
     struct rest_principal principal;
     uint64_t content_length; /* 0: no body; REST_LENGTH_UNKNOWN: one of unknown length */
     /* Headers; NULL: not there. */
-    const char *content_type, *deadline, *traceparent;
+    const char *content_type, *deadline, *traceparent, *accept, *idempotency_key, *if_none_match;
+    const char *origin;       /* of a web page that asks: refused unless the setting `cors_origins` names it */
+    const char *asked_method; /* Access-Control-Request-Method: with `origin` and OPTIONS, a browser's preflight */
 };
 
 /* NULL only without memory. */
@@ -77,18 +83,19 @@ bool rest_body(struct rest_request *q, const void *bytes, size_t len);
  * the caller's, perhaps before this returns. */
 typedef void (*rest_done)(struct rest_request *q, void *context);
 void rest_run(struct rest_request *q, struct loop *loop, rest_done done, void *context);
-/* Nobody waits for it any more: a call is cancelled; anything else runs to its end. done still comes. On the loop's
- * thread, between rest_run and done. */
+/* Nobody waits for it any more: a call is cancelled, unless it has an Idempotency-Key and its client may come back for
+ * the answer; anything else runs to its end. done still comes. On the loop's thread, between rest_run and done. */
 void rest_cancel(struct rest_request *q);
 /* Is it a plugin's action, which mostly ends within microseconds? */
 bool rest_is_call(const struct rest_request *q);
 
-/* Not between rest_run and done. Gives back all that the request holds: a body half received leaves nothing. */
+/* Not between rest_run and done. Gives back all that the request holds: a body half received leaves nothing; a call
+ * whose stream was not read to its end is cancelled. On the loop's thread when it was run. */
 void rest_end(struct rest_request *q);
 
 /* ---- its answer ---- */
 
-#define REST_HEADERS_MAX 6
+#define REST_HEADERS_MAX 12
 
 struct rest_answer {
     int status;
@@ -102,10 +109,17 @@ struct rest_answer {
     } parts[3]; /* of the body, in order */
     size_t nparts, len;
     int file; /* or the body is this file from its start, len bytes; -1: the parts. The request closes it */
+    bool stream; /* instead of parts: rest_stream_read gives the body */
 };
 
 /* Valid from done (or rest_answered) to rest_end. */
 const struct rest_answer *rest_answer(const struct rest_request *q);
+
+/* Of a stream, on the loop's thread: the number of bytes put into room, 0: none now, `more` comes when there are, or
+ * REST_STREAM_END. `more` is called on the loop's thread, never from inside rest_stream_read. */
+#define REST_STREAM_END (-1)
+void rest_stream_on_more(struct rest_request *q, void (*more)(struct rest_request *q, void *context));
+long rest_stream_read(struct rest_request *q, void *room, size_t size);
 
 /* The result inside a successful document: false when it is not one of ours. */
 bool rest_unwrap(const char *document, size_t len, const char **result, size_t *result_len);
@@ -114,5 +128,7 @@ bool rest_unwrap(const char *document, size_t len, const char **result, size_t *
 
 /* docs/api.md, from the table that routes. */
 bool rest_document(struct buf *out);
+/* /openapi.json, from the same table: OpenAPI 3.1. */
+bool rest_openapi(struct buf *out);
 
 #endif

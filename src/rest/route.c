@@ -43,6 +43,23 @@ const struct route *route_find(const char *method, const struct uri *target, con
     return NULL;
 }
 
+const char *route_scope_name(enum rest_scope scope)
+{
+    switch (scope) {
+    case REST_OPEN:
+        return "";
+    case REST_EXECUTE:
+        return "execute";
+    case REST_READ:
+        return "read";
+    case REST_MANAGE:
+        return "manage";
+    case REST_ADMIN:
+        break;
+    }
+    return "admin";
+}
+
 void route_allow(const struct uri *target, struct buf *out)
 {
     const char *params[ROUTE_PARAMS];
@@ -62,9 +79,10 @@ static const struct field *find_field(const struct field *fields, const char *na
     return NULL;
 }
 
+/* `?ready` alone says yes. */
 static bool is_flag(const char *value)
 {
-    return !strcmp(value, "true") || !strcmp(value, "false") || !strcmp(value, "1") || !strcmp(value, "0");
+    return !*value || !strcmp(value, "true") || !strcmp(value, "false") || !strcmp(value, "1") || !strcmp(value, "0");
 }
 
 static bool is_number(const char *value)
@@ -121,17 +139,17 @@ static bool has_kind(enum field_kind kind, const json_t *value)
         return json_is_integer(value) && json_integer_value(value) >= 0;
     case FIELD_OBJECT:
         return json_is_object(value);
+    case FIELD_ANY:
+        return true;
     }
     return false;
 }
 
 static const char *kind_name(enum field_kind kind)
 {
-    static const char *const names[] = {[FIELD_TEXT] = "a string",
-                                        [FIELD_TEXTS] = "an array of strings",
-                                        [FIELD_FLAG] = "true or false",
-                                        [FIELD_NUMBER] = "a whole number",
-                                        [FIELD_OBJECT] = "an object"};
+    static const char *const names[] = {
+        [FIELD_TEXT] = "a string",         [FIELD_TEXTS] = "an array of strings", [FIELD_FLAG] = "true or false",
+        [FIELD_NUMBER] = "a whole number", [FIELD_OBJECT] = "an object",          [FIELD_ANY] = "a JSON value"};
     return names[kind];
 }
 

@@ -11,7 +11,7 @@
 #include "rest/uri.h"
 
 /* One member of a query or of a JSON body. */
-enum field_kind { FIELD_TEXT, FIELD_TEXTS, FIELD_FLAG, FIELD_NUMBER, FIELD_OBJECT };
+enum field_kind { FIELD_TEXT, FIELD_TEXTS, FIELD_FLAG, FIELD_NUMBER, FIELD_OBJECT, FIELD_ANY };
 struct field {
     const char *name; /* NULL ends a list */
     enum field_kind kind;
@@ -24,6 +24,7 @@ enum route_body {
     BODY_OBJECT,   /* a JSON object with the route's fields */
     BODY_VALUE,    /* any JSON text, as it is */
     BODY_CALL,     /* the same, as large as a call may be, checked by the loader */
+    BODY_ITEMS,    /* a JSON array of at most ROUTE_ITEMS_MAX objects with the route's fields, as large as a call */
     BODY_DOCUMENT, /* a JSON document of any size, to a file */
     BODY_PACKAGE,  /* a package's bytes to a file, or a JSON object with the route's fields */
 };
@@ -31,6 +32,8 @@ enum route_body {
 struct rest_request;
 
 #define ROUTE_PARAMS 2
+#define ROUTE_ITEMS_MAX 1000
+#define ROUTE_NUMBER_MAX 999999999 /* of a query */
 struct route {
     const char *method;
     const char *path; /* "/api/plugins/info/{name}" */
@@ -44,6 +47,8 @@ struct route {
 
 extern const struct route routes[];
 extern const size_t nroutes;
+
+const char *route_scope_name(enum rest_scope scope);
 
 /* The route of method and segments, with params pointing into the target; HEAD finds GET. NULL: none; *path_exists
  * tells whether another method has this path. */

@@ -133,6 +133,29 @@ static const struct field backup_fields[] = {
     {"file", FIELD_TEXT, true, "a path of the host, from the root; nothing may be there yet"},
     {0},
 };
+static const struct field batch_fields[] = {
+    {"plugin", FIELD_TEXT, true, "the plugin's name"},
+    {"action", FIELD_TEXT, true, "the action's name"},
+    {"parameters", FIELD_ANY, false, "the action's parameters; `{}` unless told"},
+    {"deadline", FIELD_TEXT, false, "a TIME for this call; else that of the header Moat-Deadline"},
+    {"idempotency_key", FIELD_TEXT, false, "as the header of a single call"},
+    {0},
+};
+static const struct field calls_query[] = {
+    {"plugin", FIELD_TEXT, false, "only calls of this plugin"},
+    {"limit", FIELD_NUMBER, false, "at most so many of those that ended; 100 unless told, 10000 at most"},
+    {0},
+};
+static const struct field token_fields[] = {
+    {"scopes", FIELD_TEXTS, true, "what it may: `execute:NAME`, `execute:*`, `read`, `manage`, `admin`"},
+    {"for", FIELD_TEXT, false, "a TIME after which it is worth nothing; never unless told"},
+    {"name", FIELD_TEXT, false, "a word of yours for who has it"},
+    {0},
+};
+static const struct field health_query[] = {
+    {"ready", FIELD_FLAG, false, "answer `draining` or `not_ready` (503) unless new work may be sent here"},
+    {0},
+};
 
 /* ---- the table.  The most called route stands first: routing looks from the top. ---- */
 
@@ -212,8 +235,25 @@ const struct route routes[] = {
      "The eight permissions, and which plugins ask for them."},
     {"GET", "/api/plugins/stats", REST_READ, BODY_NONE, handle_stats, NULL, NULL, "stats",
      "What is installed, loaded, enforced and executed, in figures."},
-    {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, NULL, NULL, "health",
+    {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, health_query, NULL, "health",
      "Whether the host answers, and how its plugins are."},
+    {"POST", "/api/calls", REST_EXECUTE, BODY_ITEMS, handle_batch, NULL, batch_fields, "",
+     "Runs an array of calls, begun in its order and answered in it, each with its own outcome."},
+    {"GET", "/api/calls", REST_READ, BODY_NONE, handle_calls, calls_query, NULL, "calls",
+     "What runs now, and the receipts of the last 10,000 calls, newest first."},
+    {"DELETE", "/api/calls/{id}", REST_MANAGE, BODY_NONE, handle_cancel, NULL, NULL, "cancel",
+     "Cancels a call that runs or waits; it answers `cancelled`, or as it ended first."},
+    {"GET", "/api/why/{id}", REST_READ, BODY_NONE, handle_why, NULL, NULL, "why",
+     "Why a request was refused or a call failed: what decided, who asked, which grant would have allowed it, and "
+     "what the plugin logged. Of the last 1,000 failures."},
+    {"GET", "/api/tokens", REST_ADMIN, BODY_NONE, handle_tokens, NULL, NULL, "token list",
+     "The tokens, without what lets anybody in."},
+    {"POST", "/api/tokens", REST_ADMIN, BODY_OBJECT, handle_token_create, NULL, token_fields, "token create",
+     "Makes a token, shown this once."},
+    {"DELETE", "/api/tokens/{id}", REST_ADMIN, BODY_NONE, handle_token_revoke, NULL, NULL, "token revoke",
+     "Revokes a token: no request that begins from now on is let in with it."},
+    {"GET", "/metrics", REST_READ, BODY_NONE, handle_metrics, NULL, NULL, "", "Figures as OpenMetrics 1.0."},
+    {"GET", "/openapi.json", REST_READ, BODY_NONE, handle_openapi, NULL, NULL, "", "This API as OpenAPI 3.1."},
     {"GET", "/api/grants", REST_READ, BODY_NONE, handle_grants, NULL, NULL, "grants",
      "The decisions over every plugin."},
     {"GET", "/api/denials", REST_READ, BODY_NONE, handle_denials, NULL, NULL, "denials",

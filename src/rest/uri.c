@@ -91,10 +91,13 @@ static int parse_query(char *query, struct uri *out, struct error *err)
         char *next = strchr(query, '&');
         if (next)
             *next++ = '\0';
-        char *value = strchr(query, '=');
-        if (!value || value == query)
+        char *value = strchr(query, '='), *end = strchr(query, '\0');
+        if (!*query || value == query)
             return error_set(err, MOAT_E_BAD_REQUEST, "the query is not a list of KEY=VALUE");
-        *value++ = '\0';
+        if (value)
+            *value++ = '\0';
+        else
+            value = end; /* a flag: "?ready" */
         if (out->npairs == URI_PAIRS)
             return error_set(err, MOAT_E_BAD_REQUEST, "the query has more than %d pairs", URI_PAIRS);
         int rc = decode(query, true, err);

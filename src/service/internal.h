@@ -11,7 +11,10 @@
 #include "registry/registry.h"
 #include "service/jobs.h"
 #include "service/service.h"
+#include "service/journal.h"
+#include "service/origins.h"
 #include "service/settings.h"
+#include "service/token.h"
 #include "service/vault.h"
 
 #define LOOPS_MAX 4
@@ -33,9 +36,11 @@ struct service {
     struct settings settings; /* as at open; live ones are atomics below */
     _Atomic uint64_t package_max;
     uint64_t payload_max, opened_ns;
-    pthread_mutex_t token_lock;
-    _Atomic bool has_token;
-    uint8_t token[32]; /* SHA-256; written once, before has_token */
+    pthread_mutex_t token_lock; /* one is made at a time */
+    struct tokens *tokens;
+    struct journal *journal;
+    struct origins *origins;
+    _Atomic size_t starting; /* wanted plugins whose first start goes on */
 };
 
 /* ---- target.c: NAME and NAME@VERSION ---- */

@@ -376,6 +376,7 @@ void resolve_begin(struct service *s, const char *name)
 
 static void tell_start(void *context, const struct error *error, struct buf *result)
 {
+    atomic_fetch_sub(&((struct service *)context)->starting, 1);
     if (error)
         log_event(LOG_ERROR, "start_failed", "code", error_info(error->code)->name, "why", error->message, NULL);
 }
@@ -407,7 +408,8 @@ static void define_all(struct op *op, struct job *job)
     for (size_t i = 0; i < o.all.count && rc == 0; i++)
         if (o.all.ran[i]) {
             loader_keep(op->s->loader, o.all.names[i], true);
-            begin(op->s, o.all.names[i], false, reload, tell_start, NULL);
+            atomic_fetch_add(&op->s->starting, 1);
+            begin(op->s, o.all.names[i], false, reload, tell_start, op->s);
         }
     free(o.all.names);
     free(o.all.ran);

@@ -38,6 +38,11 @@ static void on_denial(void *context, const struct denial *d)
                          MOAT_E_PERMISSION_DENIED);
 }
 
+static void on_log(void *context, const char *plugin, const char *call_id, unsigned level, const char *text)
+{
+    journal_add(((struct service *)context)->journal, plugin, call_id, level, text);
+}
+
 static void need_spec(void *context, const char *name)
 {
     resolve_begin(context, name);
@@ -101,10 +106,10 @@ static int read_state(struct service *s, struct error *err)
     registry_reader_free(reader);
     if (rc < 0)
         return rc;
-    atomic_store_explicit(&s->package_max, s->settings.package_max, memory_order_relaxed);
     s->payload_max = s->settings.payload_max;
     if (s->server)
         log_setup(STDERR_FILENO, LOG_AUTO, (enum log_level)s->settings.log_level);
+    settings_apply(s, &s->settings);
     return 0;
 }
 
@@ -138,6 +143,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_denial = on_denial,
                                    .on_call_error = on_call_error,
                                    .on_counts = counters_tell,
+                                   .on_log = on_log,
                                    .need_spec = need_spec,
                                    .context = s};
     return loader_new(&config, &s->loader, err);
@@ -157,7 +163,13 @@ static void warn_of_development(const struct service *s, int rc)
 static int open_all(struct service *s, const struct service_options *options, struct error *err)
 {
     struct home_owner owner;
-    int rc = (s->vault = vault_new()) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
+    s->vault = vault_new();
+    s->tokens = tokens_new();
+    s->journal = journal_new();
+    s->origins = origins_new();
+    int rc = s->vault && s->tokens && s->journal && s->origins
+                 ? 0
+                 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
     if (rc == 0)
         rc = home_lock(&s->home, s->server, &s->lock, &owner, err);
     warn_of_development(s, rc);
@@ -214,12 +226,15 @@ void service_close(struct service *s, uint64_t grace_ns)
     if (s->loader)
         loader_free(s->loader, grace_ns); /* which tells the last counts */
     jobs_stop(&s->jobs);
+    tokens_flush(s);
     loops_stop(s);
     registry_close(s->registry);
     vault_free(s->vault);
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
-    explicit_bzero(s->token, sizeof s->token);
+    tokens_free(s->tokens);
+    journal_free(s->journal);
+    origins_free(s->origins);
     free(s);
 }
 
@@ -241,6 +256,27 @@ unsigned service_loops(const struct service *s)
 const struct home *service_home(const struct service *s)
 {
     return &s->home;
+}
+
+bool service_origin_is_allowed(struct service *s, const char *origin)
+{
+    return origins_have(s->origins, origin);
+}
+
+int service_ready(struct service *s, struct error *err)
+{
+    size_t starting = atomic_load(&s->starting);
+    return starting ? error_set(err, MOAT_E_NOT_READY, "%zu wanted plugins are starting", starting) : 0;
+}
+
+int service_setting_check(const char *key, const char *value_json, struct error *err)
+{
+    return settings_check(key, value_json, err);
+}
+
+bool service_settings_schema(struct buf *out)
+{
+    return settings_schema(out);
 }
 
 uint64_t service_setting_payload_max(const struct service *s)

@@ -176,15 +176,47 @@ int service_restore(struct home *home, const char *file, struct service_restored
 /* ---- settings ---- */
 void service_settings_get(struct service *s, const char *key_or_null, service_done done, void *context);
 void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context);
+bool service_settings_schema(struct buf *out); /* docs/schema/settings.schema.json */
+int service_setting_check(const char *key, const char *value_json, struct error *err); /* as set does it first; pure */
 /* Settings that hot code reads: any thread, no lock. */
 uint64_t service_setting_payload_max(const struct service *s);
 uint64_t service_setting_package_max(const struct service *s);
 /* A number or time (ns) as it was when the service was opened; key is one of the table. */
 uint64_t service_setting(const struct service *s, const char *key);
 
-/* The admin token of TCP listeners: made at the first start of a server, kept hashed. Constant-time look-up in memory,
- * any thread, no SQL. fresh (may be NULL) gets the token's text once, when it was made just now, else "". */
+/* The value of an Origin header: does the setting `cors_origins` name it? Any thread, no SQL. */
+bool service_origin_is_allowed(struct service *s, const char *origin);
+
+/* ---- tokens ---- */
+enum service_scope {
+    SCOPE_EXECUTE = 1 << 0, /* of some plugins' actions */
+    SCOPE_READ = 1 << 1,    /* every GET but tokens */
+    SCOPE_MANAGE = 1 << 2,
+    SCOPE_ADMIN = 1 << 3, /* everything */
+};
+#define SERVICE_SCOPES_MAX 256
+struct service_principal {
+    uint32_t scopes;
+    int64_t token;                    /* its id */
+    char plugins[SERVICE_SCOPES_MAX]; /* with SCOPE_EXECUTE: "*" or names with a space before and behind each */
+};
+/* Constant-time look-up in memory, any thread, no SQL. false: none, expired or revoked; *out is then untouched. */
+bool service_token_find(struct service *s, const char *token, struct service_principal *out);
+/* The admin token of TCP listeners: made at the first start of a server, kept hashed. fresh (may be NULL) gets the
+ * token's text once, when it was made just now, else "". Blocks. */
 int service_admin_token(struct service *s, char fresh[65], struct error *err);
-bool service_token_is_admin(struct service *s, const char *token);
+void service_token_create(struct service *s, const char *const *scopes, size_t nscopes, const char *name_or_null,
+                          const char *for_or_null, service_done done, void *context);
+void service_token_list(struct service *s, service_done done, void *context);
+/* Holds for every request that begins after done, wherever it comes from. */
+void service_token_revoke(struct service *s, const char *id, service_done done, void *context);
+
+/* ---- watching ---- */
+/* The last lines that plugins logged, JOURNAL_LINES of them: those of one call, as a JSON array. Any thread. */
+void service_log_of(struct service *s, const char *call_id, struct buf *out);
+/* OpenMetrics families of registry, plugins and host, without the end. */
+void service_metrics(struct service *s, service_done done, void *context);
+/* 0: open, and every wanted plugin's first start is over, well or not. MOAT_E_NOT_READY. Any thread. */
+int service_ready(struct service *s, struct error *err);
 
 #endif

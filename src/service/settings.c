@@ -12,9 +12,9 @@
 #include "service/internal.h"
 #include "service/tell.h"
 
-enum kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL };
+enum kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL, KIND_ORIGINS };
 
-static const char *const kind_names[] = {"number", "size", "time", "list of layers", "level"};
+static const char *const kind_names[] = {"number", "size", "time", "list of layers", "level", "list of origins"};
 static const char *const levels[] = {"debug", "info", "warn", "error"};
 
 static const struct setting {
@@ -31,6 +31,8 @@ static const struct setting {
      "fallback wall of docs/walls.md"},
     {"access_log_every", KIND_NUMBER, 100, 0, 1u << 30, false, F(access_log_every),
      "one request in so many is logged; 0 logs none, 1 all"},
+    {"cors_origins", KIND_ORIGINS, 0, 0, 0, true, F(cors_origins),
+     "origins of web pages that may ask, such as \"https://console.example.org\"; requests of others are refused"},
     {"cpu_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(cpu_max),
      "CPU time that no call may use more of, whatever its plugin's manifest asks for"},
     {"deadline_default", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(deadline_default),
@@ -56,7 +58,7 @@ static const struct setting {
     {"idle_stop", KIND_TIME, 600 * NS_PER_S, NS_PER_S, 365ull * 24 * 3600 * NS_PER_S, false, F(idle_stop),
      "a plugin that was not loaded on purpose and has nothing to do for so long has its workers stopped; the next call "
      "starts one"},
-    {"log_level", KIND_LEVEL, LOG_INFO, LOG_DEBUG, LOG_ERROR, false, F(log_level), "the least that a server logs"},
+    {"log_level", KIND_LEVEL, LOG_INFO, LOG_DEBUG, LOG_ERROR, true, F(log_level), "the least that a server logs"},
     {"log_lines", KIND_NUMBER, 50, 1, 100000, false, F(log_lines),
      "lines a second of a worker's log, and of its output, that are shown; more are counted"},
     {"memory_max", KIND_SIZE, 4ull << 30, 1 << 20, 1ull << 40, false, F(memory_max),
@@ -88,9 +90,24 @@ static const struct setting *setting_find(const char *key)
     return NULL;
 }
 
-static void store(struct settings *s, const struct setting *t, uint64_t n)
+/* A number, or the text of a list. */
+struct value {
+    uint64_t n;
+    char text[SETTINGS_TEXT_MAX];
+};
+
+static void store(struct settings *s, const struct setting *t, const struct value *v)
 {
-    memcpy((char *)s + t->offset, &n, sizeof n);
+    char *at = (char *)s + t->offset;
+    if (t->kind == KIND_ORIGINS)
+        text_copy(at, SETTINGS_TEXT_MAX, v->text);
+    else
+        memcpy(at, &v->n, sizeof v->n);
+}
+
+static struct value fallback(const struct setting *t)
+{
+    return (struct value){.n = t->fallback, .text = "[]"};
 }
 
 /* ---- a value from its JSON ---- */
@@ -153,28 +170,50 @@ static void show(const struct setting *t, uint64_t n, char out[32])
         snprintf(out, 32, "%llu", (unsigned long long)n);
 }
 
-static int parse(const struct setting *t, const char *text, uint64_t *out, struct error *err)
+static int parse_origins(const json_t *value, struct value *out, struct error *err)
+{
+    int rc = origins_check(value, err);
+    size_t len = rc ? 0 : json_dumpb(value, out->text, sizeof out->text - 1, JSON_COMPACT);
+    if (rc == 0 && len >= sizeof out->text)
+        return error_set(err, MOAT_E_BAD_USAGE, "cors_origins takes at most %d bytes", SETTINGS_TEXT_MAX - 1);
+    out->text[len] = '\0';
+    return rc;
+}
+
+static int parse_value(const struct setting *t, const json_t *value, struct value *out, struct error *err)
+{
+    char least[32], most[32];
+    if (t->kind == KIND_ORIGINS)
+        return parse_origins(value, out, err);
+    int rc = t->kind == KIND_LAYERS          ? parse_layers(value, &out->n, err)
+             : !parse_one(t, value, &out->n) ? error_set(err, MOAT_E_BAD_USAGE, "%s takes %s", t->key, form(t))
+                                             : 0;
+    if (rc || (out->n >= t->min && out->n <= t->max))
+        return rc;
+    show(t, t->min, least);
+    show(t, t->max, most);
+    return error_set(err, MOAT_E_BAD_USAGE, "%s must be from %s to %s", t->key, least, most);
+}
+
+/* *out is untouched on failure. */
+static int parse(const struct setting *t, const char *text, struct value *out, struct error *err)
 {
     json_error_t why;
-    uint64_t n = 0;
-    json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
-    int rc = 0;
-    char least[32], most[32];
-    if (!value)
-        rc = error_set(err, MOAT_E_BAD_JSON, "the value of %s is not JSON: %s", t->key, why.text);
-    else if (t->kind == KIND_LAYERS)
-        rc = parse_layers(value, &n, err);
-    else if (!parse_one(t, value, &n))
-        rc = error_set(err, MOAT_E_BAD_USAGE, "%s takes %s", t->key, form(t));
+    struct value v = fallback(t);
+    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    int rc = value ? parse_value(t, value, &v, err)
+                   : error_set(err, MOAT_E_BAD_JSON, "the value of %s is not JSON: %s", t->key, why.text);
     json_decref(value);
-    if (rc == 0 && (n < t->min || n > t->max)) {
-        show(t, t->min, least);
-        show(t, t->max, most);
-        rc = error_set(err, MOAT_E_BAD_USAGE, "%s must be from %s to %s", t->key, least, most);
-    }
     if (rc == 0)
-        *out = n;
+        *out = v;
     return rc;
+}
+
+int settings_check(const char *key, const char *text, struct error *err)
+{
+    const struct setting *t = setting_find(key);
+    struct value v;
+    return t ? parse(t, text, &v, err) : error_set(err, MOAT_E_NOT_FOUND, "there is no setting \"%.64s\"", key);
 }
 
 /* ---- reading ---- */
@@ -190,12 +229,12 @@ static bool read_one(void *context, const char *key, const char *value)
 {
     struct reading *r = context;
     const struct setting *t = setting_find(key);
-    uint64_t n;
+    struct value v;
     struct error why;
     if (!t)
         return true;
-    if (parse(t, value, &n, &why) == 0) {
-        store(r->out, t, n);
+    if (parse(t, value, &v, &why) == 0) {
+        store(r->out, t, &v);
         return true;
     }
     error_prefix(&why, "the registry has a setting that cannot be");
@@ -207,8 +246,10 @@ int settings_read(struct registry_reader *reader, struct settings *out, struct e
 {
     struct settings s;
     struct reading r = {.out = &s, .err = err};
-    for (size_t i = 0; i < NSETTINGS; i++)
-        store(&s, &table[i], table[i].fallback);
+    for (size_t i = 0; i < NSETTINGS; i++) {
+        struct value v = fallback(&table[i]);
+        store(&s, &table[i], &v);
+    }
     int rc = registry_each_setting(reader, read_one, &r, err);
     if (rc == 0)
         rc = r.code;
@@ -231,10 +272,14 @@ static void clear(struct op *op)
     free(o->value);
 }
 
-static void tell_value(struct buf *out, const char *key, const struct setting *t, uint64_t n)
+static void tell_value(struct buf *out, const char *key, const struct setting *t, const struct value *v)
 {
     char text[32];
+    uint64_t n = v->n;
     switch (t->kind) {
+    case KIND_ORIGINS:
+        tell_raw(out, key, v->text);
+        break;
     case KIND_LAYERS:
         tell_open(out, key, '[');
         for (int i = 0; i < WALL_LAYER_COUNT; i++)
@@ -254,33 +299,54 @@ static void tell_value(struct buf *out, const char *key, const struct setting *t
     }
 }
 
-static void tell_setting(struct buf *out, const struct setting *t, uint64_t n)
+static bool has_bounds(const struct setting *t)
 {
+    return t->kind == KIND_NUMBER || t->kind == KIND_SIZE || t->kind == KIND_TIME;
+}
+
+static void tell_bounds(struct buf *out, const struct setting *t, const char *least, const char *most)
+{
+    struct value min = {.n = t->min}, max = {.n = t->max};
+    tell_value(out, least, t, &min);
+    tell_value(out, most, t, &max);
+}
+
+static void tell_setting(struct buf *out, const struct setting *t, const struct value *v)
+{
+    struct value usual = fallback(t);
     tell_open(out, NULL, '{');
     tell_text(out, "key", t->key);
-    tell_value(out, "value", t, n);
-    tell_value(out, "default", t, t->fallback);
+    tell_value(out, "value", t, v);
+    tell_value(out, "default", t, &usual);
     tell_text(out, "type", kind_names[t->kind]);
-    if (t->kind == KIND_NUMBER || t->kind == KIND_SIZE || t->kind == KIND_TIME) {
-        tell_value(out, "min", t, t->min);
-        tell_value(out, "max", t, t->max);
-    }
+    if (has_bounds(t))
+        tell_bounds(out, t, "min", "max");
     tell_text(out, "takes_effect", t->live ? "at once" : "at the next start");
     tell_text(out, "description", t->about);
     tell_close(out, '}');
 }
 
-static uint64_t value_of(const struct settings *s, const struct setting *t)
+static struct value value_of(const struct settings *s, const struct setting *t)
 {
-    uint64_t n;
-    memcpy(&n, (const char *)s + t->offset, sizeof n);
-    return n;
+    struct value v = {0};
+    const char *at = (const char *)s + t->offset;
+    if (t->kind == KIND_ORIGINS)
+        text_copy(v.text, sizeof v.text, at);
+    else
+        memcpy(&v.n, at, sizeof v.n);
+    return v;
+}
+
+static void tell_one(struct buf *out, const struct setting *t, const struct settings *s)
+{
+    struct value v = value_of(s, t);
+    tell_setting(out, t, &v);
 }
 
 uint64_t service_setting(const struct service *s, const char *key)
 {
     const struct setting *t = setting_find(key);
-    return t ? value_of(&s->settings, t) : 0;
+    return t ? value_of(&s->settings, t).n : 0;
 }
 
 static int no_such_key(const char *key, struct error *err)
@@ -299,12 +365,12 @@ static void get(struct op *op, struct job *job)
     if (rc == 0)
         rc = settings_read(job->reader, &s, &op->error);
     if (rc == 0 && one) {
-        tell_setting(&op->result, one, value_of(&s, one));
+        tell_one(&op->result, one, &s);
     } else if (rc == 0) {
         tell_open(&op->result, NULL, '{');
         tell_open(&op->result, "settings", '[');
         for (size_t i = 0; i < NSETTINGS; i++)
-            tell_setting(&op->result, &table[i], value_of(&s, &table[i]));
+            tell_one(&op->result, &table[i], &s);
         tell_close(&op->result, ']');
         tell_close(&op->result, '}');
     }
@@ -312,9 +378,12 @@ static void get(struct op *op, struct job *job)
 }
 
 /* Live settings that hot code reads without asking anybody. */
-static void apply(struct service *s, const struct settings *now)
+void settings_apply(struct service *s, const struct settings *now)
 {
     atomic_store_explicit(&s->package_max, now->package_max, memory_order_relaxed);
+    if (s->server)
+        log_set_level((enum log_level)now->log_level);
+    origins_set(s->origins, json_loads(now->cors_origins, 0, NULL)); /* NULL, without memory: none is let in */
 }
 
 static void set(struct op *op, struct job *job)
@@ -322,24 +391,24 @@ static void set(struct op *op, struct job *job)
     struct settings_op *o = (struct settings_op *)op;
     const struct setting *t = op->code == 0 ? setting_find(o->key) : NULL;
     struct settings now;
-    uint64_t n = 0;
+    struct value v;
     int rc = op->code;
     if (rc == 0 && !t)
         rc = no_such_key(o->key, &op->error);
     if (rc == 0)
-        rc = parse(t, o->value, &n, &op->error);
+        rc = parse(t, o->value, &v, &op->error);
     if (rc == 0)
         rc = settings_read(job->reader, &now, &op->error);
     if (rc == 0)
-        store(&now, t, n);
+        store(&now, t, &v);
     if (rc == 0 && now.deadline_default > now.deadline_max)
         rc = error_set(&op->error, MOAT_E_BAD_USAGE, "deadline_default must not be above deadline_max");
     struct registry_command c = {.verb = REGISTRY_SET, .set = {.key = o->key, .value = o->value}};
     if (rc == 0)
         rc = op_write(op, &c, &op->error);
     if (rc == 0) {
-        apply(op->s, &now);
-        tell_setting(&op->result, t, n);
+        settings_apply(op->s, &now);
+        tell_setting(&op->result, t, &v);
     }
     op_end(op, rc);
 }
@@ -367,4 +436,91 @@ void service_settings_get(struct service *s, const char *key_or_null, service_do
 void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context)
 {
     begin(s, key, value_json, "(settings)", set, done, context);
+}
+
+/* ---- the published schema ---- */
+
+static void put_size(struct buf *out, const struct setting *t)
+{
+    tell_open(out, "anyOf", '[');
+    tell_open(out, NULL, '{');
+    tell_text(out, "type", "integer");
+    tell_bounds(out, t, "minimum", "maximum");
+    tell_close(out, '}');
+    tell_raw(out, NULL, "{\"type\":\"string\",\"pattern\":\"^[0-9]+(KiB|MiB|GiB)?$\"}");
+    tell_close(out, ']');
+}
+
+static void put_texts(struct buf *out, const char *key, const char *const *texts, size_t n)
+{
+    tell_open(out, key, '[');
+    for (size_t i = 0; i < n; i++)
+        tell_text(out, NULL, texts[i]);
+    tell_close(out, ']');
+}
+
+static void put_layers(struct buf *out)
+{
+    tell_text(out, "type", "array");
+    tell_open(out, "items", '{');
+    tell_open(out, "enum", '[');
+    for (int i = 0; i < WALL_LAYER_COUNT; i++)
+        tell_text(out, NULL, wall_layer_name((enum wall_layer)i));
+    tell_close(out, ']');
+    tell_close(out, '}');
+}
+
+static void put_kind(struct buf *out, const struct setting *t)
+{
+    switch (t->kind) {
+    case KIND_NUMBER:
+        tell_text(out, "type", "integer");
+        tell_bounds(out, t, "minimum", "maximum");
+        break;
+    case KIND_SIZE:
+        put_size(out, t);
+        break;
+    case KIND_TIME:
+        tell_raw(out, "type", "\"string\"");
+        tell_text(out, "pattern", "^[0-9]+(ms|s|m|h|d)$");
+        tell_bounds(out, t, "x-moat-minimum", "x-moat-maximum");
+        break;
+    case KIND_LAYERS:
+        put_layers(out);
+        break;
+    case KIND_LEVEL:
+        put_texts(out, "enum", levels, sizeof levels / sizeof *levels);
+        break;
+    case KIND_ORIGINS:
+        tell_text(out, "type", "array");
+        tell_number(out, "maxItems", ORIGINS_MAX);
+        tell_raw(out, "items", "{\"type\":\"string\",\"pattern\":\"^[a-z0-9+.-]+://[a-z0-9._:\\\\[\\\\]-]+$\"}");
+        break;
+    }
+}
+
+bool settings_schema(struct buf *out)
+{
+    tell_open(out, NULL, '{');
+    tell_text(out, "$schema", "https://json-schema.org/draft/2020-12/schema");
+    tell_text(out, "title", "Moat's settings");
+    tell_text(out, "description",
+              "Made from the table of settings: `moat help pages/settings`. Each key is set alone, "
+              "with `moat settings set KEY VALUE` or PUT /api/settings/{key}.");
+    tell_text(out, "type", "object");
+    tell_flag(out, "additionalProperties", false);
+    tell_open(out, "properties", '{');
+    for (size_t i = 0; i < NSETTINGS; i++) {
+        const struct setting *t = &table[i];
+        struct value usual = fallback(t);
+        tell_open(out, t->key, '{');
+        tell_text(out, "description", t->about);
+        put_kind(out, t);
+        tell_value(out, "default", t, &usual);
+        tell_text(out, "x-moat-takes-effect", t->live ? "at once" : "at the next start");
+        tell_close(out, '}');
+    }
+    tell_close(out, '}');
+    tell_close(out, '}');
+    return !out->failed;
 }

@@ -6,10 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "registry/registry.h"
 
-/* The values as numbers that code uses. */
+#define SETTINGS_TEXT_MAX 4096
+
+/* The values as code uses them. */
 struct settings {
     uint64_t payload_max, package_max, deadline_default, deadline_max, pool, queue_per_plugin, queue_total;
     uint64_t accept_missing_layers; /* WALL_BITs */
@@ -19,9 +22,18 @@ struct settings {
         http_idle_time, http_rate_min;
     uint64_t log_level, log_lines;
     uint64_t memory_max, tmp_max, file_size_max, cpu_max, processes_max, descriptors_max, workers_max;
+    char cors_origins[SETTINGS_TEXT_MAX]; /* JSON, checked */
 };
 
+/* docs/schema/settings.schema.json: of the object of all settings, by key. */
+bool settings_schema(struct buf *out);
+
 /* Defaults, and what the registry has. */
+struct service;
+/* What takes effect at once. */
+void settings_apply(struct service *s, const struct settings *now);
+/* Is this JSON text a value of that key? MOAT_E_NOT_FOUND, MOAT_E_BAD_JSON, MOAT_E_BAD_USAGE. Pure. */
+int settings_check(const char *key, const char *text, struct error *err);
 int settings_read(struct registry_reader *reader, struct settings *out, struct error *err);
 
 #endif

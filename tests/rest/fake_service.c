@@ -219,6 +219,8 @@ NONE(permissions)
 NONE(stats)
 NONE(health)
 ONE(denials, name)
+ONE(token_revoke, id)
+NONE(token_list)
 ONE(settings_get, key)
 TWO(settings_set, key, value)
 NONE(audit_head)
@@ -322,9 +324,68 @@ uint64_t service_setting_package_max(const struct service *s)
     return s->package_max;
 }
 
-bool service_token_is_admin(struct service *s, const char *token)
+bool service_token_find(struct service *s, const char *token, struct service_principal *out)
 {
-    return strcmp(token, FAKE_TOKEN) == 0;
+    static const struct {
+        const char *token, *plugins;
+        uint32_t scopes;
+    } known[] = {{FAKE_TOKEN, "", SCOPE_ADMIN},
+                 {FAKE_READ_TOKEN, "", SCOPE_READ},
+                 {FAKE_EXECUTE_TOKEN, " echo other ", SCOPE_EXECUTE}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(token, known[i].token) != 0)
+            continue;
+        *out = (struct service_principal){.scopes = known[i].scopes, .token = (int64_t)i + 1};
+        strcpy(out->plugins, known[i].plugins);
+        return true;
+    }
+    return false;
+}
+
+void service_token_create(struct service *s, const char *const *scopes, size_t n, const char *name, const char *span,
+                          service_done done, void *context)
+{
+    answer(s, done, context, "token_create %zu %s name=%s for=%s", n, n ? scopes[0] : "", or_null(name), or_null(span));
+}
+
+bool service_origin_is_allowed(struct service *s, const char *origin)
+{
+    return strcmp(origin, FAKE_ORIGIN) == 0;
+}
+
+void service_log_of(struct service *s, const char *call_id, struct buf *out)
+{
+    buf_puts(out, "[]");
+}
+
+void service_act_as(const char *actor, const char *call)
+{
+}
+
+void service_note_refusal(struct service *s, const char *actor, const char *call, const char *action,
+                          const char *subject, enum moat_code code)
+{
+}
+
+int service_ready(struct service *s, struct error *err)
+{
+    return s->code == MOAT_E_NOT_READY ? error_set(err, s->code, "%s", s->message) : 0;
+}
+
+void service_metrics(struct service *s, service_done done, void *context)
+{
+    answer(s, done, context, "metrics");
+}
+
+int service_setting_check(const char *key, const char *value_json, struct error *err)
+{
+    return 0;
+}
+
+void call_make_id(char id[33])
+{
+    static _Atomic unsigned long long n;
+    snprintf(id, 33, "00112233445566778899aabb%08llx", ++n);
 }
 
 const struct home *service_home(const struct service *s)

@@ -21,4 +21,8 @@ void fake_limits(struct service *s, uint64_t payload_max, uint64_t package_max);
 
 #define FAKE_TOKEN "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+#define FAKE_READ_TOKEN "1111111111111111111111111111111111111111111111111111111111111111"
+#define FAKE_EXECUTE_TOKEN "2222222222222222222222222222222222222222222222222222222222222222" /* of echo and other */
+#define FAKE_ORIGIN "https://console.example.org"
+
 #endif

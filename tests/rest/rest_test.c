@@ -253,7 +253,7 @@ static void test_allow_names_the_methods(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(ask(f, "PUT", "/api/trust", JSON, "{}"), 405);
-    assert_non_null(strstr(f->headers, "Allow: GET, HEAD, POST\n"));
+    assert_non_null(strstr(f->headers, "Allow: GET, HEAD, POST, OPTIONS\n"));
 }
 
 /* ---- who asks ---- */
@@ -297,7 +297,7 @@ static void test_a_scope_covers_its_routes_only(void **state)
                  {REST_ADMIN, 200, 200, 200, 200}};
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct rest_head head = {.method = "POST", .principal = {cases[i].scope}, .content_length = 2};
+        struct rest_head head = {.method = "POST", .principal = {.scopes = cases[i].scope, .plugins = "*"}, .content_length = 2};
         head.target = "/api/plugins/execute/a/b";
         assert_int_equal(ask_head(f, &head, "{}", 2), cases[i].execute);
         head.target = "/api/plugins/load/a";
@@ -474,7 +474,7 @@ static void test_call_headers_and_receipt(void **state)
     struct fixture *f = *state;
     struct rest_head head = {.method = "POST",
                              .target = "/api/plugins/execute/a/b",
-                             .principal = {REST_EXECUTE},
+                             .principal = {.scopes = REST_EXECUTE, .plugins = " b a "},
                              .content_length = 2,
                              .content_type = "Application/JSON; charset=\"UTF-8\"",
                              .deadline = "250ms",

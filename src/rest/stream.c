@@ -1,0 +1,210 @@
+/* An answer as server-sent events: progress and log lines while an action runs, then its receipt and its outcome.
+ *
+ *     event: progress     data: {"done":0.25,"message":"…"}
+ *     event: log          data: {"level":"info","text":"…"}
+ *     event: dropped      data: {"events":3}            the client reads too slowly for what is told
+ *     event: receipt      data: {…}
+ *     event: result       data: {"success":true,"result":…}       or
+ *     event: error        data: {"success":false,"error":{…}}
+ *
+ * The answer begins with the first event; what fails before it is an ordinary failure with its own status.
+ *
+ * Events come on the thread that reads the worker's channel and wait here, at most STREAM_MAX bytes of them, until the
+ * transport takes them on the request's loop. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "rest/request.h"
+
+#define STREAM_MAX (256 * 1024)
+#define OUTCOME_MAX (2ull << 30)
+
+struct stream {
+    pthread_mutex_t lock;
+    struct rest_request *q;
+    struct buf text;
+    size_t at; /* read so far */
+    uint64_t dropped;
+    bool started, ended, posted;
+    struct loop_task task;
+    void (*more)(struct rest_request *q, void *context);
+};
+
+/* Does Accept name it? Quality is not weighed: who names it wants it. */
+bool stream_wanted(const char *accept)
+{
+    return accept && strcasestr(accept, "text/event-stream");
+}
+
+static void on_loop(struct loop_task *task);
+
+struct stream *stream_new(struct rest_request *q)
+{
+    struct stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    pthread_mutex_init(&s->lock, NULL);
+    s->q = q;
+    s->text = BUF_INIT(OUTCOME_MAX);
+    s->task.run = on_loop;
+    return s;
+}
+
+void stream_free(struct stream *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_destroy(&s->lock);
+    buf_free(&s->text);
+    free(s);
+}
+
+bool stream_is_posted(struct stream *s)
+{
+    if (!s)
+        return false;
+    pthread_mutex_lock(&s->lock);
+    bool posted = s->posted;
+    pthread_mutex_unlock(&s->lock);
+    return posted;
+}
+
+/* ---- events ---- */
+
+static void put_progress(struct buf *out, const struct call_told *what)
+{
+    buf_printf(out, "event: progress\ndata: {\"done\":%u.%03u,\"message\":", what->thousandths / 1000,
+               what->thousandths % 1000);
+    text_json_string(out, what->text);
+    buf_puts(out, "}\n\n");
+}
+
+static void put_log(struct buf *out, const struct call_told *what)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    buf_printf(out, "event: log\ndata: {\"level\":\"%s\",\"text\":", levels[what->level & 3]);
+    text_json_string(out, what->text);
+    buf_puts(out, "}\n\n");
+}
+
+static void put_dropped(struct stream *s)
+{
+    if (s->dropped)
+        buf_printf(&s->text, "event: dropped\ndata: {\"events\":%llu}\n\n", (unsigned long long)s->dropped);
+    s->dropped = 0;
+}
+
+void stream_told(struct call *call, const struct call_told *what)
+{
+    struct run *run = (struct run *)((char *)call - offsetof(struct run, call));
+    struct rest_request *q = run->context;
+    struct stream *s = q->stream;
+    pthread_mutex_lock(&s->lock);
+    if (s->text.len - s->at > STREAM_MAX) {
+        s->dropped++;
+    } else {
+        put_dropped(s);
+        (what->progress ? put_progress : put_log)(&s->text, what);
+    }
+    bool post = !s->posted;
+    s->posted = true;
+    pthread_mutex_unlock(&s->lock);
+    if (post)
+        loop_post(q->loop, &s->task);
+}
+
+/* ---- on the request's loop ---- */
+
+static void start(struct stream *s)
+{
+    struct rest_request *q = s->q;
+    s->started = true;
+    q->answer.stream = true;
+    q->answer.status = 200;
+    q->answered = true;
+    request_answer_header(q, "Content-Type", "text/event-stream");
+    request_answer_header(q, "Cache-Control", "no-store");
+    request_finish(q);
+}
+
+static void on_loop(struct loop_task *task)
+{
+    struct stream *s = (struct stream *)((char *)task - offsetof(struct stream, task));
+    struct rest_request *q = s->q;
+    pthread_mutex_lock(&s->lock);
+    s->posted = false;
+    pthread_mutex_unlock(&s->lock);
+    if (q->abandoned) {
+        if (!q->calling)
+            request_free(q);
+    } else if (!s->started) {
+        start(s);
+    } else if (s->more) {
+        s->more(q, q->context);
+    }
+}
+
+/* A line's end would end the event's line; in JSON it can only stand between tokens. */
+static void put_json(struct buf *out, const uint8_t *json, size_t len)
+{
+    size_t from = out->len;
+    buf_put(out, json, len);
+    for (size_t i = from; i < out->len; i++)
+        if (out->data[i] == '\n' || out->data[i] == '\r')
+            out->data[i] = ' ';
+}
+
+static void put_outcome(struct stream *s, const struct call *call)
+{
+    struct rest_request *q = s->q;
+    put_dropped(s);
+    buf_printf(&s->text, "event: receipt\ndata: %s\n\n", q->receipt);
+    if (call->code) {
+        buf_puts(&s->text, "event: error\ndata: ");
+        request_put_failure(q, &s->text, &call->error, call->id, call->plugin, call->action);
+    } else {
+        buf_puts(&s->text, "event: result\ndata: {\"success\":true,\"result\":");
+        put_json(&s->text, call->result, call->result_len);
+        buf_putc(&s->text, '}');
+    }
+    buf_puts(&s->text, "\n\n");
+}
+
+void stream_end(struct rest_request *q, struct call *call)
+{
+    struct stream *s = q->stream;
+    pthread_mutex_lock(&s->lock);
+    put_outcome(s, call);
+    s->ended = true;
+    pthread_mutex_unlock(&s->lock);
+    free(call->result);
+    call->result = NULL;
+    if (!s->started)
+        start(s);
+    else if (s->more)
+        s->more(q, q->context);
+}
+
+void rest_stream_on_more(struct rest_request *q, void (*more)(struct rest_request *q, void *context))
+{
+    q->stream->more = more;
+}
+
+long rest_stream_read(struct rest_request *q, void *room, size_t size)
+{
+    struct stream *s = q->stream;
+    pthread_mutex_lock(&s->lock);
+    size_t left = s->text.len - s->at, n = left < size ? left : size;
+    bool over = s->ended && !left;
+    if (n)
+        memcpy(room, s->text.data + s->at, n);
+    s->at += n;
+    if (s->at == s->text.len && !s->ended) {
+        buf_clear(&s->text);
+        s->at = 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return over ? REST_STREAM_END : (long)n;
+}

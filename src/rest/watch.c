@@ -1,0 +1,90 @@
+/* Routes for those who watch or administer the host itself: tokens, figures, the API's own description. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rest/request.h"
+
+/* ---- tokens ---- */
+
+void handle_tokens(struct rest_request *q)
+{
+    service_token_list(request_service(q), request_complete, q);
+}
+
+void handle_token_create(struct rest_request *q)
+{
+    const json_t *list = json_object_get(q->json, "scopes");
+    size_t n = json_array_size(list);
+    const char **scopes = calloc(n + 1, sizeof *scopes);
+    if (!scopes) {
+        request_fail(q, MOAT_E_OUT_OF_MEMORY, "no memory for the token");
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        scopes[i] = json_string_value(json_array_get(list, i));
+    service_token_create(request_service(q), scopes, n, request_text(q, "name"), request_text(q, "for"),
+                         request_complete, q);
+    free(scopes);
+}
+
+void handle_token_revoke(struct rest_request *q)
+{
+    service_token_revoke(request_service(q), q->params[0], request_complete, q);
+}
+
+/* ---- figures ---- */
+
+static void metrics_told(void *context, const struct error *error, struct buf *result)
+{
+    struct rest_request *q = context;
+    size_t len;
+    if (error) {
+        request_complete(q, error, NULL);
+        return;
+    }
+    buf_printf(result,
+               "# TYPE moat_calls_running gauge\n# HELP moat_calls_running Calls of requests under way.\n"
+               "moat_calls_running %zu\n",
+               runs_running(q->rest->runs));
+    traffic_write(q->rest->traffic, result);
+    buf_puts(result, "# EOF\n");
+    uint8_t *bytes = buf_steal(result, &len);
+    struct error err = {.code = MOAT_E_OUT_OF_MEMORY, .message = "no memory for the figures"};
+    if (!bytes) {
+        request_complete(q, &err, NULL);
+        return;
+    }
+    request_bare(q, "application/openmetrics-text; version=1.0.0; charset=utf-8", bytes, len);
+    request_finish(q);
+}
+
+void handle_metrics(struct rest_request *q)
+{
+    service_metrics(request_service(q), metrics_told, q);
+}
+
+/* ---- the API's description: made once, the same for the life of the table ---- */
+
+static uint8_t *copy_of(const struct buf *text)
+{
+    uint8_t *bytes = malloc(text->len + 1);
+    return bytes ? memcpy(bytes, text->data, text->len) : NULL;
+}
+
+void handle_openapi(struct rest_request *q)
+{
+    struct rest *r = q->rest;
+    pthread_mutex_lock(&r->lock);
+    bool made = r->openapi.len || rest_openapi(&r->openapi);
+    uint8_t *bytes = made ? copy_of(&r->openapi) : NULL;
+    size_t len = r->openapi.len;
+    if (!made)
+        buf_clear(&r->openapi);
+    pthread_mutex_unlock(&r->lock);
+    if (!bytes) {
+        request_fail(q, MOAT_E_OUT_OF_MEMORY, "no memory for the description");
+        return;
+    }
+    request_bare(q, "application/json", bytes, len);
+    request_finish(q);
+}
