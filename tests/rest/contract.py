@@ -19,33 +19,27 @@ class Contract:
         for m, pattern, operation in self.operations:
             expression = re.sub(r"\\\{[a-z_]+\\\}", "[^/]+", re.escape(pattern))
             if m == method and re.fullmatch(expression, path):
-                return operation
+                return pattern
         raise AssertionError(f"{method} {path} is no route of the description")
-
-    def _resolve(self, node):
-        if "$ref" not in node:
-            return node
-        for step in node["$ref"].removeprefix("#/").split("/"):
-            node = self.document[step] if node is None or "$ref" in node else node[step]
-        return node
 
     def check(self, method, target, status, media, body):
         """body: the parsed answer."""
-        answers = self.find(method, target)["responses"]
-        assert str(status) in answers, f"{method} {target}: {status} is not described"
-        answer = self._resolve(answers[str(status)])
+        self.check_operation(method, self.find(method, target), status, media, body)
+
+    def check_operation(self, method, path, status, media, body):
+        answers = self.document["paths"][path][method.lower()]["responses"]
+        assert str(status) in answers, f"{method} {path}: {status} is not described"
+        answer = answers[str(status)]
+        at = f"/paths/{escape(path)}/{method.lower()}/responses/{status}"
+        if "$ref" in answer:
+            at = "/components/responses/Failure"
+            answer = self.document["components"]["responses"]["Failure"]
         content = answer.get("content", {})
-        assert media in content or not content, f"{method} {target}: {media} is not described"
+        assert media in content or not content, f"{method} {path}: {media} is not described"
         if media == "application/json" and content:
-            pointer = {"$ref": "urn:api#" + self._pointer(method, target, status)}
+            pointer = {"$ref": f"urn:api#{at}/content/application~1json/schema"}
             jsonschema.Draft202012Validator(pointer, registry=self.registry).validate(body)
 
-    def _pointer(self, method, target, status):
-        operation = self.find(method, target)
-        if "$ref" in operation["responses"][str(status)]:
-            return "/components/responses/Failure/content/application~1json/schema"
-        for m, path, o in self.operations:
-            if o is operation:
-                escaped = path.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
-                return f"/paths/{escaped}/{m.lower()}/responses/{status}/content/application~1json/schema"
-        raise AssertionError
+
+def escape(path):
+    return path.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
