@@ -92,6 +92,40 @@ MOAT_API size_t moat_call_many(struct moat *m, struct moat_call_data *calls, siz
 /* done is called once, on one of Moat's threads, and must not block. */
 MOAT_API void moat_call_begin(struct moat *m, struct moat_call_data *call, void (*done)(struct moat_call_data *call));
 
+/* ---- the HTTP routes under a server of your own (docs/api.md, docs/embedding.md, examples/mount.c) ---- */
+
+struct moat_rest_header {
+    const char *name, *value;
+};
+
+/* One request of your server's. Zero it, set size and the inputs; they must stay until it is done. */
+struct moat_rest_request {
+    size_t size;
+    /* in */
+    const char *method, *target; /* "GET", "/plugins-host/api/plugins/health?ready" */
+    const char *mount;           /* "/plugins-host": what target has in front of Moat's paths; NULL: nothing */
+    const struct moat_rest_header *headers; /* those that came */
+    size_t nheaders;
+    const void *body;
+    size_t body_len;
+    bool trusted;  /* you have made sure who asks, and may everything; else a token in Authorization decides */
+    void *context; /* yours */
+    /* out, from done to moat_rest_end */
+    int status;
+    const struct moat_rest_header *answer_headers;
+    size_t nanswer_headers;
+    const char *answer; /* 0-terminated as well */
+    size_t answer_len;
+    void *internal;
+};
+
+/* done is called once, on one of Moat's threads, and must not block; then call moat_rest_end, on any thread, before
+ * moat_close. Not MOAT_E_OK: it has not begun and done is not called. Events (text/event-stream) are not for this way:
+ * every answer comes in one piece. */
+MOAT_API int moat_rest_begin(struct moat *m, struct moat_rest_request *request,
+                             void (*done)(struct moat_rest_request *request), struct moat_error *error);
+MOAT_API void moat_rest_end(struct moat_rest_request *request);
+
 MOAT_API void moat_free(void *memory);
 MOAT_API const char *moat_code_name(int code);
 

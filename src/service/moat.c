@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "service/embed.h"
 #include "service/service.h"
 
 #define MANY 1024 /* calls that moat_call_many hands over at once */
@@ -18,7 +19,10 @@ struct moat {
     struct service *s;
     struct secrets secrets;
     _Atomic(struct call *) spare; /* MANY of them, for the next moat_call_many */
-    _Atomic unsigned turn;        /* of the loops, for moat_call_begin */
+    pthread_mutex_t front_lock;
+    void *front; /* see embed.h */
+    void (*front_free)(void *front);
+    _Atomic unsigned turn; /* of the loops, for moat_call_begin */
 };
 
 /* ---- errors ---- */
@@ -81,6 +85,7 @@ int moat_open(const struct moat_options *options, struct moat **out, struct moat
     struct moat *m = calloc(1, sizeof *m);
     if (!m)
         return fail(error, MOAT_E_OUT_OF_MEMORY, "no memory for Moat");
+    pthread_mutex_init(&m->front_lock, NULL);
     int rc = resolve(o, &so, worker, helper, &err);
     if (rc == 0)
         rc = secrets_read(&m->secrets, &err);
@@ -101,9 +106,28 @@ void moat_close(struct moat *m)
     if (!m)
         return;
     service_close(m->s, CLOSE_GRACE_NS);
+    if (m->front)
+        m->front_free(m->front);
+    pthread_mutex_destroy(&m->front_lock);
     secrets_free(&m->secrets);
     free(atomic_load(&m->spare));
     free(m);
+}
+
+struct service *moat_service(struct moat *m)
+{
+    return m->s;
+}
+
+void *moat_front(struct moat *m, void *(*make)(struct service *s), void (*free)(void *front))
+{
+    pthread_mutex_lock(&m->front_lock);
+    if (!m->front)
+        m->front = make(m->s);
+    m->front_free = free;
+    void *front = m->front;
+    pthread_mutex_unlock(&m->front_lock);
+    return front;
 }
 
 /* ---- operations: begin, and wait ---- */

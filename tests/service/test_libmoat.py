@@ -8,7 +8,7 @@ def test_only_the_header_is_exported(root, build):
     header = (root / "include" / "moat" / "moat.h").read_text()
     declared = set(re.findall(r"^MOAT_API [^;(]*?\b(moat_\w+)\(", header, re.MULTILINE))
     assert len(declared) >= 18
-    library = build / "src" / "service" / "libmoat.so"
+    library = build / "src" / "rest" / "libmoat.so"
     symbols = subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True)
     exported = {line.split()[-1].split("@")[0] for line in symbols.stdout.splitlines()}
     assert exported == declared
