@@ -74,7 +74,7 @@ def test_what_setup_installs_is_pinned_or_debian(root):
     names = [line.split("#")[0].strip() for line in (root / "scripts" / "packages.txt").read_text().splitlines()]
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", name) for name in names if name)
     pins = [line for line in (root / "scripts" / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
-    assert pins and all(re.fullmatch(r"[A-Za-z0-9_-]+==[0-9.]+", pin) for pin in pins)
+    assert pins and all(re.fullmatch(r"[A-Za-z0-9_-]+==[0-9.]+(\.post[0-9]+)?", pin) for pin in pins)
 
 
 def test_fuzz_targets_have_code_and_seeds(root):
