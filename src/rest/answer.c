@@ -117,7 +117,7 @@ static void remember(struct rest_request *q, const struct error *err, const char
     text_copy(one.action, sizeof one.action, action ? action : "");
     text_copy(one.message, sizeof one.message, err->message);
     if (strlen(err->detail) < sizeof one.detail)
-        strcpy(one.detail, err->detail);
+        text_copy(one.detail, sizeof one.detail, err->detail);
     memcpy(one.traceparent, q->traceparent, sizeof one.traceparent);
     failures_keep(q->rest->failures, &one);
 }

@@ -201,7 +201,7 @@ static json_t *paths(const json_t *answers)
     for (size_t i = 0; i < nroutes; i++) {
         const struct route *r = &routes[i];
         char method[16] = "";
-        for (size_t k = 0; r->method[k] && k < sizeof method - 1; k++)
+        for (size_t k = 0; k < sizeof method - 1 && r->method[k]; k++)
             method[k] = (char)(r->method[k] | 0x20);
         if (!json_object_get(all, r->path))
             json_object_set_new(all, r->path, json_object());

@@ -223,7 +223,7 @@ bool service_token_find(struct service *s, const char *token, struct service_pri
         atomic_store_explicit(&e->used, now, memory_order_relaxed);
         out->scopes = e->scopes;
         out->token = e->id;
-        strcpy(out->plugins, e->plugins);
+        text_copy(out->plugins, sizeof out->plugins, e->plugins);
     }
     pthread_rwlock_unlock(&t->lock);
     uint64_t flushed = atomic_load_explicit(&t->flushed, memory_order_relaxed);
