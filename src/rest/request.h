@@ -5,11 +5,11 @@
 #include <jansson.h>
 #include <stdatomic.h>
 
-#include "rest/traffic.h"
 #include "rest/failures.h"
 #include "rest/rest.h"
 #include "rest/route.h"
 #include "rest/run.h"
+#include "rest/traffic.h"
 
 struct rest {
     struct service *service;

@@ -108,7 +108,7 @@ struct rest_answer {
         size_t len;
     } parts[3]; /* of the body, in order */
     size_t nparts, len;
-    int file; /* or the body is this file from its start, len bytes; -1: the parts. The request closes it */
+    int file;    /* or the body is this file from its start, len bytes; -1: the parts. The request closes it */
     bool stream; /* instead of parts: rest_stream_read gives the body */
 };
 

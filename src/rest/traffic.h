@@ -1,5 +1,5 @@
-/* rest/traffic: how often each route answered what, and how long it took: one counter per route and code of the table of
- * errors, so that their number is known when Moat is built.  Any thread, no lock. */
+/* rest/traffic: how often each route answered what, and how long it took: one counter per route and code of the table
+ * of errors, so that their number is known when Moat is built.  Any thread, no lock. */
 #ifndef REST_TRAFFIC_H
 #define REST_TRAFFIC_H
 
