@@ -47,7 +47,7 @@ int run_backup(struct cli *c)
 int run_restore(struct cli *c)
 {
     struct error err;
-    struct service_restored done;
+    struct service_restored done = {0};
     int rc = cli_home(c, &err);
     if (rc == 0)
         rc = service_restore(&c->home, c->args[0], &done, &err);

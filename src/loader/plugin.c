@@ -44,13 +44,13 @@ static void ring_once(_Atomic bool *flag, struct loop *loop, struct loop_task *t
 static struct loop *choose_loop(const struct plugin *p, struct loop *wish)
 {
     const struct loader_config *config = &p->l->config;
-    size_t sum = 0;
+    size_t sum = 0, n = config->nloops ? config->nloops : 1; /* none is refused at the beginning */
     for (size_t i = 0; i < config->nloops; i++)
         if (config->loops[i] == wish)
             return wish;
     for (const char *c = p->name; *c; c++)
         sum = 31 * sum + (unsigned char)*c;
-    return config->loops[sum % config->nloops];
+    return config->loops[sum % n];
 }
 
 struct loop *plugin_loop(struct plugin *p, struct loop *wish)

@@ -321,7 +321,7 @@ static int note_aside(struct registry *r, int64_t version, struct error *err)
 
 int write_damage(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 {
-    int64_t plugin, version;
+    int64_t plugin, version = 0;
     int rc = write_installed_id(r, c->damage.name, &plugin, err);
     if (rc == 0)
         rc = write_version_id(r, plugin, c->damage.name, c->damage.version, &version, err);

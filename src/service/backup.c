@@ -67,7 +67,7 @@ static int note_restore(const struct home *home, const char *file, struct error 
 
 int service_restore(struct home *home, const char *file, struct service_restored *out, struct error *err)
 {
-    struct registry_restored done;
+    struct registry_restored done = {0};
     fd_auto lock = -1;
     struct home_owner owner = {0};
     int rc = home_lock(home, false, &lock, &owner, err);

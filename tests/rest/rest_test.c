@@ -297,7 +297,8 @@ static void test_a_scope_covers_its_routes_only(void **state)
                  {REST_ADMIN, 200, 200, 200, 200}};
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct rest_head head = {.method = "POST", .principal = {.scopes = cases[i].scope, .plugins = "*"}, .content_length = 2};
+        struct rest_head head = {
+            .method = "POST", .principal = {.scopes = cases[i].scope, .plugins = "*"}, .content_length = 2};
         head.target = "/api/plugins/execute/a/b";
         assert_int_equal(ask_head(f, &head, "{}", 2), cases[i].execute);
         head.target = "/api/plugins/load/a";

@@ -78,15 +78,9 @@ static void lists_filter_and_page(void **state)
     const struct {
         struct service_filter filter;
         size_t count;
-    } cases[] = {{{.publisher = "mallory"}, 1},
-                 {{.q = "gIRAFFe"}, 1},
-                 {{.q = "repeat"}, 3},
-                 {{.capability = "CUSTOM"}, 3},
-                 {{.capability = "security"}, 0},
-                 {{.permission = "file_read"}, 1},
-                 {{.status = "inactive"}, 0},
-                 {{.status = "active"}, 3},
-                 {{.q = "' OR 1=1 --"}, 0}};
+    } cases[] = {{{.publisher = "mallory"}, 1}, {{.q = "gIRAFFe"}, 1},           {{.q = "repeat"}, 3},
+                 {{.capability = "CUSTOM"}, 3}, {{.capability = "security"}, 0}, {{.permission = "file_read"}, 1},
+                 {{.status = "inactive"}, 0},   {{.status = "active"}, 3},       {{.q = "' OR 1=1 --"}, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         OK(k, kit_available(k, cases[i].filter));
         assert_int_equal(kit_count(k, "plugins"), cases[i].count);
