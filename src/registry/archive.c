@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <gnutls/crypto.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/io.h"
@@ -20,9 +21,9 @@ bool archive_is_segment(const char *name)
 
 static bool is_name(const struct archive_line *line)
 {
-    char package[TAR_NAME_MAX + 1] = ARCHIVE_PACKAGES;
-    text_hex(package + strlen(ARCHIVE_PACKAGES), line->sha256, 32);
-    strcat(package, ".moat");
+    char hex[65], package[TAR_NAME_MAX + 1];
+    text_hex(hex, line->sha256, 32);
+    snprintf(package, sizeof package, "%s%s.moat", ARCHIVE_PACKAGES, hex);
     return strcmp(line->name, ARCHIVE_DATABASE) == 0 || strcmp(line->name, package) == 0 ||
            (strncmp(line->name, ARCHIVE_SEGMENTS, strlen(ARCHIVE_SEGMENTS)) == 0 &&
             archive_is_segment(line->name + strlen(ARCHIVE_SEGMENTS)));

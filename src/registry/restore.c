@@ -161,8 +161,8 @@ static int is_there(struct restore *r, sqlite3_stmt *row, struct error *err)
 
 static int check_database(struct restore *r, struct db *db, struct error *err)
 {
-    sqlite3_stmt *row;
-    int64_t faults;
+    sqlite3_stmt *row = NULL;
+    int64_t faults = 0;
     int rc = schema_migrate(db, schema_steps, schema_version, err);
     if (rc == 0)
         rc = check_at_open(db, err);

@@ -104,7 +104,7 @@ int segment_write(struct registry_reader *reader, const char *dir, uint64_t upto
 {
     char temporary[PATH_MAX];
     struct writer w = {.fd = -1, .line = BUF_INIT(CHUNK), .text = BUF_INIT(4 * CHUNK)};
-    struct registry_audit_head root;
+    struct registry_audit_head root = {0};
     int rc = io_mkdirs(dir, 0700, err);
     if (rc == 0 && (size_t)snprintf(temporary, sizeof temporary, "%s/.segment", dir) >= sizeof temporary)
         rc = error_set(err, MOAT_E_BAD_USAGE, "the path %s is too long", dir);
