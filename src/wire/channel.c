@@ -269,7 +269,7 @@ static void retire(struct channel *ch)
     ch->tail = p->end;
     if (p->large >= 0)
         ch->large_busy[p->large] = false;
-    ch->oldest++;
+    __atomic_store_n(&ch->oldest, ch->oldest + 1, __ATOMIC_RELAXED); /* channel_overran may look from elsewhere */
     ch->chatter = 0;
 }
 
@@ -327,7 +327,8 @@ void channel_release(struct channel *ch)
 
 unsigned channel_overran(const struct channel *ch, enum channel_when when, uint64_t *seen)
 {
-    uint64_t call = when == CHANNEL_AT_START ? 0 : when == CHANNEL_AT_OLDEST ? ch->oldest : ch->oldest - 1;
+    uint64_t oldest = __atomic_load_n(&ch->oldest, __ATOMIC_RELAXED);
+    uint64_t call = when == CHANNEL_AT_START ? 0 : when == CHANNEL_AT_OLDEST ? oldest : oldest - 1;
     if (atomic_load_explicit(&ch->w2h->limit_call, memory_order_acquire) != call)
         return 0;
     *seen = atomic_load_explicit(&ch->w2h->limit_seen, memory_order_relaxed);
