@@ -37,6 +37,14 @@ static void take_failed(const struct spawn_status *s, struct child_event *out)
     snprintf(out->step, sizeof out->step, "%.*s", (int)strnlen(s->step, sizeof s->step), s->step);
 }
 
+/* It lives, and is of another build than the host: asking it again would be answered the same. */
+static void take_stranger(struct child_event *out)
+{
+    out->kind = CHILD_FAILED;
+    out->errnum = EPROTO;
+    snprintf(out->step, sizeof out->step, "moat-worker is of another version than this host");
+}
+
 /* The spawner died and took the child with it. */
 static void take_lost(struct child_event *out)
 {
@@ -55,8 +63,10 @@ void child_next(struct child *c, struct child_event *out)
     ssize_t got = io_recv(c->status, &s, sizeof s, &pidfd, &n);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return;
-    if (got != (ssize_t)sizeof s || s.version != MESSAGE_VERSION) {
+    if (got <= 0) {
         take_lost(out);
+    } else if (got != (ssize_t)sizeof s || s.version != MESSAGE_VERSION) {
+        take_stranger(out);
     } else if (s.kind == STATUS_SPAWNED && pidfd >= 0 && c->pidfd < 0) {
         out->kind = CHILD_SPAWNED;
         c->pid = s.pid;

@@ -180,6 +180,20 @@ static void words_at_random_change_nothing(void **state)
     assert_int_equal(rig_status(r, "echo")->restarts, 0);
 }
 
+/* The executable was replaced under a running host, or is another build's: said once, not asked for ever. */
+static void a_worker_of_another_version_is_named(void **state)
+{
+    rig_close(r, 0);
+    rig_config.worker_path = getenv("LOADER_STRANGER");
+    r = rig_open();
+    struct error err;
+    struct spec *s = rig_spec("echo", NULL);
+    assert_int_equal(rig_set(r, "echo", s, LOADER_START, MOAT_E_OK, &err), -MOAT_E_WALL_MISSING);
+    assert_non_null(strstr(err.message, "another version"));
+    finish(begin("echo", "echo", "1"), MOAT_E_WALL_MISSING, "another version");
+    spec_unref(s);
+}
+
 /* ---- cancelled at the wrong moment ---- */
 
 static void need_spec(void *context, const char *name)
@@ -257,6 +271,7 @@ int main(void)
         TEST(a_second_answer_is_no_answer),
         TEST(a_text_that_changes_is_checked_as_it_was_copied),
         TEST(words_at_random_change_nothing),
+        TEST(a_worker_of_another_version_is_named),
         TEST(a_call_cancelled_on_its_way_back_is_answered),
         TEST(cancelling_races_with_the_beginning),
     };

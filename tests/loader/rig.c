@@ -49,7 +49,7 @@ struct rig *rig_open(void)
         assert_int_equal(loop_new(&r->loops[i], &err), 0);
         assert_int_equal(pthread_create(&r->threads[i], NULL, run_loop, r->loops[i]), 0);
     }
-    rig_config.worker_path = needed("LOADER_WORKER");
+    rig_config.worker_path = rig_config.worker_path ? rig_config.worker_path : needed("LOADER_WORKER");
     rig_config.helper_path = NULL;
     rig_config.loops = r->loops;
     rig_config.nloops = rig_config.nloops ? rig_config.nloops : LOOPS;
@@ -380,6 +380,26 @@ pid_t rig_spawner(struct rig *r, const char *name)
 {
     char state;
     return parent_of(rig_status(r, name)->first_pid, &state);
+}
+
+/* Never 0 or 1: as a target those are this whole group of processes, and the machine's first. */
+static void kill_one(pid_t pid)
+{
+    if (pid > 1)
+        kill(pid, SIGKILL);
+}
+
+void rig_kill_worker(struct rig *r, const char *name)
+{
+    RIG_WAIT(rig_status(r, name)->first_pid > 1);
+    kill_one(rig_status(r, name)->first_pid);
+}
+
+bool rig_kill_spawner(struct rig *r, const char *name)
+{
+    pid_t pid = rig_spawner(r, name);
+    kill_one(pid);
+    return pid > 1;
 }
 
 /* This process's children and theirs: the spawner and its workers. */

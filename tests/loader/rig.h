@@ -101,8 +101,10 @@ struct loader_status *rig_status(struct rig *r, const char *name); /* of static 
 /* Waits until one worker of the plugin is inside an action that sleeps or spins: what stands in its channel may not
  * have been begun yet. */
 void rig_wait_inside(struct rig *r, const char *name);
-pid_t rig_spawner(struct rig *r, const char *name); /* of a running plugin's worker */
-int rig_children(void);                             /* living or unreaped processes below this one */
+pid_t rig_spawner(struct rig *r, const char *name);     /* of a running plugin's worker */
+void rig_kill_worker(struct rig *r, const char *name);  /* waits for there to be one */
+bool rig_kill_spawner(struct rig *r, const char *name); /* false: its worker is gone, and so the way to it */
+int rig_children(void);                                 /* living or unreaped processes below this one */
 uint64_t rig_seed(void);
 unsigned rig_random(uint64_t *state, unsigned below);
 

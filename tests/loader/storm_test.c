@@ -225,8 +225,8 @@ static void operations_meet_in_any_order(void **state)
             loader_forget(r->l, "echo", waited_done, &waits[i]);
         else if (pid > 0 && what < 11)
             kill(pid, SIGKILL);
-        else if (pid > 0 && rig_spawner(r, "echo") > 1)
-            kill(rig_spawner(r, "echo"), SIGKILL);
+        else if (pid > 0)
+            rig_kill_spawner(r, "echo");
         if (what >= 10)
             waited_done(&waits[i], NULL);
         usleep(rig_random(&random, 20000));

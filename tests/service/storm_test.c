@@ -157,6 +157,10 @@ static void compare(struct kit *k, const char *name)
         REFUSED(k, MOAT_E_NO_SUCH_PLUGIN, kit_call(k, name, "echo", "{}"));
         return;
     }
+    if (!json_is_string(kit_at(k, "current"))) { /* an older version does not take the place by itself */
+        REFUSED(k, MOAT_E_WRONG_STATE, kit_load(k, name));
+        return;
+    }
     snprintf(version, sizeof version, "%s", kit_text(k, "current"));
     granted = is_granted(k);
     OK(k, kit_load(k, name));
