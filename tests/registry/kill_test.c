@@ -25,7 +25,10 @@
 
 #define STEPS SAMPLE_STEPS
 
-/* Opens, takes every step, says after each that it was answered, closes. */
+/* What is traced: says after each step that it was answered. */
+typedef int (*traced)(const struct place *p, int report);
+
+/* Opens, takes every step, closes. */
 static int run_all(const struct place *p, int report)
 {
     struct registry *r;
@@ -83,7 +86,7 @@ static long trace(pid_t leader, long kill_at, int *end_status)
     return errno == ECHILD ? seen : -1;
 }
 
-static long run_traced(const struct place *p, long kill_at, int *answered, int *end_status)
+static long run_traced(const struct place *p, traced run, long kill_at, int *answered, int *end_status)
 {
     int report[2];
     char ticks[STEPS];
@@ -93,7 +96,7 @@ static long run_traced(const struct place *p, long kill_at, int *answered, int *
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
             _exit(99);
         raise(SIGSTOP);
-        _exit(run_all(p, report[1]));
+        _exit(run(p, report[1]));
     }
     int status;
     assert_int_equal(waitpid(leader, &status, 0), leader);
@@ -148,7 +151,7 @@ static void killed_anywhere_it_is_the_old_state_or_the_new(void **state)
     int answered, end_status = 0;
     expected_states(states);
     place_make(&p);
-    long total = run_traced(&p, 0, &answered, &end_status);
+    long total = run_traced(&p, run_all, 0, &answered, &end_status);
     place_remove(&p);
     assert_true(WIFEXITED(end_status) && WEXITSTATUS(end_status) == 0);
     assert_int_equal(answered, STEPS);
@@ -157,7 +160,7 @@ static void killed_anywhere_it_is_the_old_state_or_the_new(void **state)
     for (long k = 1; k <= total; k++) {
         place_make(&p);
         end_status = 0;
-        run_traced(&p, k, &answered, &end_status);
+        run_traced(&p, run_all, k, &answered, &end_status);
         if (!WIFSIGNALED(end_status))
             fail_msg("point %ld of %ld was never met", k, total);
         buf_auto left = BUF_INIT(1 << 16);
@@ -172,8 +175,73 @@ static void killed_anywhere_it_is_the_old_state_or_the_new(void **state)
         buf_free(&states[i]);
 }
 
+/* ---- restoring ---- */
+
+static char backup_file[300];
+
+static int run_restore(const struct place *p, int report)
+{
+    struct registry_restored done;
+    if (registry_restore(p->registry, p->packages, backup_file, &done, NULL) < 0)
+        return 1;
+    return write(report, "+", 1) == 1 ? 0 : 1;
+}
+
+/* The first `steps` steps, and a backup of them when there is a file for it. */
+static void make_home(struct place *p, int steps, const char *file, struct buf *text)
+{
+    struct registry *r;
+    struct registry_reader *reader;
+    struct registry_backup saved;
+    struct error err;
+    place_make(p);
+    assert_int_equal(place_open(p, &r, &err), 0);
+    for (int i = 0; i < steps; i++)
+        if (sample_step(r, i, &err) < 0)
+            fail_msg("step %d: %s", i, err.message);
+    assert_int_equal(registry_reader_new(r, &reader, &err), 0);
+    if (file && registry_backup(reader, p->registry, file, &saved, &err) < 0)
+        fail_msg("%s", err.message);
+    registry_reader_free(reader);
+    if (text)
+        sample_describe(r, p, text);
+    registry_close(r);
+}
+
+/* Packages here have made-up hashes, which no backup takes: the saved home has none yet, the one before has. */
+static void killed_anywhere_a_restoration_is_not_begun_or_done(void **state)
+{
+    struct buf before = BUF_INIT(1 << 16), saved = BUF_INIT(1 << 16);
+    struct place source, p;
+    int answered, end_status = 0;
+    const char *base = getenv("TMPDIR");
+    snprintf(backup_file, sizeof backup_file, "%s/moat-registry-%d.tar", base ? base : "/tmp", (int)getpid());
+    make_home(&source, 1, backup_file, &saved);
+    make_home(&p, 4, NULL, &before);
+    long total = run_traced(&p, run_restore, 0, &answered, &end_status);
+    place_remove(&p);
+    assert_true(WIFEXITED(end_status) && WEXITSTATUS(end_status) == 0 && answered == 1);
+    assert_true(total >= 20);
+    print_message("# %ld points of a restoration\n", total);
+    for (long k = 1; k <= total; k++) {
+        buf_auto left = BUF_INIT(1 << 16);
+        make_home(&p, 4, NULL, NULL);
+        run_traced(&p, run_restore, k, &answered, &end_status);
+        describe(&p, &left);
+        bool old = !answered && strcmp(buf_text(&left), buf_text(&before)) == 0;
+        if (!old && strcmp(buf_text(&left), buf_text(&saved)) != 0)
+            fail_msg("point %ld of %ld:\n%s", k, total, buf_text(&left));
+        place_remove(&p);
+    }
+    place_remove(&source);
+    unlink(backup_file);
+    buf_free(&before);
+    buf_free(&saved);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(killed_anywhere_it_is_the_old_state_or_the_new)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(killed_anywhere_it_is_the_old_state_or_the_new),
+                                       cmocka_unit_test(killed_anywhere_a_restoration_is_not_begun_or_done)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
