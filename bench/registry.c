@@ -3,6 +3,8 @@
  * The database is made through the registry's own schema, search and trail in one transaction without syncing; no
  * package stands behind it, and nothing that is measured reads one. What an installation costs is measured with real
  * ones, at 100 versions and at 100,000: its time less that of its own syncs, which are timed one by one. */
+#include <fcntl.h>
+#include <gnutls/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +109,7 @@ static void make_manifest(struct buf *out, const char *name, const char *version
     for (int i = 0; i < 3; i++) {
         buf_printf(out, "%s{\"name\":\"", i ? "," : "");
         put_words(out, 1);
-        buf_puts(out, "\",\"description\":\"");
+        buf_printf(out, "_%d\",\"description\":\"", i);
         put_words(out, 8);
         buf_puts(out, "\",\"parameters\":{\"type\":\"object\",\"properties\":{\"value\":{\"type\":\"number\"}}},"
                       "\"result\":{\"type\":\"object\"}}");
@@ -127,25 +129,35 @@ static void must(int rc, const struct error *err)
         bench_die("%s", err->message);
 }
 
-static void key_of(uint32_t publisher, uint8_t out[32])
+static void key_bytes(uint32_t publisher, uint8_t out[32])
 {
     memset(out, 0, 32);
     memcpy(out, &publisher, sizeof publisher);
     out[31] = 1;
 }
 
+/* Its id, as package/key.h says. */
+static void key_of(uint32_t publisher, uint8_t out[32])
+{
+    uint8_t bytes[32];
+    key_bytes(publisher, bytes);
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes, 32, out) < 0)
+        bench_die("no SHA-256");
+}
+
 static void add_publishers(struct db *db, struct error *err)
 {
     for (uint32_t i = 1; i <= PUBLISHERS; i++) {
         char name[16];
-        uint8_t key[32];
+        uint8_t key[32], bytes[32];
         snprintf(name, sizeof name, "publisher%u", i);
         key_of(i, key);
+        key_bytes(i, bytes);
         must(db_run(db, err, "INSERT INTO publisher (id, name, names, added_at) VALUES (?, ?, '*', 1)", "it",
                     (int64_t)i, name),
              err);
-        must(db_run(db, err, "INSERT INTO key (id, publisher, algorithm, bytes, added_at) VALUES (?1, ?2, 1, ?1, 1)",
-                    "bi", key, (size_t)32, (int64_t)i),
+        must(db_run(db, err, "INSERT INTO key (id, publisher, algorithm, bytes, added_at) VALUES (?, ?, 1, ?, 1)",
+                    "bib", key, (size_t)32, (int64_t)i, bytes, (size_t)32),
              err);
     }
 }
@@ -440,6 +452,35 @@ static void open_ms(struct place *p)
     samples_clear(&s);
 }
 
+/* The whole command, its start and what it syncs included. */
+static void command(const char *name, const char *const *argv)
+{
+    char moat[600];
+    int status;
+    snprintf(moat, sizeof moat, "%s/moat", bench_build());
+    uint64_t start = clock_mono_ns();
+    pid_t child = fork();
+    if (child == 0) {
+        int quiet = open("/dev/null", O_WRONLY);
+        dup2(quiet, STDOUT_FILENO);
+        execv(moat, (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child || status)
+        bench_die("moat %s failed", argv[1]);
+    print(name, "per_s", PLUGINS * VERSIONS / ((double)(clock_mono_ns() - start) / NS_PER_S), NULL);
+}
+
+static void export_and_import(const struct place *p)
+{
+    char file[300], other[256];
+    snprintf(file, sizeof file, "%s/export.json", p->dir);
+    bench_home(other);
+    command("registry.export_per_s", (const char *[]){"moat", "export", "-o", file, "--home", p->dir, NULL});
+    command("registry.import_per_s", (const char *[]){"moat", "import", file, "--home", other, NULL});
+    bench_cleanup(other);
+}
+
 int main(void)
 {
     struct place large, small;
@@ -449,6 +490,7 @@ int main(void)
     struct stat st;
     char file[400];
     make(&large, PLUGINS, RECORDS);
+    export_and_import(&large);
     snprintf(file, sizeof file, "%s/registry.db", large.registry);
     if (stat(file, &st) < 0)
         bench_die("no %s", file);
