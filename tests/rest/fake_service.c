@@ -18,6 +18,7 @@ struct service {
     unsigned completing; /* lock: threads that may still touch what they complete to */
     char asked[2048], package[256];
     enum moat_code code;
+    uint64_t principal; /* of the last call */
     char message[256];
     _Atomic bool hold;
     _Atomic unsigned cancelled;
@@ -59,6 +60,11 @@ void fake_end(struct service *s)
 const char *fake_asked(struct service *s)
 {
     return s->asked;
+}
+
+uint64_t fake_principal(struct service *s)
+{
+    return s->principal;
 }
 
 const char *fake_package(struct service *s)
@@ -432,6 +438,7 @@ void call_begin(struct loader *l, struct call *call)
     f->task.run = call_end;
     f->call = call;
     call->internal[0] = f;
+    s->principal = call->principal;
     snprintf(s->asked, sizeof s->asked, "call %s %s deadline=%llu trace=%s", call->plugin, call->action,
              (unsigned long long)call->deadline_ns, call->traceparent);
     strcpy(call->id, "00112233445566778899aabbccddeeff");

@@ -10,6 +10,7 @@ void fake_end(struct service *s);
 
 /* What was asked last, as one line: "install path=… grants=[a,b] load=1". */
 const char *fake_asked(struct service *s);
+uint64_t fake_principal(struct service *s); /* of the last call */
 /* The package's bytes of the last install or validate. */
 const char *fake_package(struct service *s);
 /* The next answers fail so; MOAT_E_OK: they succeed with {"fake":true}. */

@@ -475,12 +475,13 @@ static void test_call_headers_and_receipt(void **state)
     struct fixture *f = *state;
     struct rest_head head = {.method = "POST",
                              .target = "/api/plugins/execute/a/b",
-                             .principal = {.scopes = REST_EXECUTE, .plugins = " b a "},
+                             .principal = {.scopes = REST_EXECUTE, .token = 77, .plugins = " b a "},
                              .content_length = 2,
                              .content_type = "Application/JSON; charset=\"UTF-8\"",
                              .deadline = "250ms",
                              .traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"};
     assert_int_equal(ask_head(f, &head, "{}", 2), 200);
+    assert_int_equal(fake_principal(f->service), 77); /* by which tokens take turns in a plugin's queue */
     assert_string_equal(fake_asked(f->service),
                         "call a b deadline=250000000 trace=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert_non_null(strstr(f->headers,
