@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/pidfd.h>
 #include <time.h>
 
 #include "base/buf.h"
@@ -382,23 +383,35 @@ pid_t rig_spawner(struct rig *r, const char *name)
     return parent_of(rig_status(r, name)->first_pid, &state);
 }
 
-/* Never 0 or 1: as a target those are this whole group of processes, and the machine's first. */
-static void kill_one(pid_t pid)
+static bool is_below_us(pid_t pid)
 {
-    if (pid > 1)
-        kill(pid, SIGKILL);
+    char state;
+    for (int i = 0; i < 4 && pid > 1; i++, pid = parent_of(pid, &state))
+        if (pid == getpid())
+            return true;
+    return false;
+}
+
+/* The number may be another process's by now: what is held by its descriptor, and is one of ours, is what is killed. */
+void rig_kill(pid_t pid)
+{
+    int fd = pid > 1 ? pidfd_open(pid, 0) : -1;
+    if (fd >= 0 && pid != getpid() && is_below_us(pid))
+        pidfd_send_signal(fd, SIGKILL, NULL, 0);
+    if (fd >= 0)
+        close(fd);
 }
 
 void rig_kill_worker(struct rig *r, const char *name)
 {
     RIG_WAIT(rig_status(r, name)->first_pid > 1);
-    kill_one(rig_status(r, name)->first_pid);
+    rig_kill(rig_status(r, name)->first_pid);
 }
 
 bool rig_kill_spawner(struct rig *r, const char *name)
 {
     pid_t pid = rig_spawner(r, name);
-    kill_one(pid);
+    rig_kill(pid);
     return pid > 1;
 }
 

@@ -102,6 +102,7 @@ struct loader_status *rig_status(struct rig *r, const char *name); /* of static 
  * have been begun yet. */
 void rig_wait_inside(struct rig *r, const char *name);
 pid_t rig_spawner(struct rig *r, const char *name);     /* of a running plugin's worker */
+void rig_kill(pid_t pid);                               /* SIGKILL, when it is a process below this one */
 void rig_kill_worker(struct rig *r, const char *name);  /* waits for there to be one */
 bool rig_kill_spawner(struct rig *r, const char *name); /* false: its worker is gone, and so the way to it */
 int rig_children(void);                                 /* living or unreaped processes below this one */

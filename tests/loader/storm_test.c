@@ -224,7 +224,7 @@ static void operations_meet_in_any_order(void **state)
         else if (what < 10)
             loader_forget(r->l, "echo", waited_done, &waits[i]);
         else if (pid > 0 && what < 11)
-            kill(pid, SIGKILL);
+            rig_kill(pid);
         else if (pid > 0)
             rig_kill_spawner(r, "echo");
         if (what >= 10)
