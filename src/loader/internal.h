@@ -538,6 +538,7 @@ void supervise_close(struct loader *l);
 void supervise_tick(struct loader *l);
 bool spawner_resting(
     struct loader *l); /* it died too soon too often: walls_pump is called when it may be tried again */
+bool spawner_just_died(struct loader *l);               /* supervise: and nobody has taken note of it yet */
 int spawner_again(struct loader *l, struct error *err); /* supervise: a living one, started anew when it has died */
 
 /* walls.c: on the supervise thread */

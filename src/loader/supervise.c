@@ -75,6 +75,11 @@ static void take_death(struct loader *l)
     log_event(LOG_ERROR, "spawner_died", "consequence", "its workers ended with it and are started anew", NULL);
 }
 
+bool spawner_just_died(struct loader *l)
+{
+    return l->spawner_watch.loop && !spawner_alive(atomic_load(&l->spawner));
+}
+
 static void again(struct loop_timer *timer)
 {
     walls_pump((struct loader *)(void *)((char *)timer - offsetof(struct loader, spawner_retry)));

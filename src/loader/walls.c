@@ -104,6 +104,10 @@ static void pump_once(struct loader *l)
     while (l->spawning < waiting(l)) {
         if (worker_spawn(l, &err) == 0)
             continue;
+        if (spawner_just_died(l)) {
+            l->pump_again = true; /* that says nothing about who starts: once more with a new one */
+            return;
+        }
         while (l->starts)
             fail_start(first_start(l), &err);
     }
