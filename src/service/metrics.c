@@ -29,7 +29,7 @@ static void collect(void *context, const struct loader_status *s)
     bool other = c->count >= METRICS_PLUGINS;
     struct one *o = &c->list[other ? METRICS_PLUGINS : c->count];
     if (other)
-        strcpy(o->name, "other_plugins");
+        snprintf(o->name, sizeof o->name, "other_plugins");
     else
         memcpy(o->name, s->name, sizeof o->name);
     c->count = other ? METRICS_PLUGINS + 1 : c->count + 1;
