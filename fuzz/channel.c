@@ -92,6 +92,24 @@ static void host_peeks(struct fuzz *f)
     channel_worker_sleeps(f->ch);
 }
 
+/* The worker's word on a limit counts for the call that it names, and for no other. */
+static void host_asks_for_the_limit(struct fuzz *f)
+{
+    uint64_t seen = 0, call = atomic_load(&f->page->limit_call);
+    enum channel_when when = (enum channel_when)(take(f, 1) % 3);
+    unsigned limit = channel_overran(f->ch, when, &seen);
+    uint64_t meant = when == CHANNEL_AT_START ? 0 : when == CHANNEL_AT_OLDEST ? f->ch->oldest : f->ch->oldest - 1;
+    must(!limit ||
+         (call == meant && limit == atomic_load(&f->page->limit) && seen == atomic_load(&f->page->limit_seen)));
+}
+
+static void worker_overruns(struct fuzz *f)
+{
+    atomic_store(&f->page->limit_call, take(f, 1) & 1 ? take(f, 8) : f->ch->oldest - take(f, 1) % 3);
+    atomic_store(&f->page->limit, take(f, 1) & 1 ? take(f, 8) : take(f, 1));
+    atomic_store(&f->page->limit_seen, take(f, 8));
+}
+
 static void host_waits(struct fuzz *f)
 {
     channel_ring(f->ch);
@@ -138,8 +156,9 @@ static void worker_progresses(struct fuzz *f)
 }
 
 static void (*const deeds[])(struct fuzz *) = {
-    host_submits, host_reads,       host_releases, host_cancels,   host_peeks,        host_waits,
-    host_reads,   worker_scribbles, worker_says,   worker_answers, worker_progresses,
+    host_submits,    host_reads,       host_releases, host_cancels,   host_peeks,        host_waits,
+    host_reads,      worker_scribbles, worker_says,   worker_answers, worker_progresses, host_asks_for_the_limit,
+    worker_overruns,
 };
 
 static void abandoned(void *cookie, bool taken, void *context)

@@ -27,6 +27,19 @@ static void check_write(const char *path)
         abort();
 }
 
+/* Behind the fallback wall whatever is in no grant is refused, for reading as well. */
+static void check_alone(const char *path)
+{
+    bool out = strncmp(path, "/data/out", 9) == 0, in = strncmp(path, "/data", 5) == 0;
+    if (!explain_judge_alone(path, ACCESS_WRITE, grants, 2).errnum && !out)
+        abort();
+    if (!explain_judge_alone(path, ACCESS_READ, grants, 2).errnum && !in)
+        abort();
+    if (explain_judge_alone(path, ACCESS_READ, grants, 0).errnum == 0 ||
+        explain_judge_alone(path, ACCESS_WRITE, grants, 0).errnum == 0)
+        abort();
+}
+
 static void check_harmless(const char *text, size_t size)
 {
     char out[64];
@@ -51,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     check_plain(plain);
     check_write(plain);
+    check_alone(plain);
     if (!explain_normalise("/x", plain, again, sizeof again) || strcmp(plain, again) != 0)
         abort();
     return 0;

@@ -1,9 +1,11 @@
 /* Which limit a worker ran into.  The kernel does not say: it answers an error to the plugin, which then fails in some
  * way of its own.  Here is gathered what can be known, from the surest to the worker's own word; docs/walls.md says for
  * each limit how it is told and when it is not. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,8 +17,14 @@
 const char *limit_name(enum wall_limit limit)
 {
     static const char *const names[WALL_LIMIT_COUNT] = {
-        [WALL_LIMIT_NONE] = "none",           [WALL_LIMIT_MEMORY] = "memory",       [WALL_LIMIT_TMP] = "tmp",
-        [WALL_LIMIT_FILE_SIZE] = "file_size", [WALL_LIMIT_PROCESSES] = "processes", [WALL_LIMIT_CPU] = "cpu"};
+        [WALL_LIMIT_NONE] = "none",
+        [WALL_LIMIT_MEMORY] = "memory",
+        [WALL_LIMIT_TMP] = "tmp",
+        [WALL_LIMIT_FILE_SIZE] = "file_size",
+        [WALL_LIMIT_PROCESSES] = "processes",
+        [WALL_LIMIT_CPU] = "cpu",
+        [WALL_LIMIT_DESCRIPTORS] = "descriptors",
+    };
     return (unsigned)limit < WALL_LIMIT_COUNT ? names[limit] : names[0];
 }
 
@@ -53,6 +61,35 @@ static uint64_t value_of(const struct worker *w, enum wall_limit limit)
     default:
         return 0;
     }
+}
+
+/* How many descriptors a living process has, 0 when that cannot be seen.  Linux 6.2 and later tell it as the size of
+ * the directory, which costs no listing. */
+static uint64_t descriptors_of(pid_t pid)
+{
+    char path[32];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    if (stat(path, &st) == 0 && st.st_size > 0)
+        return (uint64_t)st.st_size;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return 0;
+    uint64_t n = 0;
+    for (const struct dirent *e; (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+/* It could open nothing more when it failed. */
+static bool descriptors_out(const struct worker *w, struct overrun *out)
+{
+    uint64_t n = descriptors_of(w->child.pid), most = w->gen->limits.descriptors;
+    if (!most || n < most)
+        return false;
+    *out = (struct overrun){WALL_LIMIT_DESCRIPTORS, most, n};
+    return true;
 }
 
 /* The worker's own word, believed only where it fits: to have met a limit it must have wanted more than that. */
@@ -96,7 +133,7 @@ bool overrun_of_start(const struct worker *w, const struct child_event *death, s
 
 bool overrun_of_failure(const struct worker *w, struct overrun *out)
 {
-    return said(w, CHANNEL_AT_ANSWERED, out) || tmp_full(w, out);
+    return said(w, CHANNEL_AT_ANSWERED, out) || tmp_full(w, out) || descriptors_out(w, out);
 }
 
 /* ---- CPU time ---- */
@@ -153,7 +190,8 @@ static void amount(enum wall_limit limit, uint64_t n, char out[48])
     if (limit == WALL_LIMIT_CPU)
         clock_format_span(n, out);
     else
-        snprintf(out, 48, "%llu%s", (unsigned long long)n, limit == WALL_LIMIT_PROCESSES ? "" : " bytes");
+        snprintf(out, 48, "%llu%s", (unsigned long long)n,
+                 limit == WALL_LIMIT_PROCESSES || limit == WALL_LIMIT_DESCRIPTORS ? "" : " bytes");
 }
 
 int overrun_error(const struct worker *w, const struct overrun *o, struct error *err, const char *format, ...)
@@ -170,7 +208,8 @@ int overrun_error(const struct worker *w, const struct overrun *o, struct error 
     bool caps = (o->limit == WALL_LIMIT_MEMORY && held.memory != asked->memory) ||
                 (o->limit == WALL_LIMIT_TMP && held.tmp != asked->tmp) ||
                 (o->limit == WALL_LIMIT_FILE_SIZE && held.file_size != asked->file_size) ||
-                (o->limit == WALL_LIMIT_CPU && held.cpu_ns != asked->cpu_ns);
+                (o->limit == WALL_LIMIT_CPU && held.cpu_ns != asked->cpu_ns) ||
+                (o->limit == WALL_LIMIT_DESCRIPTORS && held.descriptors != asked->descriptors);
     const char *name = limit_name(o->limit);
     error_set(err, MOAT_E_LIMIT, "%s: its limit on %s is %s, seen were %s; %s%s%s", what, name, value, seen,
               caps ? "the operator's cap is the setting " : "its manifest asks for no more", caps ? name : "",

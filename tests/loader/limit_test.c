@@ -83,6 +83,24 @@ static void temporary_space_and_file_size(void **state)
     rig_expect(r, "echo", "crash", "{}", MOAT_E_PLUGIN_CRASHED, "SIGSEGV"); /* the next one's is empty */
 }
 
+static void descriptors(void **state)
+{
+    rig_expect(r, "echo", "fail", "{}", MOAT_E_ACTION_FAILED, "asked_for"); /* some are open, none is missing */
+    for (int way = 0; way < 2; way++) {
+        rig_expect(r, "echo", "overrun", "{\"what\": \"descriptors\", \"then\": \"go_on\"}", 0, "\"EMFILE\"");
+        struct test_call *c =
+            rig_run(r, "echo", "overrun", "{\"what\": \"descriptors\", \"then\": \"fail\"}", 20 * NS_PER_S);
+        assert_int_equal(c->call.code, -MOAT_E_LIMIT);
+        assert_non_null(strstr(c->call.error.detail, "\"limit\":\"descriptors\""));
+        assert_int_equal(number_of(c->call.error.detail, "value"), caps.descriptors);
+        assert_true(number_of(c->call.error.detail, "seen") >= caps.descriptors);
+        assert_non_null(strstr(c->call.error.message, "descriptors_max"));
+        test_call_free(c);
+    }
+    rig_expect(r, "echo", "crash", "{}", MOAT_E_PLUGIN_CRASHED, "SIGSEGV");
+    rig_expect(r, "echo", "fail", "{}", MOAT_E_ACTION_FAILED, "asked_for"); /* the next one has its own */
+}
+
 static void cpu_time(void **state)
 {
     uint64_t before = clock_mono_ns();
@@ -183,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(memory),
         TEST(temporary_space_and_file_size),
+        TEST(descriptors),
         TEST(cpu_time),
         TEST(a_limit_that_was_survived_is_forgotten),
         TEST(a_limit_counts_as_such),

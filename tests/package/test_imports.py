@@ -329,3 +329,13 @@ def test_the_table_knows_what_a_worker_preloads(root):
     listed = set(" ".join(re.findall(r"^library (.*)$", (TABLE / "imports.txt").read_text(), re.M)).split())
     loaders = {name for name in listed if name.startswith("ld-linux-")}
     assert listed - loaders == preloaded | {"libc.so.6"}
+
+
+def test_the_table_names_what_a_worker_loads():
+    """Accepted libraries and those that a worker has loaded before its root becomes empty are the same list."""
+    named = set(re.findall(r"^library (.*)$", (TABLE / "imports.txt").read_text(), re.MULTILINE))
+    accepted_names = {name for line in named for name in line.split()}
+    source = (TABLE.parents[1] / "sandbox" / "libraries.c").read_text()
+    loaded = set(re.findall(r'"([^"]+\.so\.\d+)"', source))
+    always = {"libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libgcc_s.so.1"}
+    assert loaded and accepted_names == loaded | always

@@ -148,14 +148,23 @@ static int fill_file(const char *path)
 }
 
 /* Runs into a limit, and then crashes as plugins do, or fails, or goes on. */
+/* As many as there are; they stay open until the next call that wants them gone. */
+static int take_descriptors(void)
+{
+    int fd;
+    while ((fd = dup(STDERR_FILENO)) >= 0)
+        continue;
+    return errno;
+}
+
 static bool do_overrun(struct moat_call *call, struct parameters p)
 {
     char what[32] = "", then[32] = "";
     text(p, "what", what, sizeof what);
     text(p, "then", then, sizeof then);
-    bool file = what[0] == '/';
-    int errnum = file ? fill_file(what) : ENOMEM;
-    volatile char *nothing = file ? NULL : take_memory(what);
+    bool file = what[0] == '/', descriptors = strcmp(what, "descriptors") == 0;
+    int errnum = file ? fill_file(what) : descriptors ? take_descriptors() : ENOMEM;
+    volatile char *nothing = file || descriptors ? NULL : take_memory(what);
     if (strcmp(then, "fail") == 0)
         return host->fail(call, "overran", strerrorname_np(errnum));
     if (strcmp(then, "go_on") == 0)
