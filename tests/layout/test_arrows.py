@@ -8,6 +8,7 @@ EVERYBODY = {"base", "json"}
 ARROWS = {
     "base": set(),
     "json": set(),
+    "measure": set(),
     "wire": set(),
     "sandbox": set(),
     "policy": set(),
@@ -16,8 +17,8 @@ ARROWS = {
     "worker": {"wire", "sandbox"},
     "helper": {"wire", "sandbox"},
     "broker": {"policy", "wire", "sandbox"},
-    "loader": {"wire", "sandbox", "policy", "package"},
-    "service": {"loader", "broker", "registry", "package", "policy"},
+    "loader": {"wire", "sandbox", "policy", "package", "measure"},
+    "service": {"loader", "broker", "registry", "package", "policy", "measure"},
     "orchestrator": {"service", "registry"},
     "rest": {"orchestrator", "service"},
     "http": {"rest"},
