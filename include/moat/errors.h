@@ -57,7 +57,8 @@
     X(BAD_DOCUMENT, "bad_document", 422, 2, "the message names the record by its JSON Pointer") \
     X(IDEMPOTENCY_CONFLICT, "idempotency_conflict", 409, 2, "use a new Idempotency-Key for another body") \
     X(ANSWER_NOT_KEPT, "answer_not_kept", 409, 8, "it was run once; use a new Idempotency-Key to run it again") \
-    X(NOT_READY, "not_ready", 503, 8, "try again after a moment")
+    X(NOT_READY, "not_ready", 503, 8, "try again after a moment") \
+    X(RATE_LIMITED, "rate_limited", 429, 8, "try again when Retry-After says so, or raise the setting `token_requests`")
 
 enum moat_code {
 #define X(code, name, http, exit, advice) MOAT_E_##code,

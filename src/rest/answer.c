@@ -131,11 +131,11 @@ void request_actor(const struct rest_request *q, char out[32])
         snprintf(out, 32, "uid:%u", q->uid);
 }
 
-/* Who knocks without the right to is told of in the trail, folded with a count. */
+/* Who knocks without the right to, or too often, is told of in the trail, folded with a count. */
 static void note(struct rest_request *q, const struct error *err, const char *id)
 {
     char actor[32];
-    if (err->code != MOAT_E_UNAUTHORIZED && err->code != MOAT_E_FORBIDDEN)
+    if (err->code != MOAT_E_UNAUTHORIZED && err->code != MOAT_E_FORBIDDEN && err->code != MOAT_E_RATE_LIMITED)
         return;
     request_actor(q, actor);
     service_note_refusal(request_service(q), *actor ? actor : "nobody", id, "request.refused",
@@ -172,6 +172,11 @@ static void error_headers(struct rest_request *q, enum moat_code code)
         request_answer_header(q, "WWW-Authenticate", "Bearer realm=\"moat\"");
     if (code == MOAT_E_QUEUE_FULL || code == MOAT_E_DRAINING || code == MOAT_E_NOT_READY)
         request_answer_header(q, "Retry-After", "1");
+    if (code == MOAT_E_RATE_LIMITED) {
+        snprintf(q->retry_after, sizeof q->retry_after, "%llu",
+                 (unsigned long long)((q->wait_ns + NS_PER_S - 1) / NS_PER_S));
+        request_answer_header(q, "Retry-After", q->retry_after);
+    }
 }
 
 void request_answer_error(struct rest_request *q, const struct error *err, const char *id)

@@ -132,8 +132,9 @@ static bool may_answer(const struct route *r, int status)
     bool reads = strcmp(r->method, "GET") == 0, body = r->body != BODY_NONE;
     switch (status) {
     case 401:
+    case 429:
+        return r->scope != REST_OPEN;
     case 403:
-        return r->scope != REST_OPEN || status == 403;
     case 400:
     case 404:
     case 503:

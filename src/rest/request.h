@@ -31,6 +31,7 @@ struct rest_request {
     uint64_t deadline_ns;             /* Moat-Deadline; 0: none */
     uint64_t began_ns;                /* monotonic */
     int64_t token;                    /* who asks */
+    uint64_t wait_ns;                 /* it may not yet */
     uint32_t scopes, uid;
     bool has_uid;
     char id[33];         /* of what is not a call: made when it runs */
@@ -61,7 +62,7 @@ struct rest_request {
     char disposition[160];
     struct buf text; /* the answer's bytes, when they are ours */
     uint8_t *result; /* or the service's and the plugin's */
-    char allow[64], etag[40];
+    char allow[64], etag[40], retry_after[24];
     char key[RUN_KEY_MAX + 1]; /* Idempotency-Key, or "" */
 
     /* Not zeroed at the start of every request. */

@@ -72,6 +72,7 @@ struct rest_principal rest_bearer(struct rest *r, const char *authorization)
         return principal;
     principal.scopes = found.scopes;
     principal.token = found.token;
+    principal.wait_ns = found.wait_ns;
     memcpy(principal.plugins, found.plugins, sizeof principal.plugins);
     return principal;
 }
@@ -107,6 +108,11 @@ static int authorise(const struct rest_request *q, const struct rest_head *head,
         return 0;
     if (!q->scopes)
         return error_set(err, MOAT_E_UNAUTHORIZED, "a valid token is needed");
+    if (q->wait_ns)
+        return error_set(err, MOAT_E_RATE_LIMITED,
+                         "token %lld has made as many requests as the setting "
+                         "`token_requests` lets it make in a minute",
+                         (long long)q->token);
     if (!q->route && path_exists)
         return error_set(err, MOAT_E_METHOD_NOT_ALLOWED, "%.16s is not a method of this path", head->method);
     if (!q->route)
@@ -286,6 +292,7 @@ static struct rest_request *request_new(struct rest *r, const char *target, cons
     if (who) {
         q->scopes = who->scopes;
         q->token = who->token;
+        q->wait_ns = who->wait_ns;
         q->has_uid = who->has_uid;
         q->uid = who->uid;
         text_copy(q->plugins, sizeof q->plugins, who->plugins);

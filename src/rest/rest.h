@@ -41,14 +41,15 @@ enum rest_scope {
 
 /* What the transport found out. No scope at all: nobody, who is asked for a token. */
 struct rest_principal {
-    uint32_t scopes; /* of enum rest_scope */
-    int64_t token;   /* its id; 0: none, the transport vouches */
-    bool has_uid;    /* for this user of the machine: */
+    uint32_t scopes;  /* of enum rest_scope */
+    int64_t token;    /* its id; 0: none, the transport vouches */
+    uint64_t wait_ns; /* 0, or how long the token has to wait for its next request */
+    bool has_uid;     /* for this user of the machine: */
     uint32_t uid;
     char plugins[SERVICE_SCOPES_MAX]; /* with REST_EXECUTE: "*" or names with a space before and behind each */
 };
 
-/* From the value of an Authorization header, or NULL. Any thread, no SQL. */
+/* From the value of an Authorization header, or NULL: once for each request, for it counts. Any thread, no SQL. */
 struct rest_principal rest_bearer(struct rest *r, const char *authorization);
 
 /* ---- a request ---- */

@@ -16,7 +16,7 @@ static const char *decided_by(enum moat_code code)
         const char *by;
         enum moat_code codes[16];
     } rows[] = {
-        {"token", {MOAT_E_UNAUTHORIZED}},
+        {"token", {MOAT_E_UNAUTHORIZED, MOAT_E_RATE_LIMITED}},
         {"scope", {MOAT_E_FORBIDDEN}},
         {"route", {MOAT_E_NOT_FOUND, MOAT_E_METHOD_NOT_ALLOWED}},
         {"request",

@@ -37,6 +37,7 @@ struct service {
     _Atomic uint64_t package_max;
     uint64_t payload_max, opened_ns;
     pthread_mutex_t token_lock; /* one is made at a time */
+    bool had_admin;             /* a token with that scope ever, revoked ones included; under token_lock */
     struct tokens *tokens;
     struct journal *journal;
     struct origins *origins;

@@ -198,9 +198,11 @@ enum service_scope {
 struct service_principal {
     uint32_t scopes;
     int64_t token;                    /* its id */
+    uint64_t wait_ns;                 /* 0, or how long this request comes before the token may make one again */
     char plugins[SERVICE_SCOPES_MAX]; /* with SCOPE_EXECUTE: "*" or names with a space before and behind each */
 };
-/* Constant-time look-up in memory, any thread, no SQL. false: none, expired or revoked; *out is then untouched. */
+/* Constant-time look-up in memory, any thread, no SQL; it counts as a request of the token's, by the setting
+ * `token_requests`. false: none, expired or revoked; *out is then untouched. */
 bool service_token_find(struct service *s, const char *token, struct service_principal *out);
 /* The admin token of TCP listeners: made at the first start of a server, kept hashed. fresh (may be NULL) gets the
  * token's text once, when it was made just now, else "". Blocks. */

@@ -1,4 +1,4 @@
-#include "service/settings.h"
+#include "service/setting.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,19 +12,7 @@
 #include "service/internal.h"
 #include "service/tell.h"
 
-enum kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL, KIND_ORIGINS };
-
-static const char *const kind_names[] = {"number", "size", "time", "list of layers", "level", "list of origins"};
-static const char *const levels[] = {"debug", "info", "warn", "error"};
-
-static const struct setting {
-    const char *key;
-    enum kind kind;
-    uint64_t fallback, min, max;
-    bool live; /* else from the next start on */
-    size_t offset;
-    const char *about;
-} table[] = {
+const struct setting settings_table[] = {
 #define F(field) offsetof(struct settings, field)
     {"accept_missing_layers", KIND_LAYERS, 0, 0, WALL_ALL, false, F(accept_missing_layers),
      "layers of the wall that may be missing on this machine, as `moat doctor` names them; user_namespace accepts the "
@@ -75,28 +63,25 @@ static const struct setting {
     {"queue_total", KIND_NUMBER, 16384, 1, 1 << 22, false, F(queue_total), "calls that may wait for all plugins"},
     {"tmp_max", KIND_SIZE, 1ull << 30, 4096, 1ull << 40, false, F(tmp_max),
      "temporary files of one worker: no manifest gets more"},
+    {"token_requests", KIND_NUMBER, 0, 0, 1u << 30, true, F(token_requests),
+     "requests that one token may make in a minute, and at once; more are answered `rate_limited`. 0: as many as it "
+     "likes"},
     {"workers_max", KIND_NUMBER, 31, 1, 31, false, F(workers_max), "workers of one plugin: no manifest gets more"},
     {"workers_total", KIND_NUMBER, 1024, 1, 1 << 16, false, F(workers_total),
      "workers of all plugins; beyond, a start stops the one that has rested longest"},
 #undef F
 };
-#define NSETTINGS (sizeof table / sizeof *table)
+const size_t nsettings = sizeof settings_table / sizeof *settings_table;
 
 static const struct setting *setting_find(const char *key)
 {
-    for (size_t i = 0; i < NSETTINGS; i++)
-        if (strcmp(table[i].key, key) == 0)
-            return &table[i];
+    for (size_t i = 0; i < nsettings; i++)
+        if (strcmp(settings_table[i].key, key) == 0)
+            return &settings_table[i];
     return NULL;
 }
 
-/* A number, or the text of a list. */
-struct value {
-    uint64_t n;
-    char text[SETTINGS_TEXT_MAX];
-};
-
-static void store(struct settings *s, const struct setting *t, const struct value *v)
+static void store(struct settings *s, const struct setting *t, const struct setting_value *v)
 {
     char *at = (char *)s + t->offset;
     if (t->kind == KIND_ORIGINS)
@@ -105,115 +90,11 @@ static void store(struct settings *s, const struct setting *t, const struct valu
         memcpy(at, &v->n, sizeof v->n);
 }
 
-static struct value fallback(const struct setting *t)
-{
-    return (struct value){.n = t->fallback, .text = "[]"};
-}
-
-/* ---- a value from its JSON ---- */
-
-static int parse_layers(const json_t *value, uint64_t *out, struct error *err)
-{
-    size_t i;
-    json_t *item;
-    uint64_t mask = 0;
-    if (!json_is_array(value))
-        return error_set(err, MOAT_E_BAD_USAGE, "accept_missing_layers is a list, such as [\"landlock\"]");
-    json_array_foreach(value, i, item)
-    {
-        const char *name = json_string_value(item);
-        int layer = name ? wall_layer_parse(name) : -1;
-        if (layer < 0)
-            return error_set(err, MOAT_E_BAD_USAGE, "\"%.64s\" is no layer: `moat doctor` lists them",
-                             name ? name : "(not a text)");
-        mask |= 1ull << layer;
-    }
-    *out = mask;
-    return 0;
-}
-
-static bool parse_level(const char *text, uint64_t *out)
-{
-    for (uint64_t i = 0; text && i < sizeof levels / sizeof *levels; i++) {
-        if (strcmp(levels[i], text) == 0) {
-            *out = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool parse_one(const struct setting *t, const json_t *value, uint64_t *out)
-{
-    const char *text = json_string_value(value);
-    if (json_is_integer(value) && json_integer_value(value) >= 0 && (t->kind == KIND_NUMBER || t->kind == KIND_SIZE)) {
-        *out = (uint64_t)json_integer_value(value);
-        return true;
-    }
-    return text &&
-           ((t->kind == KIND_SIZE && text_parse_size(text, out)) ||
-            (t->kind == KIND_TIME && clock_parse_span(text, out)) || (t->kind == KIND_LEVEL && parse_level(text, out)));
-}
-
-static const char *form(const struct setting *t)
-{
-    static const char *const forms[] = {"a whole number", "bytes, or a size such as \"16MiB\"", "a time such as \"2s\"",
-                                        "a list", "\"debug\", \"info\", \"warn\" or \"error\""};
-    return forms[t->kind];
-}
-
-static void show(const struct setting *t, uint64_t n, char out[32])
-{
-    if (t->kind == KIND_TIME)
-        clock_format_span(n, out);
-    else
-        snprintf(out, 32, "%llu", (unsigned long long)n);
-}
-
-static int parse_origins(const json_t *value, struct value *out, struct error *err)
-{
-    int rc = origins_check(value, err);
-    size_t len = rc ? 0 : json_dumpb(value, out->text, sizeof out->text - 1, JSON_COMPACT);
-    if (rc == 0 && len >= sizeof out->text)
-        return error_set(err, MOAT_E_BAD_USAGE, "cors_origins takes at most %d bytes", SETTINGS_TEXT_MAX - 1);
-    out->text[len] = '\0';
-    return rc;
-}
-
-static int parse_value(const struct setting *t, const json_t *value, struct value *out, struct error *err)
-{
-    char least[32], most[32];
-    if (t->kind == KIND_ORIGINS)
-        return parse_origins(value, out, err);
-    int rc = t->kind == KIND_LAYERS          ? parse_layers(value, &out->n, err)
-             : !parse_one(t, value, &out->n) ? error_set(err, MOAT_E_BAD_USAGE, "%s takes %s", t->key, form(t))
-                                             : 0;
-    if (rc || (out->n >= t->min && out->n <= t->max))
-        return rc;
-    show(t, t->min, least);
-    show(t, t->max, most);
-    return error_set(err, MOAT_E_BAD_USAGE, "%s must be from %s to %s", t->key, least, most);
-}
-
-/* *out is untouched on failure. */
-static int parse(const struct setting *t, const char *text, struct value *out, struct error *err)
-{
-    json_error_t why;
-    struct value v = fallback(t);
-    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
-    int rc = value ? parse_value(t, value, &v, err)
-                   : error_set(err, MOAT_E_BAD_JSON, "the value of %s is not JSON: %s", t->key, why.text);
-    json_decref(value);
-    if (rc == 0)
-        *out = v;
-    return rc;
-}
-
 int settings_check(const char *key, const char *text, struct error *err)
 {
     const struct setting *t = setting_find(key);
-    struct value v;
-    return t ? parse(t, text, &v, err) : error_set(err, MOAT_E_NOT_FOUND, "there is no setting \"%.64s\"", key);
+    struct setting_value v;
+    return t ? setting_parse(t, text, &v, err) : error_set(err, MOAT_E_NOT_FOUND, "there is no setting \"%.64s\"", key);
 }
 
 /* ---- reading ---- */
@@ -229,11 +110,11 @@ static bool read_one(void *context, const char *key, const char *value)
 {
     struct reading *r = context;
     const struct setting *t = setting_find(key);
-    struct value v;
+    struct setting_value v;
     struct error why;
     if (!t)
         return true;
-    if (parse(t, value, &v, &why) == 0) {
+    if (setting_parse(t, value, &v, &why) == 0) {
         store(r->out, t, &v);
         return true;
     }
@@ -246,9 +127,9 @@ int settings_read(struct registry_reader *reader, struct settings *out, struct e
 {
     struct settings s;
     struct reading r = {.out = &s, .err = err};
-    for (size_t i = 0; i < NSETTINGS; i++) {
-        struct value v = fallback(&table[i]);
-        store(&s, &table[i], &v);
+    for (size_t i = 0; i < nsettings; i++) {
+        struct setting_value v = setting_fallback(&settings_table[i]);
+        store(&s, &settings_table[i], &v);
     }
     int rc = registry_each_setting(reader, read_one, &r, err);
     if (rc == 0)
@@ -272,63 +153,24 @@ static void clear(struct op *op)
     free(o->value);
 }
 
-static void tell_value(struct buf *out, const char *key, const struct setting *t, const struct value *v)
+static void tell_setting(struct buf *out, const struct setting *t, const struct setting_value *v)
 {
-    char text[32];
-    uint64_t n = v->n;
-    switch (t->kind) {
-    case KIND_ORIGINS:
-        tell_raw(out, key, v->text);
-        break;
-    case KIND_LAYERS:
-        tell_open(out, key, '[');
-        for (int i = 0; i < WALL_LAYER_COUNT; i++)
-            if (n >> i & 1)
-                tell_text(out, NULL, wall_layer_name((enum wall_layer)i));
-        tell_close(out, ']');
-        break;
-    case KIND_TIME:
-        show(t, n, text);
-        tell_text(out, key, text);
-        break;
-    case KIND_LEVEL:
-        tell_text(out, key, levels[n]);
-        break;
-    default:
-        tell_number(out, key, n);
-    }
-}
-
-static bool has_bounds(const struct setting *t)
-{
-    return t->kind == KIND_NUMBER || t->kind == KIND_SIZE || t->kind == KIND_TIME;
-}
-
-static void tell_bounds(struct buf *out, const struct setting *t, const char *least, const char *most)
-{
-    struct value min = {.n = t->min}, max = {.n = t->max};
-    tell_value(out, least, t, &min);
-    tell_value(out, most, t, &max);
-}
-
-static void tell_setting(struct buf *out, const struct setting *t, const struct value *v)
-{
-    struct value usual = fallback(t);
+    struct setting_value usual = setting_fallback(t);
     tell_open(out, NULL, '{');
     tell_text(out, "key", t->key);
-    tell_value(out, "value", t, v);
-    tell_value(out, "default", t, &usual);
-    tell_text(out, "type", kind_names[t->kind]);
-    if (has_bounds(t))
-        tell_bounds(out, t, "min", "max");
+    setting_tell(out, "value", t, v);
+    setting_tell(out, "default", t, &usual);
+    tell_text(out, "type", setting_kind_name(t));
+    if (setting_has_bounds(t))
+        setting_tell_bounds(out, t, "min", "max");
     tell_text(out, "takes_effect", t->live ? "at once" : "at the next start");
     tell_text(out, "description", t->about);
     tell_close(out, '}');
 }
 
-static struct value value_of(const struct settings *s, const struct setting *t)
+static struct setting_value value_of(const struct settings *s, const struct setting *t)
 {
-    struct value v = {0};
+    struct setting_value v = {0};
     const char *at = (const char *)s + t->offset;
     if (t->kind == KIND_ORIGINS)
         text_copy(v.text, sizeof v.text, at);
@@ -339,7 +181,7 @@ static struct value value_of(const struct settings *s, const struct setting *t)
 
 static void tell_one(struct buf *out, const struct setting *t, const struct settings *s)
 {
-    struct value v = value_of(s, t);
+    struct setting_value v = value_of(s, t);
     tell_setting(out, t, &v);
 }
 
@@ -369,8 +211,8 @@ static void get(struct op *op, struct job *job)
     } else if (rc == 0) {
         tell_open(&op->result, NULL, '{');
         tell_open(&op->result, "settings", '[');
-        for (size_t i = 0; i < NSETTINGS; i++)
-            tell_one(&op->result, &table[i], &s);
+        for (size_t i = 0; i < nsettings; i++)
+            tell_one(&op->result, &settings_table[i], &s);
         tell_close(&op->result, ']');
         tell_close(&op->result, '}');
     }
@@ -383,6 +225,7 @@ void settings_apply(struct service *s, const struct settings *now)
     atomic_store_explicit(&s->package_max, now->package_max, memory_order_relaxed);
     if (s->server)
         log_set_level((enum log_level)now->log_level);
+    tokens_limit(s->tokens, now->token_requests);
     origins_set(s->origins, json_loads(now->cors_origins, 0, NULL)); /* NULL, without memory: none is let in */
 }
 
@@ -391,12 +234,12 @@ static void set(struct op *op, struct job *job)
     struct settings_op *o = (struct settings_op *)op;
     const struct setting *t = op->code == 0 ? setting_find(o->key) : NULL;
     struct settings now;
-    struct value v;
+    struct setting_value v;
     int rc = op->code;
     if (rc == 0 && !t)
         rc = no_such_key(o->key, &op->error);
     if (rc == 0)
-        rc = parse(t, o->value, &v, &op->error);
+        rc = setting_parse(t, o->value, &v, &op->error);
     if (rc == 0)
         rc = settings_read(job->reader, &now, &op->error);
     if (rc == 0)
@@ -436,91 +279,4 @@ void service_settings_get(struct service *s, const char *key_or_null, service_do
 void service_settings_set(struct service *s, const char *key, const char *value_json, service_done done, void *context)
 {
     begin(s, key, value_json, "(settings)", set, done, context);
-}
-
-/* ---- the published schema ---- */
-
-static void put_size(struct buf *out, const struct setting *t)
-{
-    tell_open(out, "anyOf", '[');
-    tell_open(out, NULL, '{');
-    tell_text(out, "type", "integer");
-    tell_bounds(out, t, "minimum", "maximum");
-    tell_close(out, '}');
-    tell_raw(out, NULL, "{\"type\":\"string\",\"pattern\":\"^[0-9]+(KiB|MiB|GiB)?$\"}");
-    tell_close(out, ']');
-}
-
-static void put_texts(struct buf *out, const char *key, const char *const *texts, size_t n)
-{
-    tell_open(out, key, '[');
-    for (size_t i = 0; i < n; i++)
-        tell_text(out, NULL, texts[i]);
-    tell_close(out, ']');
-}
-
-static void put_layers(struct buf *out)
-{
-    tell_text(out, "type", "array");
-    tell_open(out, "items", '{');
-    tell_open(out, "enum", '[');
-    for (int i = 0; i < WALL_LAYER_COUNT; i++)
-        tell_text(out, NULL, wall_layer_name((enum wall_layer)i));
-    tell_close(out, ']');
-    tell_close(out, '}');
-}
-
-static void put_kind(struct buf *out, const struct setting *t)
-{
-    switch (t->kind) {
-    case KIND_NUMBER:
-        tell_text(out, "type", "integer");
-        tell_bounds(out, t, "minimum", "maximum");
-        break;
-    case KIND_SIZE:
-        put_size(out, t);
-        break;
-    case KIND_TIME:
-        tell_raw(out, "type", "\"string\"");
-        tell_text(out, "pattern", "^[0-9]+(ms|s|m|h|d)$");
-        tell_bounds(out, t, "x-moat-minimum", "x-moat-maximum");
-        break;
-    case KIND_LAYERS:
-        put_layers(out);
-        break;
-    case KIND_LEVEL:
-        put_texts(out, "enum", levels, sizeof levels / sizeof *levels);
-        break;
-    case KIND_ORIGINS:
-        tell_text(out, "type", "array");
-        tell_number(out, "maxItems", ORIGINS_MAX);
-        tell_raw(out, "items", "{\"type\":\"string\",\"pattern\":\"^[a-z0-9+.-]+://[a-z0-9._:\\\\[\\\\]-]+$\"}");
-        break;
-    }
-}
-
-bool settings_schema(struct buf *out)
-{
-    tell_open(out, NULL, '{');
-    tell_text(out, "$schema", "https://json-schema.org/draft/2020-12/schema");
-    tell_text(out, "title", "Moat's settings");
-    tell_text(out, "description",
-              "Made from the table of settings: `moat help pages/settings`. Each key is set alone, "
-              "with `moat settings set KEY VALUE` or PUT /api/settings/{key}.");
-    tell_text(out, "type", "object");
-    tell_flag(out, "additionalProperties", false);
-    tell_open(out, "properties", '{');
-    for (size_t i = 0; i < NSETTINGS; i++) {
-        const struct setting *t = &table[i];
-        struct value usual = fallback(t);
-        tell_open(out, t->key, '{');
-        tell_text(out, "description", t->about);
-        put_kind(out, t);
-        tell_value(out, "default", t, &usual);
-        tell_text(out, "x-moat-takes-effect", t->live ? "at once" : "at the next start");
-        tell_close(out, '}');
-    }
-    tell_close(out, '}');
-    tell_close(out, '}');
-    return !out->failed;
 }

@@ -62,6 +62,13 @@ class Api:
         return self.good("POST", "/api/tokens", {"scopes": list(scopes), **more})
 
 
+def until(true, within=30):
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 @pytest.fixture(scope="module")
 def api(build, tmp_path_factory):
     place = Place(build, tmp_path_factory.mktemp("api"))
@@ -184,6 +191,40 @@ def test_token_commands(api):
     api.place.bad(2, "bad_usage", "token", "create")
     api.place.bad(2, "bad_usage", "token", "create", "--scope", "nonsense")
     api.place.bad(4, "not_found", "token", "revoke", "424242")
+
+
+def test_a_token_has_so_many_requests(api):
+    """Each token its own; what comes too early says when to come again, and the audit trail tells of it."""
+    one, other = api.token("execute:*"), api.token("read")
+    assert api.place.good("settings", "set", "token_requests", "120").out
+    try:
+        codes = [api.ask("POST", ECHO, n, token=one["token"]).status_code for n in range(140)]
+        assert codes[:120] == [200] * 120 and codes[-1] == 429 and set(codes) == {200, 429}
+        refused = api.ask("POST", ECHO, 1, token=one["token"])
+        while refused.status_code != 429:
+            refused = api.ask("POST", ECHO, 1, token=one["token"])
+        assert refused.json()["error"]["code"] == "rate_limited" and refused.headers["Retry-After"] == "1"
+        assert str(one["id"]) in refused.json()["error"]["message"]
+        assert api.ask("GET", "/api/plugins/stats", token=other["token"]).status_code == 200
+        assert api.ask("POST", ECHO, 1, token="0" * 64).status_code == 401
+        assert api.ask("GET", "/api/plugins/health", token=one["token"]).status_code == 200
+        assert api.place.good("call", "echo", "echo", "[1]").out
+        until(lambda: api.ask("POST", ECHO, 1, token=one["token"]).status_code == 200)  # a share of half a second
+        api.place.good("settings", "set", "token_requests", "1")
+        until(lambda: api.ask("GET", "/api/plugins/stats", token=other["token"]).status_code == 200)
+        refused = api.ask("GET", "/api/plugins/stats", token=other["token"])
+        assert refused.status_code == 429 and 50 < int(refused.headers["Retry-After"]) <= 60
+        why = api.place.good("why", refused.json()["error"]["id"], "--json").json
+        assert why["decision"]["by"] == "token" and why["caller"]["token"] == other["id"]
+    finally:
+        api.place.good("settings", "set", "token_requests", "0")
+    assert api.ask("POST", ECHO, 1, token=one["token"]).status_code == 200
+
+    def told():
+        records = api.good("GET", f"/api/audit?actor=token:{one['id']}&outcome=rate_limited")["records"]
+        assert all(r["action"] == "request.refused" for r in records)
+        return sum(r["count"] for r in records) >= 20 > len(records)
+    until(told)
 
 
 # ---- once ----
