@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "json/program.h"
 #include "json/walk.h"
 
 const uint8_t *cursor_root(const uint8_t *text)
@@ -118,4 +119,20 @@ bool cursor_whole(const uint8_t *number, uint64_t *out)
     }
     *out = n;
     return true;
+}
+
+void cursor_pointer(const uint8_t *root, const uint8_t *value, char *out, size_t size)
+{
+    struct walk_place place;
+    walk_pointer(root, value, out, size, &place);
+}
+
+bool cursor_equal(const uint8_t *a, const uint8_t *b, int64_t *steps)
+{
+    return equal_values(a, b, steps);
+}
+
+bool cursor_same_text(const uint8_t *a, const uint8_t *b)
+{
+    return walk_same_string(a + 1, b + 1);
 }

@@ -49,4 +49,14 @@ static inline bool cursor_true(const uint8_t *value)
     return value && *value == 't';
 }
 
+/* The JSON Pointer of a value in the text at root, cut with "…" when it is longer. As long as reading the text. */
+void cursor_pointer(const uint8_t *root, const uint8_t *value, char *out, size_t size);
+
+/* The same JSON value: 1 and 1.0, escapes resolved, members in any order. Neither text has a repeated member. *steps,
+ * some bytes looked at each, is charged; below 0 the answer is false and worth nothing. */
+bool cursor_equal(const uint8_t *a, const uint8_t *b, int64_t *steps);
+
+/* The same string, escapes resolved. */
+bool cursor_same_text(const uint8_t *a, const uint8_t *b);
+
 #endif
