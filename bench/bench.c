@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <glob.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,7 +98,7 @@ void bench_install(struct moat *m, const char *name)
     bench_install_granted(m, name, NULL, 0);
 }
 
-void bench_install_granted(struct moat *m, const char *name, const char *const *grants, size_t ngrants)
+void bench_trust(struct moat *m)
 {
     char pub[600];
     snprintf(pub, sizeof pub, "%s/packages/demo.pub", bench_build());
@@ -108,13 +109,69 @@ void bench_install_granted(struct moat *m, const char *name, const char *const *
     struct moat_error error;
     if (moat_trust_add(m, "demo", buf_text(&pem), NULL, &error) && error.code != MOAT_E_ALREADY_EXISTS)
         bench_die("%s", error.message);
-    char *path = bench_package(name), *json = NULL;
+}
+
+void bench_install_file(struct moat *m, const char *path, const char *const *grants, size_t ngrants)
+{
+    char *json = NULL;
+    struct moat_error error;
     struct moat_install_options options = {.size = sizeof options, .grants = grants, .ngrants = ngrants};
     if (moat_install(m, path, &options, &json, &error))
         bench_die("%s: %s", path, error.message);
     moat_free(json);
+}
+
+void bench_install_granted(struct moat *m, const char *name, const char *const *grants, size_t ngrants)
+{
+    char *path = bench_package(name);
+    bench_trust(m);
+    bench_install_file(m, path, grants, ngrants);
     free(path);
 }
+
+/* ---- requests ---- */
+
+struct asked {
+    pthread_mutex_t lock;
+    pthread_cond_t told;
+    bool done;
+};
+
+static void answered(struct moat_rest_request *request)
+{
+    struct asked *a = request->context;
+    pthread_mutex_lock(&a->lock);
+    a->done = true;
+    pthread_cond_signal(&a->told);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void bench_request(struct moat *m, const char *method, const char *target, const char *body_or_null)
+{
+    struct asked a = {.lock = PTHREAD_MUTEX_INITIALIZER, .told = PTHREAD_COND_INITIALIZER};
+    struct moat_rest_header json = {"content-type", "application/json"};
+    struct moat_rest_request r = {.size = sizeof r,
+                                  .method = method,
+                                  .target = target,
+                                  .headers = &json,
+                                  .nheaders = body_or_null ? 1 : 0,
+                                  .body = body_or_null,
+                                  .body_len = body_or_null ? strlen(body_or_null) : 0,
+                                  .trusted = true,
+                                  .context = &a};
+    struct moat_error error;
+    if (moat_rest_begin(m, &r, answered, &error))
+        bench_die("%s %s: %s", method, target, error.message);
+    pthread_mutex_lock(&a.lock);
+    while (!a.done)
+        pthread_cond_wait(&a.told, &a.lock);
+    pthread_mutex_unlock(&a.lock);
+    if (r.status < 200 || r.status > 299)
+        bench_die("%s %s: %d %s", method, target, r.status, r.answer);
+    moat_rest_end(&r);
+}
+
+/* ---- figures ---- */
 
 void samples_add(struct samples *s, double ns)
 {

@@ -22,6 +22,12 @@ struct moat *bench_open(const char *home);
 void bench_install(struct moat *m, const char *name);
 void bench_install_granted(struct moat *m, const char *name, const char *const *grants, size_t ngrants);
 char *bench_package(const char *name); /* its path, malloc'd */
+/* Trusts the build's throw-away key; a package of one's own, which that key has signed. */
+void bench_trust(struct moat *m);
+void bench_install_file(struct moat *m, const char *path, const char *const *grants, size_t ngrants);
+
+/* One request of an operator's, answered with success. */
+void bench_request(struct moat *m, const char *method, const char *target, const char *body_or_null);
 
 struct samples {
     double *ns;

@@ -21,7 +21,7 @@ struct registry {
     struct registry_command *first, **last;
     bool stopping;
     struct gather gather;
-    void (*collect)(void *context); /* asked each second */
+    void (*collect)(void *context); /* asked each second, in quiet times every other */
     void *collect_context;
     uint64_t collect_ns; /* when next */
     bool collecting, writing_gathered;

@@ -310,7 +310,7 @@ struct registry_count {
 };
 /* Adds to the counters of a version, on the day when it is written. Any thread, never blocks on the disk. */
 void registry_count(struct registry *r, const struct registry_count *count);
-/* Asked on the store thread each second, before it writes, for what was not told by itself. It must not block and may
+/* Asked on the store thread each second (in quiet times every other), before it writes, for what was not told by itself. It must not block and may
  * call registry_count. NULL: nobody any more; when that returns it is not running. */
 void registry_gather_from(struct registry *r, void (*collect)(void *context), void *context);
 

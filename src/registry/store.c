@@ -151,7 +151,7 @@ static void collect(struct registry *r)
     ask(context);
     pthread_mutex_lock(&r->lock);
     r->collecting = false;
-    r->collect_ns = clock_mono_ns() + GATHER_NS;
+    r->collect_ns = clock_mono_ns() + (r->gather.due_ns ? GATHER_NS : GATHER_QUIET_NS);
     if (r->gather.due_ns)
         r->gather.due_ns = 1; /* now: a crash loses a second, not two */
     pthread_cond_broadcast(&r->written);

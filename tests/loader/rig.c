@@ -94,11 +94,13 @@ static struct manifest *manifest_of(const char *name, const struct variant *v)
     struct manifest *m;
     char with[128], path[512];
     buf_auto text = BUF_INIT(MANIFEST_MAX);
-    snprintf(path, sizeof path, "%s/plugin.json", needed("LOADER_ECHO_SOURCE"));
+    snprintf(path, sizeof path, "%s/%s/plugin.json", needed("LOADER_PLUGINS"), v->ledger ? "ledger" : "echo");
     if (io_read_file(path, &text, &err))
         fail_msg("%s", err.message);
     snprintf(with, sizeof with, "\"name\": \"%s\"", name);
-    replace(&text, "\"name\": \"echo\"", with);
+    replace(&text, v->ledger ? "\"name\": \"ledger\"" : "\"name\": \"echo\"", with);
+    if (v->state)
+        replace(&text, "\"state\": false", "\"state\": true");
     if (v->version) {
         snprintf(with, sizeof with, "\"version\": \"%s\"", v->version);
         replace(&text, "\"version\": \"1.0.0\"", with);
@@ -133,7 +135,10 @@ static int code_of(const struct variant *v)
     buf_auto bytes = BUF_INIT(64 << 20);
     if (v->garbage)
         buf_puts(&bytes, "this is no shared object");
-    else if (io_read_file(needed(v->liar ? "LOADER_LIAR" : "LOADER_ECHO"), &bytes, &err))
+    else if (io_read_file(needed(v->liar     ? "LOADER_LIAR"
+                                 : v->ledger ? "LOADER_LEDGER"
+                                             : "LOADER_ECHO"),
+                          &bytes, &err))
         fail_msg("%s", err.message);
     int fd = io_sealed("code", bytes.data, bytes.len);
     assert_true(fd >= 0);
@@ -154,6 +159,8 @@ struct spec *rig_spec(const char *name, const struct variant *v)
     s->libraries = LIBRARIES_ALL;
     if (!v->no_code)
         s->code[s->ncode++] = code_of(v);
+    if (v->write_path && wall_resolve(v->write_path, true, &s->grants[s->ngrants++], &err))
+        fail_msg("%s", err.message);
     if (v->read_path && wall_resolve(v->read_path, false, &s->grants[s->ngrants++], &err))
         fail_msg("%s", err.message);
     return s;

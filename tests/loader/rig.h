@@ -44,7 +44,10 @@ struct variant {
     bool liar;              /* the code is liar.c's */
     bool garbage;           /* the code is no ELF file */
     bool no_code;           /* only the manifest */
+    bool ledger;            /* the ledger plugin in place of echo */
+    bool state;             /* hands its state over */
     const char *read_path;  /* granted */
+    const char *write_path; /* granted */
 };
 struct spec *rig_spec(const char *name, const struct variant *v);
 /* Waits until it is done; 0 or -code. */
