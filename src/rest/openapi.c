@@ -93,7 +93,8 @@ static json_t *request_body(const struct route *r)
 {
     json_t *content = json_object();
     if (r->body == BODY_PACKAGE)
-        json_object_set_new(content, "application/octet-stream", json_object());
+        json_object_set_new(content, "application/octet-stream",
+                            json_pack("{s{ssss}}", "schema", "type", "string", "format", "binary"));
     json_t *schema = r->body == BODY_OBJECT || r->body == BODY_PACKAGE ? fields_schema(r->fields) : json_object();
     if (r->body == BODY_ITEMS)
         schema = json_pack("{sssoso}", "type", "array", "items", fields_schema(r->fields), "maxItems",
