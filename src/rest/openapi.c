@@ -53,16 +53,21 @@ static void add_path_parameters(json_t *list, const char *path)
     }
 }
 
+/* Which kinds of requests look at a header, and what it says. */
 static void add_headers(json_t *list, const struct route *r)
 {
-    static const struct field of_call[] = {
-        {"Moat-Deadline", FIELD_TEXT, false, "a TIME, such as 250ms or 10m"},
-        {"traceparent", FIELD_TEXT, false, "W3C Trace Context"},
-        {"Idempotency-Key", FIELD_TEXT, false, "1 to 255 printable ASCII characters; the same again is not run again"},
-        {0},
+    bool call = r->body == BODY_CALL, calls = call || r->body == BODY_ITEMS;
+    const struct {
+        bool taken;
+        const char *name, *about;
+    } headers[] = {
+        {calls, "Moat-Deadline", "a TIME, such as 250ms or 10m"},
+        {call, "Idempotency-Key", "1 to 255 printable ASCII characters; the same again is not run again"},
+        {true, "traceparent", "W3C Trace Context; `why` tells of it"},
     };
-    for (const struct field *f = of_call; r->body == BODY_CALL && f->name; f++)
-        add_parameter(list, f->name, "header", false, f->about, field_schema(f));
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
+        if (headers[i].taken)
+            add_parameter(list, headers[i].name, "header", false, headers[i].about, json_pack("{ss}", "type", "string"));
 }
 
 static json_t *parameters(const struct route *r)
@@ -182,13 +187,20 @@ static void operation_id(const struct route *r, char *out, size_t size)
     buf_free(&text);
 }
 
+/* What a client's author looks under: "plugins", "trust"; "host" for what stands outside of /api. */
+static json_t *tags(const struct route *r)
+{
+    const char *area = strncmp(r->path, "/api/", 5) == 0 ? r->path + 5 : "host";
+    return json_pack("[o]", json_stringn(area, strcspn(area, "/")));
+}
+
 static json_t *operation(const struct route *r, const json_t *answers)
 {
     char id[128];
     operation_id(r, id, sizeof id);
     const char *scope = route_scope_name(r->scope);
-    json_t *o = json_pack("{sssssssoso}", "operationId", id, "summary", r->summary, "x-moat-scope", scope, "parameters",
-                          parameters(r), "responses", responses(r, answers));
+    json_t *o = json_pack("{sssosssssoso}", "operationId", id, "tags", tags(r), "summary", r->summary, "x-moat-scope",
+                          scope, "parameters", parameters(r), "responses", responses(r, answers));
     if (*r->command)
         json_object_set_new(o, "x-moat-command", json_sprintf("moat %s", r->command));
     if (r->body != BODY_NONE)
