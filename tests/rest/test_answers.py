@@ -95,7 +95,7 @@ def run(api):
     assert api.good("POST", "/api/plugins/execute/alpha/echo", [1]) == [1]
     failed = api.bad(422, "action_failed", "POST", "/api/plugins/execute/alpha/fail", {"code": "a", "message": "b"})
     assert api.good("GET", f"/api/why/{failed['id']}")["code"] == "action_failed"
-    api.ask("POST", "/api/plugins/execute/alpha/read", {"path": "/root/secret"})
+    api.ask("POST", "/api/plugins/execute/alpha/read", {"path": "/var/secret"})
     api.good("GET", "/api/plugins/info/alpha/denials")
     api.good("GET", "/api/denials")
     held = threading.Thread(target=lambda: api.again().ask("POST", "/api/plugins/execute/alpha/sleep", {"ms": 600000}))
