@@ -67,7 +67,8 @@ static void add_headers(json_t *list, const struct route *r)
     };
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
         if (headers[i].taken)
-            add_parameter(list, headers[i].name, "header", false, headers[i].about, json_pack("{ss}", "type", "string"));
+            add_parameter(list, headers[i].name, "header", false, headers[i].about,
+                          json_pack("{ss}", "type", "string"));
 }
 
 static json_t *parameters(const struct route *r)
