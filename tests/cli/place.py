@@ -47,7 +47,7 @@ class Place:
     def start(self, *arguments, **options):
         return subprocess.Popen([self.build / "moat", *map(str, arguments)], env=self.env, cwd=self.root, text=True,
                                 stdin=options.pop("stdin", subprocess.DEVNULL), stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, **options)
+                                stderr=options.pop("stderr", subprocess.PIPE), **options)
 
     def moat(self, *arguments, input=None, timeout=60):
         """Runs it, whatever it says."""
@@ -77,8 +77,8 @@ class Place:
 
     # ---- a server ----
 
-    def serve(self, *arguments):
-        self.server = self.start("serve", "--listen", "127.0.0.1:0", "--json", *arguments)
+    def serve(self, *arguments, **options):
+        self.server = self.start("serve", "--listen", "127.0.0.1:0", "--json", *arguments, **options)
         line = self.server.stdout.readline()
         assert line, self.server.stderr.read()
         self.ready = json.loads(line)

@@ -21,9 +21,9 @@ def until(true, within=30):
 
 
 class Api:
-    def __init__(self, place, *serve):
+    def __init__(self, place, *serve, **options):
         self.place = place
-        self.ready = place.serve(*serve)
+        self.ready = place.serve(*serve, **options)
         self.url, self.admin = self.ready["url"], self.ready["admin_token"]
         self.session = requests.Session()
         answer = self.session.get(self.url + "/openapi.json", headers={"Authorization": f"Bearer {self.admin}"}, timeout=60)
