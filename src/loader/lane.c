@@ -299,6 +299,8 @@ static void log_line(struct worker *w, const struct channel_answer *a)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
     struct lane *lane = &w->lane;
+    const struct flight *f = a->cookie;
+    struct call *c = f ? f->call : NULL;
     uint64_t now = ticks_now();
     if (now - lane->log_window_ns > NS_PER_S) {
         lane_tell_dropped(w);
@@ -308,12 +310,12 @@ static void log_line(struct worker *w, const struct channel_answer *a)
     if (lane->log_lines++ >= w->l->config.lines_per_second) {
         lane->log_dropped++;
         atomic_fetch_add_explicit(&w->plugin->lines_dropped, 1, memory_order_relaxed);
+        if (c && c->told)
+            c->told(c, &(struct call_told){.dropped = 1, .text = ""});
         return;
     }
     char text[TEXT_MAX];
     take_text(a, text);
-    const struct flight *f = a->cookie;
-    struct call *c = f ? f->call : NULL;
     const struct loader_config *config = &w->plugin->l->config;
     log_event(LOG_INFO, "plugin_log", "plugin", w->plugin->name, "level", names[a->status & 3], "call",
               c ? c->id : NULL, "text", text, NULL);

@@ -204,6 +204,7 @@ struct receipt {
 
 /* What a running call says before its end: texts are valid during told, cleaned of what could steer a terminal. */
 struct call_told {
+    unsigned dropped;     /* so many lines of its log that came too fast to be told; and nothing else */
     bool progress;        /* else a line of its log */
     unsigned thousandths; /* of progress */
     unsigned level;       /* of a line: enum moat_log_level */

@@ -1,5 +1,5 @@
 /* What an Idempotency-Key stands for.  Scope: token, plugin, action and key; a body is known by its SHA-256.  Entries
- * stand in a table by hash and in the order of their claims, which is the order in which they go. */
+ * stand in a table by hash; those whose run has ended also in the order of their ends, in which they go. */
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #define SCOPE_MAX (MANIFEST_NAME_MAX + MANIFEST_ACTION_MAX + RUN_KEY_MAX + 32)
 
 struct key_entry {
-    struct key_entry *chain, *older, *newer;
+    struct key_entry *chain, *older, *newer; /* the last two of what has ended */
     uint32_t hash;
     bool ended;
     uint64_t until_ns; /* monotonic; from its end on */
@@ -33,7 +33,7 @@ struct key_entry {
 
 struct keys {
     pthread_mutex_t lock;
-    struct key_entry *buckets[BUCKETS], *oldest, *newest;
+    struct key_entry *buckets[BUCKETS], *oldest, *newest; /* of what has ended */
     size_t count;
     uint64_t bytes;
 };
@@ -69,8 +69,10 @@ static void drop(struct keys *k, struct key_entry *e)
     while (*at != e)
         at = &(*at)->chain;
     *at = e->chain;
-    *(e->older ? &e->older->newer : &k->oldest) = e->newer;
-    *(e->newer ? &e->newer->older : &k->newest) = e->older;
+    if (e->ended) {
+        *(e->older ? &e->older->newer : &k->oldest) = e->newer;
+        *(e->newer ? &e->newer->older : &k->newest) = e->older;
+    }
     forget_answer(k, e);
     k->count--;
     free(e);
@@ -86,24 +88,24 @@ void keys_free(struct keys *k)
     free(k);
 }
 
-/* Those whose time is over, and the oldest of too many. One that runs stays: somebody counts on it. */
 static void expire(struct keys *k, uint64_t now)
 {
-    struct key_entry *next;
-    for (struct key_entry *e = k->oldest; e; e = next) {
-        next = e->newer;
-        if (e->ended && (now >= e->until_ns || k->count >= KEYS_MAX))
-            drop(k, e);
-        else if (e->ended)
-            return; /* the younger ones have longer */
-    }
+    while (k->oldest && now >= k->oldest->until_ns)
+        drop(k, k->oldest);
+}
+
+/* For one key more. One that runs stays: somebody counts on it. */
+static bool is_room(struct keys *k)
+{
+    if (k->count >= KEYS_MAX && k->oldest)
+        drop(k, k->oldest);
+    return k->count < KEYS_MAX;
 }
 
 static void make_room(struct keys *k, size_t len)
 {
     for (struct key_entry *e = k->oldest; e && k->bytes + len > KEYS_BYTES; e = e->newer)
-        if (e->kept)
-            forget_answer(k, e);
+        forget_answer(k, e);
 }
 
 /* FNV-1a: the table is bounded, a client that makes its own keys collide slows its own down by microseconds. */
@@ -141,11 +143,17 @@ static struct key_entry *add(struct keys *k, uint32_t hash, const char *scope, s
     memcpy(e->body, body, sizeof e->body);
     e->chain = k->buckets[hash % BUCKETS];
     k->buckets[hash % BUCKETS] = e;
+    k->count++;
+    return e;
+}
+
+static void end(struct keys *k, struct key_entry *e)
+{
+    e->ended = true;
+    e->until_ns = clock_mono_ns() + KEYS_NS;
     e->older = k->newest;
     *(k->newest ? &k->newest->newer : &k->oldest) = e;
     k->newest = e;
-    k->count++;
-    return e;
 }
 
 /* ---- outcomes ---- */
@@ -206,6 +214,9 @@ enum keys_claim keys_claim(struct keys *k, struct run *run)
         run->next = e->waiters;
         e->waiters = run;
         claim = KEYS_WAIT;
+    } else if (!is_room(k)) {
+        run->call.code = error_set(&run->call.error, MOAT_E_QUEUE_FULL,
+                                   "%d calls with an Idempotency-Key run already: no more are remembered", KEYS_MAX);
     } else if ((e = add(k, hash, scope, len, body))) {
         memcpy(e->id, run->call.id, sizeof e->id);
         run->entry = e;
@@ -264,12 +275,12 @@ void keys_settle(struct keys *k, struct run *run)
         waiter->task.run = tell;
         loop_post(waiter->loop, &waiter->task);
     }
-    e->ended = true;
-    e->until_ns = clock_mono_ns() + KEYS_NS;
-    if (is_remembered(c))
+    if (is_remembered(c)) {
         keep(k, e, c);
-    else
+        end(k, e);
+    } else {
         drop(k, e);
+    }
     pthread_mutex_unlock(&k->lock);
 }
 

@@ -2,7 +2,8 @@
  *
  *     event: progress     data: {"done":0.25,"message":"…"}
  *     event: log          data: {"level":"info","text":"…"}
- *     event: dropped      data: {"events":3}            the client reads too slowly for what is told
+ *     event: dropped      data: {"events":3}            the client reads too slowly for what is told, or the plugin
+ *                                                       logs more lines than are told
  *     event: receipt      data: {…}
  *     event: result       data: {"success":true,"result":…}       or
  *     event: error        data: {"success":false,"error":{…}}
@@ -102,8 +103,8 @@ void stream_told(struct call *call, const struct call_told *what)
     struct rest_request *q = run->context;
     struct stream *s = q->stream;
     pthread_mutex_lock(&s->lock);
-    if (s->text.len - s->at > STREAM_MAX) {
-        s->dropped++;
+    if (what->dropped || s->text.len - s->at > STREAM_MAX) {
+        s->dropped += what->dropped ? what->dropped : 1;
     } else {
         put_dropped(s);
         (what->progress ? put_progress : put_log)(&s->text, what);

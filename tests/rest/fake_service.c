@@ -21,6 +21,7 @@ struct service {
     uint64_t principal; /* of the last call */
     char message[256];
     _Atomic bool hold;
+    struct call *held; /* the last one */
     _Atomic unsigned cancelled;
     uint64_t payload_max, package_max;
 };
@@ -81,6 +82,18 @@ void fake_fail(struct service *s, enum moat_code code, const char *message)
 void fake_hold_calls(struct service *s, bool hold)
 {
     s->hold = hold;
+}
+
+void fake_tell(struct service *s, unsigned lines, size_t len)
+{
+    char text[4096];
+    for (unsigned i = 0; s->held && s->held->told && i < lines; i++) {
+        int n = snprintf(text, sizeof text, "%06u", i);
+        for (; (size_t)n < len && (size_t)n < sizeof text - 1; n++)
+            text[n] = 'x';
+        text[n] = '\0';
+        s->held->told(s->held, &(struct call_told){.level = 1, .text = text});
+    }
 }
 
 unsigned fake_cancelled(struct service *s)
@@ -419,14 +432,30 @@ struct loader *service_loader(struct service *s)
 struct fake_call {
     struct loop_task task;
     struct call *call;
+    struct service *service;
 };
 
 static void call_end(struct loop_task *task)
 {
     struct fake_call *f = (struct fake_call *)task;
     struct call *call = f->call;
+    struct service *s = f->service;
+    if (s->held == call)
+        s->held = NULL;
     free(f);
     call->done(call);
+}
+
+static void call_answer(struct service *s, struct call *call)
+{
+    if (s->code) {
+        call->code = error_set(&call->error, s->code, "%s", s->message);
+        snprintf(call->error.detail, sizeof call->error.detail, "{\"pointer\":\"/a\"}");
+    } else {
+        call->result = malloc(call->parameters_len + BUF_PAD);
+        memcpy(call->result, call->parameters, call->parameters_len);
+        call->result_len = call->parameters_len;
+    }
 }
 
 void call_begin(struct loader *l, struct call *call)
@@ -437,6 +466,7 @@ void call_begin(struct loader *l, struct call *call)
         abort();
     f->task.run = call_end;
     f->call = call;
+    f->service = s;
     call->internal[0] = f;
     s->principal = call->principal;
     snprintf(s->asked, sizeof s->asked, "call %s %s deadline=%llu trace=%s", call->plugin, call->action,
@@ -445,17 +475,21 @@ void call_begin(struct loader *l, struct call *call)
     strcpy(call->receipt.version, "1.2.3");
     call->receipt.bytes_in = call->parameters_len;
     call->receipt.ran_ns = UINT64_MAX;
-    if (s->hold)
+    if (s->hold) {
+        s->held = call;
         return;
-    if (s->code) {
-        call->code = error_set(&call->error, s->code, "%s", s->message);
-        snprintf(call->error.detail, sizeof call->error.detail, "{\"pointer\":\"/a\"}");
-    } else {
-        call->result = malloc(call->parameters_len + BUF_PAD);
-        memcpy(call->result, call->parameters, call->parameters_len);
-        call->result_len = call->parameters_len;
     }
+    call_answer(s, call);
     loop_post(call->loop, &f->task);
+}
+
+void fake_finish(struct service *s)
+{
+    struct call *call = s->held;
+    if (!call)
+        return;
+    call_answer(s, call);
+    loop_post(call->loop, &((struct fake_call *)call->internal[0])->task);
 }
 
 void call_cancel(struct loader *l, struct call *call)

@@ -18,6 +18,10 @@ void fake_fail(struct service *s, enum moat_code code, const char *message);
 /* Calls do not end until they are cancelled. */
 void fake_hold_calls(struct service *s, bool hold);
 unsigned fake_cancelled(struct service *s);
+/* Of the last call that is held, on its loop: it logs so many lines of len bytes, each beginning with its number; it
+ * ends as one that is not held. */
+void fake_tell(struct service *s, unsigned lines, size_t len);
+void fake_finish(struct service *s);
 void fake_limits(struct service *s, uint64_t payload_max, uint64_t package_max);
 
 #define FAKE_TOKEN "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

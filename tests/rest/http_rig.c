@@ -6,6 +6,7 @@
  *     hold | release                  calls end only when they are cancelled, or at once again
  *     fail CODE | succeed             by the code's number
  *     limits PAYLOAD PACKAGE
+ *     tell LINES BYTES | finish       the call that is held logs, or ends
  *     cancelled | asked | package     prints it
  *     busy | drain | reload | quit */
 #include <semaphore.h>
@@ -21,7 +22,7 @@
 
 static void obey(char *line, struct service *s, struct http *h)
 {
-    unsigned long long payload, package;
+    unsigned long long payload, package, lines, bytes;
     line[strcspn(line, "\n")] = '\0';
     if (strcmp(line, "hold") == 0 || strcmp(line, "release") == 0)
         fake_hold_calls(s, *line == 'h');
@@ -31,6 +32,10 @@ static void obey(char *line, struct service *s, struct http *h)
         fake_fail(s, MOAT_E_OK, "");
     else if (sscanf(line, "limits %llu %llu", &payload, &package) == 2)
         fake_limits(s, payload, package);
+    else if (sscanf(line, "tell %llu %llu", &lines, &bytes) == 2)
+        fake_tell(s, (unsigned)lines, bytes);
+    else if (strcmp(line, "finish") == 0)
+        fake_finish(s);
     if (strcmp(line, "cancelled") == 0)
         printf("%u\n", fake_cancelled(s));
     else if (strcmp(line, "busy") == 0)

@@ -297,6 +297,13 @@ def test_events_come_before_the_result(api):
     assert [n for n, _ in events(answer)] == ["receipt", "result"] and list(events(answer))[-1][1]["result"] == {"a": 1}
 
 
+def test_lines_that_are_not_told_are_counted(api):
+    """The host tells 50 lines a second unless the setting log_lines says otherwise."""
+    told = list(events(api.ask("POST", "/api/plugins/execute/echo/log", {"text": "x", "times": 90}, Accept="text/event-stream")))
+    lines, dropped = sum(n == "log" for n, _ in told), sum(d["events"] for n, d in told if n == "dropped")
+    assert lines + dropped == 90 and dropped > 0 and told[-1][0] == "result"
+
+
 def test_what_fails_before_an_event_has_its_own_status(api):
     assert api.ask("POST", "/api/plugins/execute/echo/fail", {}, Accept="text/event-stream").status_code == 422
     assert api.ask("POST", ECHO, "{", Accept="text/event-stream").status_code == 400

@@ -178,7 +178,8 @@ static bool do_log(struct moat_call *call, struct parameters p)
     static char line[65536];
     if (!text(p, "text", line, sizeof line))
         return host->fail(call, "bad_text", "no text");
-    host->log(MOAT_LOG_INFO, line);
+    for (long long times = integer(p, "times", 1); times > 0; times--)
+        host->log(MOAT_LOG_INFO, line);
     fprintf(stderr, "%s\n", line);
     fflush(stderr);
     return answer(call, "null");
