@@ -101,10 +101,11 @@ static json_t *request_body(const struct route *r)
     if (r->body == BODY_PACKAGE)
         json_object_set_new(content, "application/octet-stream",
                             json_pack("{s{ssss}}", "schema", "type", "string", "format", "binary"));
-    json_t *schema = r->body == BODY_OBJECT || r->body == BODY_PACKAGE ? fields_schema(r->fields) : json_object();
-    if (r->body == BODY_ITEMS)
-        schema = json_pack("{sssoso}", "type", "array", "items", fields_schema(r->fields), "maxItems",
-                           json_integer(ROUTE_ITEMS_MAX));
+    bool object = r->body == BODY_OBJECT || r->body == BODY_PACKAGE;
+    json_t *schema = r->body == BODY_ITEMS ? json_pack("{sssosi}", "type", "array", "items", fields_schema(r->fields),
+                                                       "maxItems", ROUTE_ITEMS_MAX)
+                     : object              ? fields_schema(r->fields)
+                                           : json_object();
     json_object_set_new(content, "application/json", json_pack("{so}", "schema", schema));
     return json_pack("{sbso}", "required", 1, "content", content);
 }
