@@ -35,6 +35,7 @@ struct exchange {
     bool suspended;
     bool zips;    /* the client takes gzip */
     bool chunked; /* the length of the body is not known before its end */
+    bool astray;  /* where this request ends is not sure: nothing is read behind it */
     bool logged;
     char method[8];
     unsigned status;
@@ -86,6 +87,7 @@ struct head {
     const char *accept, *accept_encoding, *asked_method, *authorization, *content_length, *content_type, *deadline,
         *expect, *host, *idempotency_key, *if_none_match, *origin, *traceparent, *transfer;
     const char *repeated; /* the name of a header that came twice and must not */
+    bool unsound;         /* one of them is none */
 };
 
 static const struct {
@@ -109,9 +111,11 @@ static const struct {
     {"transfer-encoding", offsetof(struct head, transfer)},
 };
 
-static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                   const char *value, size_t value_len)
 {
     struct head *head = cls;
+    head->unsound |= !sound_header(name, name_len, value, value_len);
     for (size_t i = 0; i < sizeof header_names / sizeof *header_names; i++) {
         if ((*name | 0x20) != *header_names[i].name || strcasecmp(name, header_names[i].name) != 0)
             continue;
@@ -143,8 +147,12 @@ static bool is_our_host(const struct http *h, const char *host)
 static int check_head(const struct exchange *x, const struct head *head, const char *version, struct error *err)
 {
     const struct listener *l = x->listener;
+    if (head->unsound)
+        return error_set(err, MOAT_E_BAD_REQUEST, "a header's name or value is none that HTTP knows");
     if (head->repeated)
         return error_set(err, MOAT_E_BAD_REQUEST, "the header %s came twice", head->repeated);
+    if (head->transfer && !sound_coding(head->transfer))
+        return error_set(err, MOAT_E_BAD_REQUEST, "Transfer-Encoding is not `chunked`");
     if (head->transfer && head->content_length)
         return error_set(err, MOAT_E_BAD_REQUEST, "Content-Length and Transfer-Encoding came together");
     if (!head->host && strcmp(version, "HTTP/1.1") == 0)
@@ -200,12 +208,13 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
 {
     struct head head = {0};
     struct error err;
-    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, take_header, &head);
+    MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, take_header, &head);
     uint64_t length = head.transfer ? REST_LENGTH_UNKNOWN : 0;
     if (head.content_length)
         length = strtoull(head.content_length, NULL, 10); /* libmicrohttpd has refused what is not a number */
     if (check_head(x, &head, version, &err) < 0) {
         x->request = rest_refuse(x->listener->http->rest, &err);
+        x->astray = err.code == MOAT_E_BAD_REQUEST;
     } else {
         struct rest_head rest_head = {.method = method,
                                       .target = x->target,
@@ -231,7 +240,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
     connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, x->chunked ? 0 : length);
     /* An early answer ends the connection. Otherwise it is given when the body was taken and thrown away. */
     bool unsent = head.expect || (length != REST_LENGTH_UNKNOWN && length > SWALLOW_MAX);
-    if (rest_answered(x->request) && length && unsent)
+    if (x->astray || (rest_answered(x->request) && length && unsent))
         return answer(x);
     if (length > SMALL_BODY)
         watch_client(x, sender_ended);
@@ -352,7 +361,7 @@ static enum MHD_Result answer(struct exchange *x)
     x->sent = a->len;
     x->status = (unsigned)a->status;
     connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, x->sent);
-    if (atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
+    if (x->astray || atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
         MHD_add_response_header(response, "Connection", "close");
     x->state = a->stream ? STREAMING : ANSWERED;
     if (a->stream)

@@ -72,6 +72,10 @@ int listen_unix(const char *path, struct error *err);
 /* A connected socket, or -1 with errno. */
 int connect_unix(const char *path);
 
+/* ---- sound.c ---- */
+bool sound_header(const char *name, size_t name_len, const char *value, size_t value_len);
+bool sound_coding(const char *transfer_encoding);
+
 /* ---- exchange.c: one request and its answer ---- */
 enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
                                 const char *version, const char *data, size_t *size, void **context);
