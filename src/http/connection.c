@@ -14,6 +14,7 @@
 #include "http/server.h"
 
 #define TICK_NS NS_PER_S
+#define CROWD 500
 #define TICKS_PER_HEAD 8 /* short times, as tests have them, are kept as well */
 
 /* A few milliseconds behind, for a fifth of the price. */
@@ -155,6 +156,8 @@ static struct connection *connection_new(struct listener *l, struct MHD_Connecti
     if (c->next)
         c->next->link = &c->next;
     l->connections = c;
+    if (++l->count > l->peak)
+        l->peak = l->count;
     if (!l->tick.slot)
         loop_timer_set(l->loop, &l->tick, clock_mono_ns() + tick_span(l));
     return c;
@@ -165,6 +168,7 @@ static void connection_free(struct connection *c)
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
+    c->listener->count--;
     address_give(c->listener, c->address);
     free(c);
 }
@@ -178,6 +182,15 @@ void connection_notify(void *cls, struct MHD_Connection *connection, void **cont
         connection_free(*context);
         *context = NULL;
     }
+}
+
+/* After a crowd: what its connections took is free, but still the process's. */
+static void give_back(struct listener *l)
+{
+    if (l->peak < CROWD || l->count > l->peak / 4)
+        return;
+    l->peak = l->count;
+    service_give_back(rest_service(l->http->rest));
 }
 
 void connection_tick(struct loop_timer *timer)
@@ -194,6 +207,7 @@ void connection_tick(struct loop_timer *timer)
     }
     if (late)
         listener_kick(l);
+    give_back(l);
     if (l->connections && l->daemon)
         loop_timer_set(l->loop, &l->tick, clock_mono_ns() + tick_span(l));
 }

@@ -37,6 +37,7 @@ struct listener {
     struct loop_task kick;
     struct loop_timer tick; /* while there are connections */
     struct connection *connections;
+    size_t count, peak;                      /* of connections: now, and the most since memory was given back */
     struct address *addresses[ADDRESS_ROWS]; /* who has how many connections, by hash */
     uint64_t requests;                       /* for the access log */
     bool must_run;                           /* the daemon has something to do */

@@ -214,6 +214,8 @@ void service_token_list(struct service *s, service_done done, void *context);
 void service_token_revoke(struct service *s, const char *id, service_done done, void *context);
 
 /* ---- watching ---- */
+/* Memory that is free but still the process's goes back to the system, on a jobs thread. Any thread, does not block. */
+void service_give_back(struct service *s);
 /* The last lines that plugins logged, JOURNAL_LINES of them: those of one call, as a JSON array. Any thread. */
 void service_log_of(struct service *s, const char *call_id, struct buf *out);
 /* OpenMetrics families of registry, plugins and host, without the end. */

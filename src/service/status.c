@@ -1,4 +1,5 @@
 /* The whole in figures: stats, health, denials. */
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,6 +29,25 @@ static void sum(void *context, const struct loader_status *s)
         t->by_code[i] += s->errors_by_code[i];
     if (s->health <= HEALTH_FAILED)
         t->health[s->health]++;
+}
+
+/* ---- memory ---- */
+
+static void trim(struct op *op, struct job *job)
+{
+    malloc_trim(0);
+    op_end(op, 0);
+}
+
+static void nothing_told(void *context, const struct error *error, struct buf *result)
+{
+}
+
+void service_give_back(struct service *s)
+{
+    struct op *op = op_new(s, sizeof *op, nothing_told, NULL);
+    if (op)
+        op_begin(op, NULL, trim);
 }
 
 /* ---- stats ---- */
