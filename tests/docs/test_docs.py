@@ -110,12 +110,14 @@ def test_readme_first_plugin(root, moat, tree):
         assert not answer or done.stdout.strip() == answer, command
 
 
-def test_data_processor_readme(root, moat, tree):
-    if "data_processor" not in moat("list"):
-        moat("trust", "add", "demo", "build/packages/demo.pub", cwd=tree)
-        moat("install", "build/packages/data_processor-1.0.0.moat", cwd=tree)
-    seen = list(shown((root / "plugins" / "data_processor" / "README.md").read_text()))
-    assert len(seen) == 6
+@pytest.mark.parametrize("name,examples", [("agent_skill", 2), ("data_processor", 6)])
+def test_a_plugins_readme(root, moat, tree, name, examples):
+    if name not in moat("list"):
+        if "demo" not in moat("trust", "list"):
+            moat("trust", "add", "demo", "build/packages/demo.pub", cwd=tree)
+        moat("install", f"build/packages/{name}-1.0.0.moat", cwd=tree)
+    seen = list(shown((root / "plugins" / name / "README.md").read_text()))
+    assert len(seen) == examples
     for command, answer in seen:
         done = shell(moat, command, tree)
         assert (done.returncode, done.stdout.strip()) == (0, answer), (command, done.stderr)

@@ -10,7 +10,7 @@ import elf
 from elf import Elf
 
 EXECUTABLES = ["moat", "moat-worker", "moat-helper"]
-LIBRARIES = ["libmoat.so", "plugins/data_processor.so", "plugins/hostile.so"]
+LIBRARIES = ["libmoat.so", "plugins/agent_skill.so", "plugins/data_processor.so", "plugins/hostile.so"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -46,6 +46,6 @@ def test_the_helper_is_where_they_are(build):
     assert [n for n in IN_HELPER if n not in names] == []
 
 
-@pytest.mark.parametrize("name", ["data_processor", "hostile"])
+@pytest.mark.parametrize("name", ["agent_skill", "data_processor", "hostile"])
 def test_plugins_need_no_library_of_moat(build, name):
     assert Elf(build / "plugins" / f"{name}.so").needed() <= C_LIBRARY

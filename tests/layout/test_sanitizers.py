@@ -12,7 +12,7 @@ from elf import Elf
 # What each of them brings along, in every executable that has it.
 RUNTIMES = ("__asan_", "__ubsan_", "__tsan_", "__msan_", "__lsan_", "__sanitizer_", "__hwasan_", "__gcov_", "__llvm_profile_",
             "__afl_")
-WALLED = ["moat-worker", "plugins/data_processor.so", "plugins/hostile.so"]
+WALLED = ["moat-worker", "plugins/agent_skill.so", "plugins/data_processor.so", "plugins/hostile.so"]
 
 
 def release(build):
