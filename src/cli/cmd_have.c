@@ -252,6 +252,41 @@ static void show_actions(const json_t *actions)
     }
 }
 
+static bool has_run(const json_t *rows)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row)
+    {
+        if (json_integer_value(json_object_get(json_object_get(row, "statistics"), "execution_count")))
+            return true;
+    }
+    return false;
+}
+
+/* What each action did since this host began, and each of the last sets of workers. */
+static void show_statistics(const json_t *result)
+{
+    static const struct column actions[] = {{"ACTION", "name", false},
+                                            {"CALLS", "statistics.execution_count", true},
+                                            {"ERRORS", "statistics.error_count", true},
+                                            {"SUCCESS", "statistics.success_rate", true},
+                                            {"P50 ns", "statistics.latency.p50_ns", true},
+                                            {"P99 ns", "statistics.latency.p99_ns", true},
+                                            {"WAIT P99 ns", "statistics.queue_wait.p99_ns", true},
+                                            {"LAST", "statistics.last_executed", false}};
+    static const struct column generations[] = {{"GENERATION", "number", true},     {"VERSION", "version", false},
+                                                {"SINCE", "since", false},          {"UNTIL", "until", false},
+                                                {"CALLS", "execution_count", true}, {"ERRORS", "error_count", true},
+                                                {"P99 ns", "latency.p99_ns", true}, {"CRASHES", "crashes", true}};
+    const json_t *rows = json_object_get(result, "actions");
+    if (has_run(rows))
+        show_table(rows, actions, 8, "");
+    rows = json_object_get(result, "generations");
+    if (json_array_size(rows) > 1)
+        show_table(rows, generations, 8, "");
+}
+
 static void show_info(struct cli *c, const json_t *result)
 {
     static const struct column fields[] = {{"Name", "name", false},
@@ -287,6 +322,7 @@ static void show_info(struct cli *c, const json_t *result)
         show_table(json_object_get(result, "versions"), versions, 5, "");
     puts("Actions:");
     show_actions(json_object_get(result, "actions"));
+    show_statistics(result);
     const json_t *last = json_object_get(result, "last_errors");
     if (json_array_size(last)) {
         puts("Last errors:");

@@ -1,6 +1,7 @@
 /* What a half-built worker gets: its end of a channel, made while its wall is built, and one day an assignment.
  * Everything here runs on the supervise thread. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
@@ -60,11 +61,21 @@ static void group(struct worker *w, const struct manifest_limits *limits)
         log_event(LOG_WARN, "cgroup_failed", "why", strerror(errno), "#pid", log_num(w->child.pid), NULL);
 }
 
+static int room_to_count(struct worker *w, const struct manifest *m, struct error *err)
+{
+    w->acts = calloc(m->nactions ? m->nactions : 1, sizeof *w->acts);
+    if (!w->acts)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for a worker of %s", m->name);
+    w->nacts = m->nactions;
+    return 0;
+}
+
 int worker_assign(struct worker *w, struct generation *g, struct error *err)
 {
     struct plugin *p = g->plugin;
     const struct spec *s = g->spec;
     int slot = free_slot(p, err), rc = slot < 0 ? slot : start_file(g, err);
+    rc = rc ? rc : room_to_count(w, s->manifest, err);
     if (rc)
         return rc;
     const struct manifest_limits *limits = &g->limits;

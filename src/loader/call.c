@@ -264,13 +264,13 @@ static void trial_over(struct plugin *p, int code)
         loop_post(p->l->supervise, &p->probe);
 }
 
-void call_finish(struct call *c, int code, struct call_list *here)
+static void finish(const struct generation *ran, struct call *c, int code, struct call_list *here)
 {
     struct hidden *h = call_hidden(c);
     struct plugin *p = atomic_load_explicit(&h->plugin, memory_order_relaxed);
     c->code = code;
     if (p && code)
-        stats_error(p, c);
+        stats_error(p, ran, c);
     if (p && h->trial)
         trial_over(p, code);
     if (h->gen)
@@ -288,4 +288,14 @@ void call_finish(struct call *c, int code, struct call_list *here)
         call_list_add(here, c);
     else
         loop_post(c->loop, &h->task);
+}
+
+void call_finish(struct call *c, int code, struct call_list *here)
+{
+    finish(NULL, c, code, here);
+}
+
+void call_finish_in(struct worker *w, struct call *c, int code, struct call_list *here)
+{
+    finish(w->gen, c, code, here);
 }

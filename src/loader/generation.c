@@ -320,6 +320,7 @@ void generation_worker_died(struct generation *g, struct worker *w)
     describe_death(w, &err);
     log_event(LOG_WARN, "plugin_crashed", "plugin", p->name, "version", g->version, "why", err.message, "#pid",
               log_num(w->child.pid), NULL);
+    record_crash(g);
     if (g->old)
         return;
     text_copy(p->last_death, sizeof p->last_death, err.message);
@@ -444,6 +445,7 @@ static void retire_worker(struct worker *w, enum retire how, uint64_t grace_ns)
 static void grow_old(struct generation *g)
 {
     g->old = true;
+    record_close(g);
     walls_forget(g->plugin->l, g);
 }
 
@@ -484,6 +486,7 @@ void plugin_unpublish(struct plugin *p)
     pthread_mutex_lock(&p->lock);
     p->current = NULL;
     pthread_mutex_unlock(&p->lock);
+    record_close(old);
     generation_unref(old);
     plugin_health(p, HEALTH_UNKNOWN, "");
     plugin_show(p);

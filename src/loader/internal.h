@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "loader/loader.h"
+#include "loader/record.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/explain.h"
 #include "sandbox/spawner.h"
@@ -34,7 +35,6 @@
 #define REVOKE_LATE_NS (5 * NS_PER_S)
 #define WINDOW_WORK_NS (100 * NS_PER_US) /* work in one worker's channel, as far as it was measured */
 #define LINE_MAX_SHOWN 200
-#define RUN_BUCKETS 352 /* log-linear: 8 buckets per power of two, see stats.c */
 
 struct worker;
 struct generation;
@@ -85,6 +85,8 @@ int call_check(struct call *c, struct generation *gen, uint8_t *room);
 /* code and message stand in c->error; 0 leaves it. Then done, exactly once: on `here` (a list of the loop that runs
  * this) or by post, or for the waiter. */
 void call_finish(struct call *c, int code, struct call_list *here);
+/* Of one that a worker had. */
+void call_finish_in(struct worker *w, struct call *c, int code, struct call_list *here);
 /* Runs what call_finish put into the list. */
 void call_list_run(struct call_list *list);
 /* The gate's words; the size's. */
@@ -131,9 +133,8 @@ struct flight {
 /* What is counted per worker: the owner writes, anyone reads (relaxed). On lines of its own: nothing else shares them.
  */
 struct tally {
-    alignas(64) _Atomic uint64_t executions, bytes_in, bytes_out, run_ns, cpu_ns, last_ns;
+    alignas(64) _Atomic uint64_t executions, cpu_ns, last_ns;
     _Atomic uint32_t in_flight;
-    _Atomic uint32_t runs[RUN_BUCKETS];
 };
 
 /* The owner's side of a worker (lane.c). */
@@ -229,6 +230,8 @@ struct worker {
     struct explained explained;
     struct lane lane;
     struct tally tally;
+    _Atomic(struct action_tally *) *acts; /* fixed once assigned; each made by the owner */
+    size_t nacts;
     uint64_t counted; /* the plugin's lock (counts.c): executions that were told to on_counts */
 };
 
@@ -248,6 +251,8 @@ struct generation {
     uint64_t cpu_ns;               /* of one call; 0: the deadline ends it before, nobody need look */
     uint32_t nworkers;
     _Atomic uint32_t *estimate; /* atomic: per action, ns of a run, as measured; starts at the window's work */
+
+    struct record *record; /* fixed once ready; NULL: there was no memory for it */
 
     /* supervise */
     int start_fd;
@@ -322,7 +327,10 @@ struct plugin {
     struct errors_kept *errors;              /* lock; NULL until the first */
     uint64_t error_count, restarts;          /* lock */
     uint64_t errors_counted, killed_counted; /* lock (counts.c): of these, told to on_counts */
-    struct tally gone;                       /* lock: of workers that have ended */
+    uint64_t gone_runs, gone_cpu_ns;         /* lock: of workers that have ended */
+    struct record *records;                  /* lock: newest first */
+    struct action_sum *past;                 /* lock: of generations before those */
+    uint64_t generations;                    /* lock: that ever ran */
     uint64_t peak;                           /* lock: bytes */
     uint64_t killed_runs;                    /* lock: started calls without an answer */
     char last_log[LINE_MAX_SHOWN];           /* lock */
@@ -620,11 +628,10 @@ uint64_t ticks_now(void); /* CLOCK_MONOTONIC ns, cheaply; good to a microsecond 
 void ticks_init(void);
 void counts_worker_gone(struct worker *w); /* counts.c */
 void counts_collect(struct plugin *p);
-void counts_loaded(struct generation *g); /* supervise */
-void tally_run(struct worker *w, uint64_t ran_ns, size_t in, size_t out, uint64_t now);
+void counts_loaded(struct generation *g);       /* supervise */
 void tally_cpu(struct worker *w, uint64_t now); /* reads the worker's CPU clock */
-void tally_add(struct tally *to, const struct tally *from);
-void stats_error(struct plugin *p, const struct call *c);
+/* ran: the generation in whose worker it was; NULL: it did not come so far. */
+void stats_error(struct plugin *p, const struct generation *ran, const struct call *c);
 bool plugin_status(struct plugin *p, struct loader_status *out);
 uint64_t memory_peak(pid_t pid);
 

@@ -239,6 +239,18 @@ static void control_answered(struct worker *w, const struct flight *f, const str
         plugin_health(w->plugin, HEALTH_DEGRADED, message);
 }
 
+static void count(struct worker *w, const struct flight *f, uint64_t ran, uint64_t from, size_t out, uint64_t now)
+{
+    const struct call *c = f->call;
+    const struct hidden *h = c ? call_hidden(f->call) : NULL;
+    struct counted_run run = {.ran_ns = ran,
+                              .waited_ns = h && from > h->begun_ns ? from - h->begun_ns : 0,
+                              .cpu_ns = w->lane.cpu_share < ran ? w->lane.cpu_share : ran,
+                              .in = c ? c->parameters_len : 0,
+                              .out = out};
+    tally_run(w, f->action, &run, now);
+}
+
 static void answered(struct worker *w, const struct channel_answer *a, struct call_list *here)
 {
     struct lane *lane = &w->lane;
@@ -259,8 +271,8 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     lane->work_ns = lane_flying(lane) && lane->work_ns > expected ? lane->work_ns - expected : 0;
     learn(w, f.action, ran);
     struct call *c = f.call;
-    tally_run(w, ran, c ? c->parameters_len : 0, a->len, now);
     look_at_cpu(w, c, ran, now);
+    count(w, &f, ran, from, a->len, now);
     if (!c)
         return; /* it was answered when its time was over */
     int rc;
@@ -271,7 +283,7 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     else
         rc = take_failure(w, c, a);
     fill_receipt(w, c, &f, ran, a->len);
-    call_finish(c, rc, here);
+    call_finish_in(w, c, rc, here);
 }
 
 static void lane_tell_dropped(struct worker *w)
@@ -376,9 +388,12 @@ unsigned lane_drain(struct worker *w, unsigned max, struct call_list *here)
 
 /* ---- time ---- */
 
-static void count_killed(struct worker *w)
+static void count_killed(struct worker *w, const struct call *c)
 {
     pthread_mutex_lock(&w->plugin->lock);
+    struct loader_figure *figure = record_figure(w->plugin, w->gen, c->action);
+    if (figure)
+        figure->executions++;
     w->plugin->killed_runs++;
     pthread_mutex_unlock(&w->plugin->lock);
 }
@@ -390,8 +405,8 @@ static void end_overrun(struct worker *w, struct flight *f, struct call_list *he
     struct overrun o = {WALL_LIMIT_CPU, w->gen->cpu_ns, overrun_cpu_used(w, f)};
     worker_kill(w, KILL_CPU);
     f->call = NULL;
-    count_killed(w);
-    call_finish(c, overrun_error(w, &o, &c->error, "%s.%s was ended", c->plugin, c->action), here);
+    count_killed(w, c);
+    call_finish_in(w, c, overrun_error(w, &o, &c->error, "%s.%s was ended", c->plugin, c->action), here);
 }
 
 /* A call behind the one that runs is answered at once and left to the worker unrun; the one that runs sees the flag,
@@ -407,7 +422,7 @@ static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64
     }
     if (rc && c && !head) {
         f->call = NULL;
-        call_finish(c, rc, here);
+        call_finish_in(w, c, rc, here);
     }
     if (!f->flagged && head && c && (look_at = overrun_cpu(w, f, now)) == 0) {
         end_overrun(w, f, here);
@@ -427,8 +442,8 @@ static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64
     worker_kill(w, f->kind == CHANNEL_SHUTDOWN ? KILL_SHUTDOWN : why);
     if (c) {
         f->call = NULL;
-        count_killed(w);
-        call_finish(c, rc ? rc : late(c), here);
+        count_killed(w, c);
+        call_finish_in(w, c, rc ? rc : late(c), here);
     }
     return UINT64_MAX;
 }
@@ -520,10 +535,10 @@ static void bury_one(void *cookie, bool taken, void *context)
         call_list_add(b->untaken, c);
         return;
     }
-    count_killed(w);
+    count_killed(w, c);
     h->sent_ns = f->sent_ns;
     fill_receipt(w, c, f, ticks_now() - f->sent_ns, 0);
-    call_finish(c, died(w, c, running && b->overran ? &b->overrun : NULL), b->here);
+    call_finish_in(w, c, died(w, c, running && b->overran ? &b->overrun : NULL), b->here);
 }
 
 void lane_bury(struct worker *w, struct call_list *untaken, struct call_list *here)

@@ -223,6 +223,19 @@ bool loader_status(struct loader *l, const char *name, struct loader_status *out
     return p && plugin_status(p, out);
 }
 
+struct loader_figures *loader_figures(struct loader *l, const char *name)
+{
+    struct plugin *p = table_find(l, name);
+    return p ? plugin_figures(p) : NULL;
+}
+
+void loader_figures_free(struct loader_figures *f)
+{
+    if (f)
+        free(f->actions);
+    free(f);
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct plugin *const *x = a, *const *y = b;

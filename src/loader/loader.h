@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "measure/histogram.h"
 #include "package/manifest.h"
 #include "sandbox/wall.h"
 
@@ -175,8 +176,10 @@ struct loader_status {
     uint64_t executions, errors, errors_by_code[MOAT_E_COUNT], restarts, denials;
     uint64_t last_executed_ns; /* wall; 0: never */
     uint64_t queued, in_flight;
-    uint64_t run_ns_p50, run_ns_p99, cpu_ns, peak_memory;
-    struct last_error last[20]; /* newest first */
+    uint64_t failed; /* of executions */
+    uint64_t bytes_in, bytes_out, cpu_ns, peak_memory;
+    struct histogram runs, waits; /* ns, as in loader_figure */
+    struct last_error last[20];   /* newest first */
     size_t nlast;
     char last_log[200];
     bool fallback_wall;     /* its last worker has, or had, the fallback wall */
@@ -186,6 +189,44 @@ struct loader_status {
 bool loader_status(struct loader *l, const char *name, struct loader_status *out);
 /* Calls each for every defined plugin, in the order of names. */
 void loader_each(struct loader *l, void (*each)(void *context, const struct loader_status *status), void *context);
+
+/* ---- figures of actions and generations ---- */
+
+#define LOADER_ACTIONS_MAX 512   /* names of a plugin's actions over all its versions */
+#define LOADER_GENERATIONS_MAX 5 /* that are told one by one; older ones count in their actions' sums */
+
+struct loader_figure {
+    uint64_t executions; /* calls that a worker ran */
+    uint64_t failed;     /* of them: ended with a code */
+    uint64_t errors;     /* failed, and those that ended before a worker had them (parameters, queue, deadline) */
+    uint64_t errors_by_code[MOAT_E_COUNT];
+    uint64_t bytes_in, bytes_out, cpu_ns;
+    uint64_t last_ns;       /* wall: the last answer; 0: never */
+    struct histogram runs;  /* ns from sending (or the answer before) to the answer */
+    struct histogram waits; /* ns from a call's beginning to its run: queue, and calls before it in the worker */
+};
+struct loader_action {
+    char name[MANIFEST_ACTION_MAX + 1];
+    struct loader_figure figure;
+};
+/* One set of workers, from its first to the next one's. */
+struct loader_generation {
+    char version[MANIFEST_VERSION_MAX + 1];
+    uint64_t number;             /* of the plugin's, from 1 since this host began */
+    uint64_t since_ns, until_ns; /* wall; until 0: it serves */
+    uint64_t peak_memory, crashes;
+    unsigned workers; /* that live */
+    struct loader_figure figure;
+};
+struct loader_figures {
+    struct loader_action *actions; /* in no order; those that did nothing may be missing */
+    size_t nactions;
+    struct loader_generation generations[LOADER_GENERATIONS_MAX]; /* newest first */
+    size_t ngenerations;
+};
+/* NULL: not known, or no memory. Any thread; the caller frees it with loader_figures_free. */
+struct loader_figures *loader_figures(struct loader *l, const char *name);
+void loader_figures_free(struct loader_figures *f); /* NULL is fine */
 
 /* The folded denials of a plugin (NULL: all); strings are valid during each. */
 void loader_denials(struct loader *l, const char *name, void (*each)(void *context, const struct denial *denial),

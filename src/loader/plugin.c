@@ -29,6 +29,7 @@ void plugin_free(struct plugin *p)
 {
     denials_free(p);
     generation_unref(p->current);
+    records_free(p);
     pthread_mutex_destroy(&p->lock);
     free(p->errors);
     free(p);

@@ -1,5 +1,4 @@
-/* Counting: time, runs, CPU, memory, errors.  A worker's tally has one writer, its owner, and is read by anyone; a
- * plugin's sum is made when somebody asks. */
+/* Counting: time, CPU, memory, errors, and what loader_status says. Runs are record.c's. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,49 +67,7 @@ uint64_t ticks_now(void)
 }
 #endif
 
-/* ---- tallies ---- */
-
-/* One writer: no locked instruction. */
-static inline void add64(_Atomic uint64_t *to, uint64_t n)
-{
-    atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-static inline void add32(_Atomic uint32_t *to, uint32_t n)
-{
-    atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-/* Values up to 15 have a bucket each; above, eight per power of two: within an eighth of the truth. */
-static unsigned bucket_of(uint64_t ns)
-{
-    if (ns < 16)
-        return (unsigned)ns;
-    unsigned power = 63u - (unsigned)__builtin_clzll(ns);
-    unsigned b = 16 + (power - 4) * 8 + (unsigned)(ns >> (power - 3) & 7);
-    return b < RUN_BUCKETS ? b : RUN_BUCKETS - 1;
-}
-
-/* The middle of a bucket. */
-static uint64_t bucket_value(unsigned b)
-{
-    if (b < 16)
-        return b;
-    unsigned power = 4 + (b - 16) / 8;
-    uint64_t step = 1ull << (power - 3);
-    return (8 + (b - 16) % 8) * step + step / 2;
-}
-
-void tally_run(struct worker *w, uint64_t ran_ns, size_t in, size_t out, uint64_t now)
-{
-    struct tally *t = &w->tally;
-    add64(&t->executions, 1);
-    add64(&t->bytes_in, in);
-    add64(&t->bytes_out, out);
-    add64(&t->run_ns, ran_ns);
-    add32(&t->runs[bucket_of(ran_ns)], 1);
-    atomic_store_explicit(&t->last_ns, now, memory_order_relaxed);
-}
+/* ---- CPU and memory ---- */
 
 void tally_cpu(struct worker *w, uint64_t now)
 {
@@ -125,37 +82,6 @@ void tally_cpu(struct worker *w, uint64_t now)
     lane->cpu_seen_ns = cpu;
     lane->cpu_seen_at = now;
     atomic_store_explicit(&w->tally.cpu_ns, cpu, memory_order_relaxed);
-}
-
-void tally_add(struct tally *to, const struct tally *from)
-{
-    add64(&to->executions, atomic_load_explicit(&from->executions, memory_order_relaxed));
-    add64(&to->bytes_in, atomic_load_explicit(&from->bytes_in, memory_order_relaxed));
-    add64(&to->bytes_out, atomic_load_explicit(&from->bytes_out, memory_order_relaxed));
-    add64(&to->run_ns, atomic_load_explicit(&from->run_ns, memory_order_relaxed));
-    add64(&to->cpu_ns, atomic_load_explicit(&from->cpu_ns, memory_order_relaxed));
-    add32(&to->in_flight, atomic_load_explicit(&from->in_flight, memory_order_relaxed));
-    for (unsigned i = 0; i < RUN_BUCKETS; i++)
-        add32(&to->runs[i], atomic_load_explicit(&from->runs[i], memory_order_relaxed));
-    uint64_t last = atomic_load_explicit(&from->last_ns, memory_order_relaxed);
-    if (last > atomic_load_explicit(&to->last_ns, memory_order_relaxed))
-        atomic_store_explicit(&to->last_ns, last, memory_order_relaxed);
-}
-
-static uint64_t percentile(const struct tally *t, unsigned percent)
-{
-    uint64_t all = 0, seen = 0;
-    for (unsigned i = 0; i < RUN_BUCKETS; i++)
-        all += atomic_load_explicit(&t->runs[i], memory_order_relaxed);
-    if (!all)
-        return 0;
-    uint64_t want = (all * percent + 99) / 100;
-    for (unsigned i = 0; i < RUN_BUCKETS; i++) {
-        seen += atomic_load_explicit(&t->runs[i], memory_order_relaxed);
-        if (seen >= want)
-            return bucket_value(i);
-    }
-    return 0;
 }
 
 /* VmHWM of a process; 0 when it is gone.  Reads a file of /proc: never on the path of a call. */
@@ -176,15 +102,21 @@ uint64_t memory_peak(pid_t pid)
 
 /* ---- errors ---- */
 
-void stats_error(struct plugin *p, const struct call *c)
+void stats_error(struct plugin *p, const struct generation *ran, const struct call *c)
 {
+    enum moat_code code = (unsigned)-c->code < MOAT_E_COUNT ? (enum moat_code) - c->code : MOAT_E_INTERNAL;
     pthread_mutex_lock(&p->lock);
     p->error_count++;
+    struct loader_figure *figure = record_figure(p, ran, c->action);
+    if (figure) {
+        figure->errors++;
+        figure->failed += ran != NULL;
+        figure->errors_by_code[code]++;
+    }
     if (!p->errors)
         p->errors = calloc(1, sizeof *p->errors);
     struct errors_kept *e = p->errors;
     if (e) {
-        enum moat_code code = (unsigned)-c->code < MOAT_E_COUNT ? (enum moat_code) - c->code : MOAT_E_INTERNAL;
         e->by_code[code]++;
         struct last_error *slot = &e->last[e->next % 20];
         e->next++;
@@ -231,26 +163,32 @@ static void fill_errors(const struct plugin *p, struct loader_status *out)
 /* Sums under the lock; the pids come back for what is slower to read. */
 static unsigned fill(struct plugin *p, struct loader_status *out, pid_t pids[PLUGIN_SLOTS])
 {
-    struct tally sum = {0};
+    struct loader_figure all = {0};
+    uint64_t runs = p->gone_runs + p->killed_runs, cpu = p->gone_cpu_ns;
     unsigned n = 0;
-    tally_add(&sum, &p->gone);
     for (unsigned i = 0; i < PLUGIN_SLOTS; i++) {
-        if (!p->roster[i])
+        const struct worker *w = p->roster[i];
+        if (!w)
             continue;
-        tally_add(&sum, &p->roster[i]->tally);
-        pids[n++] = p->roster[i]->child.pid;
+        runs += atomic_load_explicit(&w->tally.executions, memory_order_relaxed);
+        cpu += atomic_load_explicit(&w->tally.cpu_ns, memory_order_relaxed);
+        out->in_flight += atomic_load_explicit(&w->tally.in_flight, memory_order_relaxed);
+        pids[n++] = w->child.pid;
     }
+    record_sum_all(p, &all);
     out->workers = n;
     out->first_pid = n ? pids[0] : 0;
-    out->executions = sum.executions + p->killed_runs;
-    out->cpu_ns = sum.cpu_ns;
-    out->in_flight = sum.in_flight;
-    out->run_ns_p50 = percentile(&sum, 50);
-    out->run_ns_p99 = percentile(&sum, 99);
+    out->executions = runs;
+    out->failed = all.failed;
+    out->cpu_ns = cpu;
+    out->bytes_in = all.bytes_in;
+    out->bytes_out = all.bytes_out;
+    out->runs = all.runs;
+    out->waits = all.waits;
     out->peak_memory = p->peak;
     uint64_t now = clock_mono_ns();
-    if (sum.last_ns)
-        out->last_executed_ns = clock_wall_ns() - (now > sum.last_ns ? now - sum.last_ns : 0);
+    if (all.last_ns)
+        out->last_executed_ns = clock_wall_ns() - (now > all.last_ns ? now - all.last_ns : 0);
     out->state = state_of(p, now);
     return n;
 }

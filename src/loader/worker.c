@@ -37,6 +37,9 @@ void worker_unref(struct worker *w)
     io_close(&w->tmp);
     worker_ends_close(w);
     generation_unref(w->gen);
+    for (size_t i = 0; i < w->nacts; i++)
+        free(atomic_load(&w->acts[i]));
+    free(w->acts);
     free(w);
 }
 
@@ -158,8 +161,9 @@ void worker_gone(struct loop_task *task)
     p->roster[w->slot] = NULL;
     if (cpu > atomic_load(&w->tally.cpu_ns))
         atomic_store(&w->tally.cpu_ns, cpu);
-    atomic_store(&w->tally.in_flight, 0);
-    tally_add(&p->gone, &w->tally);
+    p->gone_runs += atomic_load(&w->tally.executions);
+    p->gone_cpu_ns += atomic_load(&w->tally.cpu_ns);
+    record_worker_gone(w, peak);
     p->peak = peak > p->peak ? peak : p->peak;
     pthread_mutex_unlock(&p->lock);
     spin_forget(w);
@@ -308,6 +312,8 @@ static void now_ready(struct worker *w)
     if (w->child.fallback)
         tell_fallback(w);
     atomic_store(&w->exposed, true);
+    record_open(g);
+    record_worker(w);
     generation_ready(g);
     pthread_mutex_lock(&p->lock);
     p->roster[w->slot] = w;

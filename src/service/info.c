@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "service/figures.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -15,7 +16,8 @@ struct info_op {
     struct registry_counts counts; /* of the plugin, or of the version when one was asked for */
     struct manifest *manifest;
     struct decisions decisions;
-    struct loader_status *status; /* NULL: the loader does not know it */
+    struct loader_status *status;   /* NULL: the loader does not know it */
+    struct loader_figures *figures; /* NULL: likewise */
 };
 
 static void clear(struct op *op)
@@ -24,6 +26,7 @@ static void clear(struct op *op)
     manifest_unref(i->manifest);
     decisions_free(&i->decisions);
     free(i->status);
+    loader_figures_free(i->figures);
 }
 
 static void tell_words(struct buf *out, const char *key, const char *const *words, size_t n)
@@ -34,7 +37,7 @@ static void tell_words(struct buf *out, const char *key, const char *const *word
     tell_close(out, ']');
 }
 
-static void tell_actions(struct buf *out, const struct manifest *m)
+static void tell_actions(struct buf *out, const struct manifest *m, const struct loader_figures *figures)
 {
     tell_open(out, "actions", '[');
     for (size_t i = 0; i < m->nactions; i++) {
@@ -45,6 +48,7 @@ static void tell_actions(struct buf *out, const struct manifest *m)
         tell_flag(out, "idempotent", a->idempotent);
         tell_raw(out, "parameters", a->parameters_json);
         tell_raw(out, "result", a->result_json);
+        tell_action_figure(out, "statistics", figures, a->name);
         tell_close(out, '}');
     }
     tell_close(out, ']');
@@ -71,7 +75,8 @@ static void tell_limits(struct buf *out, const char *key, const struct manifest_
     tell_close(out, '}');
 }
 
-static void tell_manifest(struct buf *out, const struct service *s, const struct manifest *m)
+static void tell_manifest(struct buf *out, const struct service *s, const struct manifest *m,
+                          const struct loader_figures *figures)
 {
     tell_text(out, "author", m->author ? m->author : "");
     tell_text(out, "description", m->description ? m->description : "");
@@ -83,7 +88,7 @@ static void tell_manifest(struct buf *out, const struct service *s, const struct
         if (m->capabilities >> c & 1)
             tell_text(out, NULL, capability_name((enum capability)c));
     tell_close(out, ']');
-    tell_actions(out, m);
+    tell_actions(out, m, figures);
     tell_raw(out, "config_schema", m->config_json);
     struct manifest_limits held = loader_limits(s->loader, &m->limits);
     tell_limits(out, "limits", &held);
@@ -104,15 +109,6 @@ static void tell_last_errors(struct buf *out, const struct loader_status *s)
     tell_close(out, ']');
 }
 
-static void tell_errors(struct buf *out, const struct loader_status *s)
-{
-    tell_open(out, "errors", '{');
-    for (int i = 1; i < MOAT_E_COUNT; i++)
-        if (s->errors_by_code[i])
-            tell_number(out, error_info(i)->name, s->errors_by_code[i]);
-    tell_close(out, '}');
-}
-
 static void tell_status(struct buf *out, const struct loader_status *s, const struct registry_counts *counts)
 {
     tell_text(out, "loading", loader_state_name(s->state));
@@ -122,18 +118,19 @@ static void tell_status(struct buf *out, const struct loader_status *s, const st
     tell_number(out, "workers", s->workers);
     tell_number(out, "execution_count", counts->calls);
     tell_number(out, "error_count", counts->errors);
-    tell_errors(out, s);
+    tell_error_codes(out, "errors", s->errors_by_code);
+    tell_success_rate(out, s->executions, s->failed);
     tell_time(out, "last_executed", counts->last_call_ms * NS_PER_MS);
     tell_counts(out, "counters", counts);
     tell_last_errors(out, s);
-    tell_open(out, "latency", '{');
-    tell_number(out, "p50_ns", s->run_ns_p50);
-    tell_number(out, "p99_ns", s->run_ns_p99);
-    tell_close(out, '}');
+    tell_spread(out, "latency", &s->runs);
+    tell_spread(out, "queue_wait", &s->waits);
     tell_number(out, "restarts", s->restarts);
     tell_number(out, "denials", s->denials);
     tell_number(out, "queued", s->queued);
     tell_number(out, "in_flight", s->in_flight);
+    tell_number(out, "bytes_in", s->bytes_in);
+    tell_number(out, "bytes_out", s->bytes_out);
     tell_number(out, "cpu_ns", s->cpu_ns);
     tell_number(out, "peak_memory", s->peak_memory);
     tell_text(out, "last_log", s->last_log);
@@ -158,11 +155,12 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_flag(out, "pinned", i->plugin.pinned);
     tell_text(out, "previous", i->plugin.previous[0] ? i->plugin.previous : NULL);
     int rc = tell_versions(out, job, i->plugin.name, &i->op.error);
-    tell_manifest(out, i->op.s, i->manifest);
+    tell_manifest(out, i->op.s, i->manifest, other ? NULL : i->figures);
     decisions_answer(i->manifest, i->decisions.list, i->decisions.count, &answer);
     tell_permissions(out, "permissions", i->manifest, i->decisions.list, i->decisions.count);
     tell_needs_grant(out, "needs_grant", i->manifest, &answer);
     tell_status(out, i->status && !other ? i->status : &nothing, &i->counts);
+    tell_generations(out, "generations", i->figures);
     tell_close(out, '}');
     return rc;
 }
@@ -234,6 +232,7 @@ static void info(struct op *op, struct job *job)
         rc = decisions_read(job->reader, i->target.name, &i->decisions, &op->error);
     if (rc == 0)
         rc = find_status(i);
+    i->figures = rc == 0 ? loader_figures(op->s->loader, i->target.name) : NULL;
     if (rc == 0)
         rc = tell_info(i, job);
     registry_snapshot_end(job->reader);
@@ -267,7 +266,7 @@ static void errors(struct op *op, struct job *job)
         tell_open(&op->result, NULL, '{');
         tell_text(&op->result, "name", i->target.name);
         tell_number(&op->result, "error_count", s->errors);
-        tell_errors(&op->result, s);
+        tell_error_codes(&op->result, "errors", s->errors_by_code);
         tell_last_errors(&op->result, s);
         tell_close(&op->result, '}');
     }

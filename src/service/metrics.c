@@ -43,8 +43,8 @@ static void collect(void *context, const struct loader_status *s)
     o->workers += s->workers;
     o->cpu_ns += s->cpu_ns;
     o->peak = s->peak_memory > o->peak ? s->peak_memory : o->peak;
-    o->p50 = s->run_ns_p50;
-    o->p99 = s->run_ns_p99;
+    o->p50 = histogram_quantile(&s->runs, 0.5);
+    o->p99 = histogram_quantile(&s->runs, 0.99);
     for (int i = 0; i < MOAT_E_COUNT; i++)
         o->by_code[i] += s->errors_by_code[i];
 }

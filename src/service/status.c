@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "service/figures.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
 struct sums {
     uint64_t defined, loaded, workers, executions, errors, queued, in_flight, denials, restarts;
+    uint64_t failed, bytes_in, bytes_out, cpu_ns, peak_memory;
     uint64_t by_code[MOAT_E_COUNT];
+    struct histogram runs, waits;
     uint64_t health[HEALTH_FAILED + 1];
 };
 
@@ -25,6 +28,13 @@ static void sum(void *context, const struct loader_status *s)
     t->in_flight += s->in_flight;
     t->denials += s->denials;
     t->restarts += s->restarts;
+    t->failed += s->failed;
+    t->bytes_in += s->bytes_in;
+    t->bytes_out += s->bytes_out;
+    t->cpu_ns += s->cpu_ns;
+    t->peak_memory = s->peak_memory > t->peak_memory ? s->peak_memory : t->peak_memory;
+    histogram_merge(&t->runs, &s->runs);
+    histogram_merge(&t->waits, &s->waits);
     for (int i = 0; i < MOAT_E_COUNT; i++)
         t->by_code[i] += s->errors_by_code[i];
     if (s->health <= HEALTH_FAILED)
@@ -100,15 +110,18 @@ static void tell_executions(struct buf *out, const struct sums *t)
     tell_open(out, "executions", '{');
     tell_number(out, "total", t->executions);
     tell_number(out, "errors", t->errors);
-    tell_open(out, "errors_by_code", '{');
-    for (int i = 1; i < MOAT_E_COUNT; i++)
-        if (t->by_code[i])
-            tell_number(out, error_info(i)->name, t->by_code[i]);
-    tell_close(out, '}');
+    tell_error_codes(out, "errors_by_code", t->by_code);
+    tell_success_rate(out, t->executions, t->failed);
     tell_number(out, "queued", t->queued);
     tell_number(out, "in_flight", t->in_flight);
     tell_number(out, "denials", t->denials);
     tell_number(out, "restarts", t->restarts);
+    tell_number(out, "bytes_in", t->bytes_in);
+    tell_number(out, "bytes_out", t->bytes_out);
+    tell_number(out, "cpu_ns", t->cpu_ns);
+    tell_number(out, "peak_memory", t->peak_memory);
+    tell_spread(out, "latency", &t->runs);
+    tell_spread(out, "queue_wait", &t->waits);
     tell_close(out, '}');
 }
 

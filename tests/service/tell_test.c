@@ -47,6 +47,7 @@ static void info_has_every_field_of_the_surface(void **state)
     assert_int_equal(strlen(kit_text(k, "last_errors.0.call_id")), 32);
     assert_int_equal(kit_text(k, "last_executed")[4], '-');
     assert_true(kit_number(k, "latency.p50_ns") > 0);
+    assert_true(kit_number(k, "latency.p999_ns") >= kit_number(k, "latency.p50_ns"));
 
     OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.version = "2.0.0"})));
     OK(k, kit_info(k, "alpha@2.0.0"));
@@ -55,6 +56,64 @@ static void info_has_every_field_of_the_surface(void **state)
     REFUSED(k, MOAT_E_NO_SUCH_VERSION, kit_info(k, "alpha@3.0.0"));
     REFUSED(k, MOAT_E_BAD_USAGE, kit_info(k, "alpha@"));
     REFUSED(k, MOAT_E_BAD_USAGE, kit_info(k, ""));
+}
+
+/* Its statistics, by the action's name. */
+static const json_t *action_of(struct kit *k, const char *name)
+{
+    size_t i;
+    json_t *action;
+    json_array_foreach(json_object_get(k->json, "actions"), i, action)
+    {
+        if (strcmp(json_string_value(json_object_get(action, "name")), name) == 0)
+            return json_object_get(action, "statistics");
+    }
+    fail_msg("no action %s", name);
+    return NULL;
+}
+
+static long long figure(const json_t *of, const char *key)
+{
+    return json_integer_value(json_object_get(of, key));
+}
+
+static void each_action_and_generation_has_its_figures(void **state)
+{
+    struct kit *k = *state;
+    OK(k, INSTALL(k, kit_pack(k, (struct kit_package){0})));
+    OK(k, kit_call(k, "alpha", "echo", "{\"n\":1}"));
+    OK(k, kit_call(k, "alpha", "echo", "{\"n\":2}"));
+    REFUSED(k, MOAT_E_ACTION_FAILED, kit_call(k, "alpha", "fail", "{\"code\":\"oops\",\"message\":\"as asked\"}"));
+    REFUSED(k, MOAT_E_BAD_JSON, kit_call(k, "alpha", "echo", "{\"n\":"));
+    REFUSED(k, MOAT_E_NO_SUCH_ACTION, kit_call(k, "alpha", "sing", "{}"));
+    OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.version = "2.0.0"})));
+    OK(k, kit_use(k, "alpha@2.0.0"));
+    OK(k, kit_call(k, "alpha", "echo", "{\"n\":3}"));
+
+    OK(k, kit_info(k, "alpha"));
+    const json_t *echo = action_of(k, "echo"), *failing = action_of(k, "fail");
+    assert_int_equal(figure(echo, "execution_count"), 3);
+    assert_int_equal(figure(echo, "error_count"), 1);
+    assert_int_equal(figure(json_object_get(echo, "errors"), "bad_json"), 1);
+    assert_true(json_real_value(json_object_get(echo, "success_rate")) == 1); /* what never ran is no failure of it */
+    assert_int_equal(figure(echo, "bytes_in"), 3 * strlen("{\"n\":1}"));
+    assert_int_equal(figure(echo, "bytes_out"), 3 * strlen("{\"n\":1}"));
+    assert_true(figure(json_object_get(echo, "latency"), "p50_ns") > 0);
+    assert_true(figure(json_object_get(echo, "queue_wait"), "p99_ns") > 0); /* the first one waited for a worker */
+    assert_int_equal(figure(failing, "execution_count"), 1);
+    assert_int_equal(figure(json_object_get(failing, "errors"), "action_failed"), 1);
+    assert_true(json_real_value(json_object_get(failing, "success_rate")) == 0);
+    assert_true(json_is_null(json_object_get(action_of(k, "sleep"), "success_rate")));
+
+    assert_int_equal(kit_count(k, "generations"), 2);
+    assert_string_equal(kit_text(k, "generations.0.version"), "2.0.0");
+    assert_int_equal(kit_number(k, "generations.0.execution_count"), 1);
+    assert_int_equal(kit_number(k, "generations.0.error_count"), 0);
+    assert_true(json_is_null(kit_at(k, "generations.0.until")));
+    assert_string_equal(kit_text(k, "generations.1.version"), "1.0.0");
+    assert_int_equal(kit_number(k, "generations.1.execution_count"), 3);
+    assert_int_equal(kit_number(k, "generations.1.error_count"), 2);
+    assert_int_equal(kit_text(k, "generations.1.until")[4], '-');
 }
 
 static void lists_filter_and_page(void **state)
@@ -236,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
         T(info_has_every_field_of_the_surface),
+        T(each_action_and_generation_has_its_figures),
         T(lists_filter_and_page),
         T(the_two_vocabularies_have_eight_words_each),
         T(the_whole_in_figures),
