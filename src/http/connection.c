@@ -179,6 +179,8 @@ void connection_notify(void *cls, struct MHD_Connection *connection, void **cont
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *context = connection_new(cls, connection); /* without memory its requests are refused */
     } else if (*context) {
+        /* Who waits for room is accepted by the run after the one that made it. */
+        ((struct connection *)*context)->listener->must_run = true;
         connection_free(*context);
         *context = NULL;
     }

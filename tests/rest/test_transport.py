@@ -135,6 +135,25 @@ def test_connections_of_one_address(build, tmp_path):
             sock.close()
 
 
+def test_connections_in_all(build, tmp_path):
+    """Who comes when there is no room waits in the kernel's queue until somebody leaves; the Unix socket has its own."""
+    with running(build, tmp_path, connections=4) as rig:
+        socks = [wire.dial(rig.url) for _ in range(6)]
+        for sock in socks:
+            sock.sendall(head(rig, "GET", "/api/plugins/health"))
+        for sock in socks[:4]:
+            assert wire.read_reply(sock, "GET").status == 200
+        readable, _, _ = select.select(socks[4:], [], [], 0.3)
+        assert not readable
+        assert wire.request(wire.UnixConnection(rig.socket), "GET", "/api/plugins/health").status == 200
+        for sock in socks[:2]:
+            sock.close()
+        for sock in socks[4:]:
+            assert wire.read_reply(sock, "GET").status == 200
+        for sock in socks[2:]:
+            sock.close()
+
+
 @pytest.fixture
 def another_machine():
     """An address that is not loopback, in a network namespace of this test's own."""
