@@ -4,6 +4,7 @@ import copy
 import json
 import pathlib
 import sys
+import threading
 import time
 
 import requests
@@ -61,3 +62,16 @@ class Api:
 
     def token(self, *scopes, **more):
         return self.good("POST", "/api/tokens", {"scopes": list(scopes), **more})
+
+
+class Held(threading.Thread):
+    """A request that waits for its answer."""
+
+    def __init__(self, api, target, body):
+        super().__init__()
+        self.api, self.target, self.body, self.answer = api.again(), target, body, None
+        self.start()
+
+    def run(self):
+        self.answer = self.api.ask("POST", self.target, self.body)
+        self.api.session.close()

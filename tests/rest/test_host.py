@@ -9,13 +9,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import pytest
 import wire
-from client import Api, until
+from client import Api, Held, until
 
 from place import Place
 
@@ -29,19 +28,6 @@ def api(build, tmp_path):
     api = Api(place)
     yield api
     place.close()
-
-
-class Held(threading.Thread):
-    """A request that waits for its answer."""
-
-    def __init__(self, api, target, body):
-        super().__init__()
-        self.api, self.target, self.body, self.answer = api.again(), target, body, None
-        self.start()
-
-    def run(self):
-        self.answer = self.api.ask("POST", self.target, self.body)
-        self.api.session.close()
 
 
 def running(api):
