@@ -44,6 +44,7 @@
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
     X(LOADED, "loaded", 0, NULL, "only what is loaded, with its state") \
     X(DEEP, "deep", 0, NULL, "look at every record and package of the home as well") \
+    X(CHECK, "check", 0, NULL, "only show what would change; exit status 1 when something would") \
     X(ACTOR, "actor", 0, "WHO", "only what WHO did, such as uid:0 or token:3") \
     X(ACTION, "action", 0, "ACTION", "only this, such as plugin.install, or all of a kind: plugin.") \
     X(SUBJECT, "subject", 0, "NAME", "only about this plugin, publisher, setting or token") \
@@ -247,6 +248,7 @@ int run_archive(struct cli *c);
 int run_fetch(struct cli *c);
 int run_export(struct cli *c);
 int run_import(struct cli *c);
+int run_apply(struct cli *c);
 int run_diff(struct cli *c);
 int run_config_get(struct cli *c);
 int run_config_set(struct cli *c);

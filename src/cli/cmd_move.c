@@ -1,4 +1,4 @@
-/* Commands that move what is known and what is wanted: export, import, apply. */
+/* Commands that move what is known: export, import. */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>

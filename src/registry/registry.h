@@ -139,6 +139,7 @@ enum registry_verb {
     REGISTRY_MARK,
     REGISTRY_CONFIGURE,
     REGISTRY_IMPORT,
+    REGISTRY_APPLY,
     REGISTRY_TOKEN_ADD,
     REGISTRY_TOKEN_REVOKE,
     REGISTRY_TOKEN_USED,
@@ -153,6 +154,7 @@ enum registry_verb {
 
 /* Everything that a command's pointers show stays until it is done. */
 struct registry_import;
+struct registry_together;
 struct registry_command {
     enum registry_verb verb;
     union {
@@ -227,6 +229,11 @@ struct registry_command {
         struct {
             struct registry_import *records; /* see registry/dump.h */
         } import;
+        /* Other commands, all or nothing, each with its own record. */
+        struct {
+            struct registry_together *together;
+            uint64_t plugins, changes; /* for the record of the whole */
+        } apply;
         /* name NULL: every installed plugin. */
         struct {
             const char *name;
@@ -285,6 +292,17 @@ struct registry_command {
     int code; /* 0 or -enum moat_code */
     struct error error;
     struct registry_command *next; /* the registry's own */
+};
+
+/* Of REGISTRY_APPLY. Not among them: REGISTRY_APPLY, REGISTRY_IMPORT, and what is about the trail itself. */
+struct registry_together {
+    /* 1: *out is the next command; 0: there is no more; or an error. On the store thread: it must not wait. done, actor
+     * and call of *out are not looked at. */
+    int (*next)(void *context, struct registry_command *out, struct error *err);
+    /* Which one was refused, to name it in the error. */
+    void (*where)(void *context, struct error *err);
+    void *context;
+    uint64_t commands; /* out: that were run */
 };
 
 void registry_begin(struct registry *r, struct registry_command *command);                 /* any thread */

@@ -111,6 +111,12 @@ static void tell_import(const struct registry_command *c, struct buf *out)
     audit_put_number(out, "added", c->import.records->added);
 }
 
+static void tell_apply(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "plugins", c->apply.plugins);
+    audit_put_number(out, "changes", c->apply.changes);
+}
+
 static void tell_damage(const struct registry_command *c, struct buf *out)
 {
     audit_put_text(out, "version", c->damage.version);
@@ -178,7 +184,12 @@ static const struct verb {
     int (*run)(struct registry *r, struct registry_command *c, uint64_t now, struct error *err);
     const char *action; /* of the record; NULL: no change of trust, grant, state, configuration or token */
     size_t subject;     /* where the command has the subject ... */
-    enum { SUBJECT_NAME, SUBJECT_ID, SUBJECT_TRAIL } kind; /* ... a const char *, NULL for all of them; an int64_t */
+    enum {
+        SUBJECT_NAME,
+        SUBJECT_ID,
+        SUBJECT_TRAIL,
+        SUBJECT_ALL
+    } kind; /* ... a const char *, NULL for all of them; an int64_t */
     verb_tell tell;
 } verbs[REGISTRY_VERB_COUNT] = {
 #define AT(member) offsetof(struct registry_command, member)
@@ -207,7 +218,8 @@ static const struct verb {
     [REGISTRY_PIN] = {write_pin, "plugin.pin", AT(pin.name), SUBJECT_NAME, tell_pin},
     [REGISTRY_ACTIVATE] = {write_activate, "plugin.activate", AT(activate.name), SUBJECT_NAME, tell_activate},
     [REGISTRY_MARK] = {write_mark, "version.mark", AT(mark.name), SUBJECT_NAME, tell_mark},
-    [REGISTRY_IMPORT] = {write_import, "registry.import", 0, SUBJECT_TRAIL, tell_import},
+    [REGISTRY_IMPORT] = {write_import, "registry.import", 0, SUBJECT_ALL, tell_import},
+    [REGISTRY_APPLY] = {write_apply, "registry.apply", 0, SUBJECT_ALL, tell_apply},
     [REGISTRY_CONFIGURE] = {write_configure, "plugin.configure", AT(configure.name), SUBJECT_NAME, tell_configure},
 #undef AT
     [REGISTRY_AUDIT_ROTATE] = {write_audit_rotate, "audit.rotate", 0, SUBJECT_TRAIL, tell_rotate},
@@ -226,7 +238,7 @@ static void put_detail(const struct verb *v, const struct registry_command *c, s
 
 static void put_subject(const struct verb *v, const struct registry_command *c, char out[REGISTRY_SUBJECT_MAX + 1])
 {
-    const char *at = (const char *)c + v->subject, *text = "audit";
+    const char *at = (const char *)c + v->subject, *text = v->kind == SUBJECT_ALL ? "registry" : "audit";
     int64_t id;
     if (v->kind == SUBJECT_ID) {
         memcpy(&id, at, sizeof id);

@@ -34,6 +34,7 @@ WRITE_VERB(write_activate);
 WRITE_VERB(write_mark);
 WRITE_VERB(write_configure);
 WRITE_VERB(write_import);
+WRITE_VERB(write_apply);
 WRITE_VERB(write_token_add);
 WRITE_VERB(write_token_revoke);
 WRITE_VERB(write_token_used);

@@ -1,16 +1,10 @@
 /* Routes that take a package, and those that change what is installed and what runs. */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/io.h"
 #include "rest/request.h"
+#include "service/incoming.h"
 
 const char *request_query(const struct rest_request *q, const char *key)
 {
@@ -33,37 +27,16 @@ bool request_flag(const struct rest_request *q, const char *key)
     return value && (!*value || strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
 }
 
-/* Opens a file in the home's incoming: the kernel refuses any way out of it, links included, and the descriptor then
- * names the very file that was looked at. */
-static int open_beneath(struct rest_request *q, const char *name, struct error *err)
-{
-    char dir[PATH_MAX + 16];
-    snprintf(dir, sizeof dir, "%s/incoming", service_home(request_service(q))->plugin_dir);
-    fd_auto incoming = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    fd_auto fd = incoming < 0 ? -1 : (int)syscall(SYS_openat2, incoming, name, &how, sizeof how);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return error_set(err, MOAT_E_NO_SUCH_FILE, "plugin_path %.200s is not in PLUGIN_DIR's incoming", name);
-    if (fd < 0)
-        return error_set(err, MOAT_E_BAD_REQUEST,
-                         "plugin_path %.200s is not a path inside PLUGIN_DIR's incoming without links", name);
-    struct stat st;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return error_set(err, MOAT_E_BAD_REQUEST, "plugin_path %.200s is not a file", name);
-    q->file = io_steal(&fd);
-    q->named = name;
-    return 0;
-}
-
 const char *request_package(struct rest_request *q)
 {
     struct error err;
     const char *named = q->json ? request_text(q, "plugin_path") : NULL;
-    if (named && open_beneath(q, named, &err) < 0) {
+    if (named && incoming_open(service_home(request_service(q)), "plugin_path", named, &q->file, &err) < 0) {
         request_fail_with(q, &err);
         return NULL;
     }
+    if (named)
+        q->named = named;
     snprintf(q->path, sizeof q->path, "/proc/self/fd/%d", q->file);
     return q->path;
 }

@@ -155,6 +155,7 @@ void handle_errors(struct rest_request *q);
 void handle_fetch(struct rest_request *q);
 void handle_export(struct rest_request *q);
 void handle_import(struct rest_request *q);
+void handle_apply(struct rest_request *q);
 void handle_diff(struct rest_request *q);
 void handle_diff_package(struct rest_request *q);
 void handle_config_get(struct rest_request *q);

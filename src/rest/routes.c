@@ -152,6 +152,10 @@ static const struct field token_fields[] = {
     {"name", FIELD_TEXT, false, "a word of yours for who has it"},
     {0},
 };
+static const struct field apply_query[] = {
+    {"check", FIELD_FLAG, false, "only answer the differences; change nothing"},
+    {0},
+};
 static const struct field health_query[] = {
     {"ready", FIELD_FLAG, false, "answer `draining` or `not_ready` (503) unless new work may be sent here"},
     {0},
@@ -215,6 +219,9 @@ const struct route routes[] = {
      "The registry as one JSON document, bare; no secret is in it."},
     {"POST", "/api/import", REST_ADMIN, BODY_DOCUMENT, handle_import, NULL, NULL, "import",
      "Takes an exported document, all or nothing: what it names becomes as it says."},
+    {"POST", "/api/apply", REST_ADMIN, BODY_DOCUMENT, handle_apply, apply_query, NULL, "apply",
+     "Makes plugins what a declarative file says: version, grants, configuration. All or nothing, in one transaction; "
+     "answers every difference there was."},
     {"GET", "/api/diff", REST_READ, BODY_NONE, handle_diff, diff_query, NULL, "diff",
      "What changes from one installed version to another: permissions, actions, schemas, limits, descriptions."},
     {"POST", "/api/diff", REST_MANAGE, BODY_PACKAGE, handle_diff_package, diff_package_query, diff_fields,

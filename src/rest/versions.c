@@ -84,6 +84,11 @@ void handle_import(struct rest_request *q)
     service_import(request_service(q), q->file, request_complete, q);
 }
 
+void handle_apply(struct rest_request *q)
+{
+    service_apply(request_service(q), q->file, request_flag(q, "check"), request_complete, q);
+}
+
 /* ---- configuration ---- */
 
 void handle_config_get(struct rest_request *q)

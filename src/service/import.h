@@ -4,6 +4,7 @@
 #define SERVICE_IMPORT_H
 
 #include "registry/dump.h"
+#include "service/document.h"
 #include "json/cursor.h"
 
 #define IMPORT_MAX (1ull << 30)
@@ -13,8 +14,7 @@ struct import_masks {
 };
 
 struct import {
-    uint8_t *text; /* mapped, with what the checkers need behind it */
-    size_t len, mapped;
+    struct document document;
     const uint8_t *publishers, *plugins; /* the two arrays */
     /* Where the reading is. */
     const uint8_t *publisher_at, *key_at, *plugin_at, *decision_at, *version_at;

@@ -1,38 +1,17 @@
 #include "service/import.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/text.h"
 #include "package/package.h"
 #include "policy/policy.h"
 #include "service/record.h"
-#include "json/json.h"
 
 enum { NEXT_PUBLISHER, NEXT_KEY, NEXT_PLUGIN, NEXT_DECISION, NEXT_CONFIG, NEXT_VERSION, NEXT_END };
 
 /* ---- the text ---- */
-
-static int room_for(struct import *in, size_t len, struct error *err)
-{
-    if (len > IMPORT_MAX)
-        return error_set(err, MOAT_E_TOO_LARGE, "a document has at most %llu bytes", (unsigned long long)IMPORT_MAX);
-    in->mapped = len + JSON_PAD + 1;
-    in->text = mmap(NULL, in->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (in->text == MAP_FAILED) {
-        in->text = NULL;
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the document");
-    }
-    in->len = len;
-    in->manifest = BUF_INIT(2 * MANIFEST_MAX);
-    in->config_text = BUF_INIT(1u << 20);
-    return 0;
-}
 
 struct top {
     uint64_t version;
@@ -47,13 +26,8 @@ static int read_top(struct import *in, struct error *err)
         {"plugins", RECORD_LIST, true, offsetof(struct top, plugins), 0},
         {0},
     };
-    struct json_fault fault;
     struct top top = {0};
-    if (!in->len || (!json_valid(in->text, in->len) && !json_explain(in->text, in->len, &fault)))
-        return error_set(err, MOAT_E_BAD_JSON, "the document is not JSON: %s, at byte %zu",
-                         in->len ? fault.reason : "it is empty", in->len ? fault.offset : 0);
-    in->text[in->len] = 0;
-    int rc = record_read(cursor_root(in->text), members, "", &top, err);
+    int rc = record_read(cursor_root(in->document.text), members, "", &top, err);
     if (rc == 0 && top.version != 1)
         rc = record_refuse(err, "/moat_export", "this is another form than 1, the one that is known here");
     in->publishers = top.publishers;
@@ -62,32 +36,26 @@ static int read_top(struct import *in, struct error *err)
     return rc;
 }
 
+static int begin(struct import *in, int rc, struct error *err)
+{
+    in->manifest = BUF_INIT(2 * MANIFEST_MAX);
+    in->config_text = BUF_INIT(1u << 20);
+    return rc < 0 ? rc : read_top(in, err);
+}
+
 int import_open(struct import *in, int fd, struct error *err)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot read the document");
-    int rc = room_for(in, (size_t)st.st_size, err);
-    /* The file lies over the beginning; what is behind its end stays memory that reads as 0. */
-    if (rc == 0 && st.st_size &&
-        mmap(in->text, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
-        rc = error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot read the document");
-    return rc < 0 ? rc : read_top(in, err);
+    return begin(in, document_open(&in->document, fd, IMPORT_MAX, err), err);
 }
 
 int import_open_bytes(struct import *in, const void *bytes, size_t len, struct error *err)
 {
-    int rc = room_for(in, len, err);
-    if (rc < 0)
-        return rc;
-    memcpy(in->text, bytes, len);
-    return read_top(in, err);
+    return begin(in, document_open_bytes(&in->document, bytes, len, IMPORT_MAX, err), err);
 }
 
 void import_close(struct import *in)
 {
-    if (in->text)
-        munmap(in->text, in->mapped);
+    document_close(&in->document);
     buf_free(&in->manifest);
     buf_free(&in->config_text);
     free(in->masks);

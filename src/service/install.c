@@ -263,7 +263,7 @@ static void may_use(struct install_op *in, struct job *job)
     }
     package_bytes(in->intake.package, &bytes, &len);
     accept_check(job, m->name, plugin->current, m, (const char *)bytes + PACKAGE_HEAD,
-                 package_head(in->intake.package)->manifest_len, in->accept, &in->use_error);
+                 package_head(in->intake.package)->manifest_len, in->accept, false, &in->use_error);
 }
 
 static void admit(struct op *op, struct job *job)

@@ -66,9 +66,10 @@ void tell_warnings(struct buf *out, const struct registry_version *v); /* what i
 #define ACCEPT_ALL "all"
 #define ACCEPT_LEAST 16 /* digits of a digest */
 int accept_parse(const char *text_or_null, char out[65], struct error *err);
-/* May m (whose text is at hand) follow the current version? MOAT_E_CHANGES_NOT_ACCEPTED. */
+/* May m (whose text is at hand) follow the current version? MOAT_E_CHANGES_NOT_ACCEPTED, which says what to say: in a
+ * command, or in a file. */
 int accept_check(struct job *job, const char *name, const char *current, const struct manifest *m, const char *text,
-                 size_t len, const char *accept, struct error *err);
+                 size_t len, const char *accept, bool in_file, struct error *err);
 
 /* ---- plan.c: what a name is to run ---- */
 
@@ -102,6 +103,11 @@ int plan_bring_code(struct job *job, struct plan *p, struct error *err);
  * run before plan_verify has found that the package is what it was, and still trusted. */
 int plan_keep_code(struct job *job, struct plan *p);
 int plan_verify(struct job *job, const struct plan *p, struct error *err);
+
+/* Would this version run if it were current, and everything of it decided? Its state, signer and bytes; what the
+ * operator says of the plugin (inactive, unloaded) does not count. Marks nothing. text: its manifest's. */
+int version_may_run(struct job *job, const struct registry_plugin *plugin, const struct registry_version *v,
+                    const struct buf *text, struct error *err);
 
 /* The stored package of a version, with the hash that was installed. A file that is another one, or is not there, marks
  * the version damaged. */

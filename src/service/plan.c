@@ -347,6 +347,26 @@ static void close_by_state(struct job *job, struct plan *p, const struct registr
         plan_close(p, MOAT_E_WRONG_STATE, "%s is unloaded: `moat load %s`", name, name);
 }
 
+int version_may_run(struct job *job, const struct registry_plugin *plugin, const struct registry_version *v,
+                    const struct buf *text, struct error *err)
+{
+    struct plan p = {.plugin = *plugin};
+    struct package *package = NULL;
+    struct trust_answer signer;
+    p.plugin.active = true;
+    int rc = trust_find(job, v->key_id, &signer, err);
+    if (rc == 0)
+        close_by_state(job, &p, v, &signer, true);
+    if (rc == 0 && p.gate != MOAT_E_OK)
+        rc = error_set(err, p.gate, "%s", p.message);
+    if (rc == 0)
+        rc = open_trusted(job, v, text, &package, err);
+    package_free(package);
+    return is_damage(rc) ? error_set(err, MOAT_E_PACKAGE_DAMAGED,
+                                     "the installed package of %s %s is damaged: install it again", v->name, v->version)
+                         : rc;
+}
+
 static int find(struct job *job, const char *name, const char *version, struct plan *p, struct buf *manifest,
                 struct error *err)
 {

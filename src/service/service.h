@@ -94,6 +94,9 @@ void service_archive(struct service *s, const char *what, bool on, service_done 
 void service_export(struct service *s, struct service_file *file, service_done done, void *context);
 /* A document in a file, which is duplicated. All or nothing: MOAT_E_BAD_DOCUMENT with the JSON Pointer. */
 void service_import(struct service *s, int file, service_done done, void *context);
+/* The declarative file (docs/versions.md), all or nothing; check: only what would change. The descriptor stays the
+ * caller's. {"applied", "plugins", "changes": [{"plugin", "what", "from", "to"}]} */
+void service_apply(struct service *s, int file, bool check, service_done done, void *context);
 
 /* ---- configuration ---- */
 void service_config_get(struct service *s, const char *name, service_done done, void *context);

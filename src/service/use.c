@@ -36,13 +36,14 @@ int accept_parse(const char *text, char out[FACE_DIGEST], struct error *err)
 }
 
 static int refuse_unseen(const char *name, const char *current, const char *version, const char *digest,
-                         const char *change, bool other_digest, struct error *err)
+                         const char *change, bool other_digest, bool in_file, struct error *err)
 {
     int rc = error_set(err, MOAT_E_CHANGES_NOT_ACCEPTED,
                        "%s %s does not tell agents what %s told them: %s%s; see `moat diff %s@%s %s@%s`, then say "
-                       "`--accept %.*s`",
+                       "`%s%.*s%s`",
                        name, version, current, change, other_digest ? ", and the digest is of something else" : "",
-                       name, current, name, version, ACCEPT_LEAST, digest);
+                       name, current, name, version, in_file ? "\"accept\": \"" : "--accept ", ACCEPT_LEAST, digest,
+                       in_file ? "\"" : "");
     if (err)
         snprintf(err->detail, sizeof err->detail, "{\"digest\":\"%s\",\"current\":\"%s\",\"version\":\"%s\"}", digest,
                  current, version);
@@ -50,7 +51,7 @@ static int refuse_unseen(const char *name, const char *current, const char *vers
 }
 
 int accept_check(struct job *job, const char *name, const char *current, const struct manifest *m, const char *text,
-                 size_t len, const char *accept, struct error *err)
+                 size_t len, const char *accept, bool in_file, struct error *err)
 {
     buf_auto before = BUF_INIT(2 * MANIFEST_MAX);
     struct registry_version v;
@@ -65,7 +66,7 @@ int accept_check(struct job *job, const char *name, const char *current, const s
     if (!from || !to || !face_digest(to, digest))
         rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to compare two versions of %s", name);
     else if (face_change(from, to, change, sizeof change) && (!*accept || strncmp(digest, accept, strlen(accept)) != 0))
-        rc = refuse_unseen(name, current, m->version, digest, change, *accept, err);
+        rc = refuse_unseen(name, current, m->version, digest, change, *accept, in_file, err);
     json_decref(from);
     json_decref(to);
     return rc;
@@ -137,7 +138,8 @@ static int check_seen(struct use_op *u, struct job *job, const struct plan *p, s
     int rc = registry_find_version(job->reader, u->target.name, u->target.version, &u->version, &text, err);
     if (rc < 0 || u->back || !p->spec)
         return rc < 0 ? rc : 0; /* what was current before has been seen */
-    return accept_check(job, u->target.name, u->before, p->spec->manifest, buf_text(&text), text.len, u->accept, err);
+    return accept_check(job, u->target.name, u->before, p->spec->manifest, buf_text(&text), text.len, u->accept, false,
+                        err);
 }
 
 /* The version must be able to run before anything is changed; `unload` does not stand in its way. */

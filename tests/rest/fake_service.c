@@ -300,6 +300,13 @@ void service_import(struct service *s, int file, service_done done, void *contex
     answer(s, done, context, "import %s", s->package);
 }
 
+void service_apply(struct service *s, int file, bool check, service_done done, void *context)
+{
+    ssize_t n = pread(file, s->package, sizeof s->package - 1, 0);
+    s->package[n > 0 ? n : 0] = '\0';
+    answer(s, done, context, "apply%s %s", check ? " check" : "", s->package);
+}
+
 void service_export(struct service *s, struct service_file *file, service_done done, void *context)
 {
     if (s->code == MOAT_E_OK) {
