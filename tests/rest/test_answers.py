@@ -168,6 +168,11 @@ def keep_house(api):
     exported = api.ask("GET", "/api/export")
     assert exported.status_code == 200
     api.good("POST", "/api/import", exported.content)
+    alpha = exported.json()["plugins"][0]
+    one = {"name": "alpha", "version": alpha["current"], "sha256": alpha["versions"][0]["sha256"], "wanted": "lazy",
+           "grants": ["file_read=/usr"], "refuse": ["execute_code"], "config": {"precision": 7}, "pinned": True}
+    for target, n in (("/api/apply?check", 5), ("/api/apply", 5), ("/api/apply", 0)):
+        assert len(api.good("POST", target, {"moat_apply": 1, "plugins": [one]})["changes"]) == n
     assert api.ask("GET", "/metrics").status_code == api.ask("GET", "/openapi.json").status_code == 200
 
 
