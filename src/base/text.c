@@ -65,6 +65,40 @@ bool text_json_string(struct buf *out, const char *text)
     return buf_putc(out, '"');
 }
 
+/* U+0080 to U+009F, and the marks that turn what follows around: a line must read as it is. */
+static bool steers(const unsigned char *p, size_t n)
+{
+    if (n == 1)
+        return *p < 0x20 || *p == 0x7f;
+    if (n == 2)
+        return p[0] == 0xc2 && p[1] < 0xa0;
+    if (n != 3 || p[0] != 0xe2)
+        return false;
+    return (p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
+           (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
+bool text_plain(char *out, size_t size, const char *text, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + len;
+    size_t used = 0;
+    while (p < end) {
+        size_t n = utf8_sequence(p, (size_t)(end - p));
+        bool shown = n && !steers(p, n);
+        size_t put = shown ? n : 1;
+        if (used + put >= size)
+            break;
+        if (shown)
+            memcpy(out + used, p, n);
+        else
+            out[used] = *p == '\t' ? ' ' : '?';
+        used += put;
+        p += n ? n : 1;
+    }
+    out[used] = '\0';
+    return p == end;
+}
+
 void text_hex(char *out, const uint8_t *bytes, size_t len)
 {
     static const char digits[] = "0123456789abcdef";

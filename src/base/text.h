@@ -23,6 +23,11 @@ bool text_parse_size(const char *text, uint64_t *bytes);
 /* true when it fitted; out is always terminated. */
 bool text_copy(char *out, size_t size, const char *text);
 
+/* One line of text that steers no terminal: of len bytes, as much as fits, with '?' for control characters (C1 as
+ * well), for what turns the direction of writing and for bytes that are not UTF-8, and a space for a tab. Whole
+ * characters; out is always terminated. true when all of it fitted. */
+bool text_plain(char *out, size_t size, const char *text, size_t len);
+
 /* [a-z][a-z0-9_]*, at most max characters, without "__": names of plugins (30) and actions (32). */
 bool text_is_name(const char *text, size_t max);
 

@@ -235,6 +235,14 @@ static int reach(struct cli *c, int *socket, struct service **service, struct er
     return rc < 0 ? rc : error_set(err, MOAT_E_HOME_BUSY, "%s was held by others for too long", c->home.dir);
 }
 
+static int reach_server(struct cli *c, const char *why, int *socket, struct error *err)
+{
+    *socket = client_connect(c->home.socket);
+    return *socket >= 0 ? 0
+                        : error_set(err, MOAT_E_NO_ANSWER, "no server holds %s, and %s: start one with `moat serve`",
+                                    c->home.dir, why);
+}
+
 static int ask_any(struct cli *c, const struct ask *a, struct reply *reply, int *status, struct error *err)
 {
     struct service *service = NULL;
@@ -242,7 +250,9 @@ static int ask_any(struct cli *c, const struct ask *a, struct reply *reply, int 
     if (a->target.failed)
         return error_set(err, MOAT_E_TOO_LARGE, "the arguments are too long");
     int rc = cli_home(c, err);
-    if (rc == 0)
+    if (rc == 0 && a->server_only)
+        rc = reach_server(c, a->server_only, &socket, err);
+    else if (rc == 0)
         rc = reach(c, &socket, &service, err);
     if (rc < 0)
         return rc;

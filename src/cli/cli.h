@@ -50,6 +50,10 @@
     X(SUBJECT, "subject", 0, "NAME", "only about this plugin, publisher, setting or token") \
     X(OUTCOME, "outcome", 0, "CODE", "only with this outcome: ok, or the code of a refusal") \
     X(SINCE, "since", 0, "TIME", "not longer ago than this") \
+    X(CALL, "call", 0, "ID", "only of this call") \
+    X(TRACE, "trace", 0, "ID", "only of this W3C trace") \
+    X(LEVEL, "level", 0, "LEVEL", "only this and what is worse: debug, info, warn or error") \
+    X(SOURCE, "source", 0, "SOURCE", "only log, output, or host: what became of lines and workers") \
     X(LIMIT, "limit", 0, "N", "at most so many") \
     X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
     X(ANCHOR, "anchor", 0, "COUNT:HASH", "a head that was kept elsewhere, as `audit head` prints it") \
@@ -178,7 +182,8 @@ struct ask {
     size_t len;
     int file; /* the body instead; -1: none */
     const char *deadline;
-    int answer_file; /* a successful answer is written here, bare; -1: it is the usual document */
+    const char *server_only; /* why nothing can be asked without a server, or NULL */
+    int answer_file;         /* a successful answer is written here, bare; -1: it is the usual document */
 };
 struct reply {
     struct buf document;
@@ -277,6 +282,8 @@ int run_audit_rotate(struct cli *c);
 int run_calls(struct cli *c);
 int run_cancel(struct cli *c);
 int run_why(struct cli *c);
+int run_log(struct cli *c);
+
 int run_token_create(struct cli *c);
 int run_token_list(struct cli *c);
 int run_token_revoke(struct cli *c);

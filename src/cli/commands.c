@@ -129,6 +129,10 @@ const struct command commands[] = {
     {"permissions", GROUP_WATCH, "", "the eight permissions and the plugins that ask for them", "moat permissions", 0,
      0, 0, run_permissions},
 
+    {"log", GROUP_WATCH,
+     "[NAME] [-f] [--level LEVEL] [--source SOURCE] [--call ID] [--trace ID] [--since TIME] [--limit N]",
+     "what plugins logged and printed last, as the server remembers it", "moat log word_count --level warn -f",
+     OPT(FOLLOW) | OPT(LEVEL) | OPT(SOURCE) | OPT(CALL) | OPT(TRACE) | OPT(SINCE) | OPT(LIMIT), 0, 1, run_log},
     {"why", GROUP_WATCH, "ID", "why a request was refused or a call failed, by the id of its error",
      "moat why 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_why},
     {"audit", GROUP_WATCH,

@@ -264,11 +264,20 @@ static void trial_over(struct plugin *p, int code)
         loop_post(p->l->supervise, &p->probe);
 }
 
+static void tell_end(const struct loader_config *config, const struct call *c, uint64_t begun)
+{
+    uint64_t now = ticks_now(), wall = clock_wall_ns();
+    config->on_end(config->context, c,
+                   &(struct call_times){.begun = wall - (now > begun ? now - begun : 0), .ended = wall});
+}
+
 static void finish(const struct generation *ran, struct call *c, int code, struct call_list *here)
 {
     struct hidden *h = call_hidden(c);
     struct plugin *p = atomic_load_explicit(&h->plugin, memory_order_relaxed);
     c->code = code;
+    if (p && p->l->config.on_end)
+        tell_end(&p->l->config, c, h->begun_ns);
     if (p && code)
         stats_error(p, ran, c);
     if (p && h->trial)

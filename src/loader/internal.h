@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "loader/lines.h"
 #include "loader/loader.h"
 #include "loader/record.h"
 #include "sandbox/cgroup.h"
@@ -155,8 +156,7 @@ struct lane {
     bool spins;
     /* CPU time (stats.c) */
     uint64_t cpu_seen_ns, cpu_seen_at, cpu_calls, cpu_share;
-    uint64_t log_window_ns;
-    uint32_t log_lines, log_dropped;
+    struct line_rate log_rate;
 };
 
 enum worker_state {
@@ -173,12 +173,12 @@ enum worker_state {
 struct output {
     struct loop_watch watch;
     struct loop_timer pause;
-    char line[LINE_MAX_SHOWN];
+    char line[OUTPUT_LINE_MAX];
     size_t used;
     bool cut;
     uint64_t window_ns;
     uint64_t window_bytes;
-    uint32_t lines, dropped;
+    struct line_rate rate;
 };
 
 struct explained {
@@ -203,6 +203,7 @@ struct worker {
     _Atomic bool exposed;     /* atomic: it is or was ready, so that owners may have it */
     _Atomic bool look;        /* atomic: a call in its channel was cancelled */
     _Atomic uint32_t running; /* atomic: action + 1 of the call at the head, for denials */
+    struct attribution about; /* atomic: that call, or the last one, for what is read of its output */
 
     /* supervise */
     enum worker_state state;

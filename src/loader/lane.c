@@ -27,11 +27,12 @@ static void tell_running(struct worker *w)
     atomic_store_explicit(&w->tally.in_flight, lane_flying(lane), memory_order_relaxed);
 }
 
-/* The flight at the head: its CPU time counts from here. */
+/* The flight at the head: what the worker says is about it, and its CPU time counts from here. */
 static void now_runs(struct worker *w, uint64_t now)
 {
     struct lane *lane = &w->lane;
     struct flight *f = flight_at(lane, lane->head);
+    lines_running(w, f->call, f->action);
     if (!w->gen->cpu_ns || f->kind != CHANNEL_CALL)
         return;
     overrun_cpu_begin(w, f, now);
@@ -286,66 +287,14 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     call_finish_in(w, c, rc, here);
 }
 
-static void lane_tell_dropped(struct worker *w)
-{
-    if (w->lane.log_dropped)
-        log_event(LOG_WARN, "plugin_log_dropped", "plugin", w->plugin->name, "#lines", log_num(w->lane.log_dropped),
-                  NULL);
-    w->lane.log_dropped = 0;
-}
-
-#define TEXT_MAX 2049
-
-/* The worker's bytes, copied once: one line of text that steers no terminal. */
-static void take_text(const struct channel_answer *a, char text[TEXT_MAX])
-{
-    size_t n = a->len < TEXT_MAX - 1 ? a->len : TEXT_MAX - 1;
-    memcpy(text, a->shared, n);
-    text[n] = '\0';
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-}
-
-static void log_line(struct worker *w, const struct channel_answer *a)
-{
-    static const char *const names[] = {"debug", "info", "warning", "error"};
-    struct lane *lane = &w->lane;
-    const struct flight *f = a->cookie;
-    struct call *c = f ? f->call : NULL;
-    uint64_t now = ticks_now();
-    if (now - lane->log_window_ns > NS_PER_S) {
-        lane_tell_dropped(w);
-        lane->log_window_ns = now;
-        lane->log_lines = 0;
-    }
-    if (lane->log_lines++ >= w->l->config.lines_per_second) {
-        lane->log_dropped++;
-        atomic_fetch_add_explicit(&w->plugin->lines_dropped, 1, memory_order_relaxed);
-        if (c && c->told)
-            c->told(c, &(struct call_told){.dropped = 1, .text = ""});
-        return;
-    }
-    char text[TEXT_MAX];
-    take_text(a, text);
-    const struct loader_config *config = &w->plugin->l->config;
-    log_event(LOG_INFO, "plugin_log", "plugin", w->plugin->name, "level", names[a->status & 3], "call",
-              c ? c->id : NULL, "text", text, NULL);
-    plugin_log_line(w->plugin, w, text, false);
-    if (config->on_log)
-        config->on_log(config->context, w->plugin->name, c ? c->id : NULL, a->status & 3, text);
-    if (c && c->told)
-        c->told(c, &(struct call_told){.level = a->status & 3, .text = text});
-}
-
 static void progress(const struct channel_answer *a)
 {
     const struct flight *f = a->cookie;
     struct call *c = f ? f->call : NULL;
     if (!c || !c->told)
         return;
-    char text[TEXT_MAX];
-    take_text(a, text);
+    char text[LINES_TEXT_MAX];
+    lines_take_text(a, text);
     unsigned thousandths = a->status < 1000 ? a->status : 1000;
     c->told(c, &(struct call_told){.progress = true, .thousandths = thousandths, .text = text});
 }
@@ -376,7 +325,7 @@ unsigned lane_drain(struct worker *w, unsigned max, struct call_list *here)
         if (got != CHANNEL_GOT)
             break;
         if (a.kind == CHANNEL_LOG)
-            log_line(w, &a);
+            lines_log(w, &a);
         else if (a.kind == CHANNEL_PROGRESS)
             progress(&a);
         else if (a.kind == CHANNEL_RESULT || a.kind == CHANNEL_FAILURE)
@@ -492,6 +441,13 @@ static void how_it_died(const struct worker *w, char out[160])
         snprintf(out, 160, "ended by itself with status %d", WEXITSTATUS(status));
 }
 
+static void tell_death(struct worker *w, const struct call *c)
+{
+    char how[160];
+    how_it_died(w, how);
+    lines_death(w, c, how);
+}
+
 static int died(struct worker *w, struct call *c, const struct overrun *overrun)
 {
     char how[160], line[LINE_MAX_SHOWN];
@@ -528,6 +484,8 @@ static void bury_one(void *cookie, bool taken, void *context)
     const struct manifest_action *action = &w->gen->spec->manifest->actions[f->action];
     int why = atomic_load(&w->why);
     bool running = !b->buried++ && why == KILL_NOT; /* the oldest: what the worker says of a limit is about this one */
+    if (running && taken)
+        tell_death(w, c);
     bool again =
         action->idempotent && h->tries == 0 && why != KILL_REVOKED && why != KILL_STOPPED && !(running && b->overran);
     if (!taken || again) {
@@ -547,7 +505,9 @@ void lane_bury(struct worker *w, struct call_list *untaken, struct call_list *he
     lane_drain(w, BURY_RECORDS, here);
     b.overran = atomic_load(&w->why) == KILL_NOT && overrun_of_death(w, &b.overrun);
     channel_abandon(w->lane.ch, bury_one, &b);
-    lane_tell_dropped(w);
+    if (!b.buried && atomic_load(&w->why) == KILL_NOT && !(atomic_load(&w->flags) & WORKER_RETIRED))
+        tell_death(w, NULL);
+    lines_tell_dropped(w);
     w->lane.work_ns = 0;
     tell_running(w);
 }

@@ -19,6 +19,8 @@
 #include "sandbox/wall.h"
 
 struct loader;
+struct call;
+struct call_times;
 
 /* Something a plugin tried and did not get. Same (plugin, operation, object) are merged with a count. */
 struct denial {
@@ -35,6 +37,22 @@ struct loader_caps {
     uint64_t memory, tmp, file_size; /* bytes, of each worker */
     uint64_t cpu_ns;                 /* of one call */
     uint32_t processes, descriptors, workers;
+};
+
+/* What a plugin said, as one line that steers no terminal, or what became of it. Texts are valid during on_line. */
+enum line_source {
+    LINE_LOG,    /* by the log call */
+    LINE_OUTPUT, /* on standard output or error: of the call that ran when it was read, or that ran last */
+    LINE_HOST,   /* the host's own words: lines were thrown away, the worker died */
+    LINE_SOURCES
+};
+struct loader_line {
+    enum line_source source;
+    unsigned level; /* enum moat_log_level */
+    const char *plugin, *version, *text;
+    const char *action, *call, *trace; /* "" when no call is known; see call_trace_id */
+    pid_t pid;                         /* of the worker */
+    uint64_t dropped;                  /* so many lines before this one were thrown away */
 };
 
 /* What has happened since it was told last. */
@@ -59,15 +77,18 @@ struct loader_config {
     unsigned workers_total; /* of all plugins; beyond, a start stops the worker that has rested longest; 1024 */
     struct loader_caps caps;
     const char *cgroup_root, *cgroup_self; /* NULL: /sys/fs/cgroup and /proc/self/cgroup */
-    uint32_t lines_per_second; /* of a worker's output, and of its log, that are shown; 0: 50; the rest is counted */
+    uint32_t lines_per_second; /* of a worker's output, and of its log, that are told; 0: 50; the rest is counted */
     /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
     void (*on_denial)(void *context, const struct denial *denial);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
     /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors, and calls that
      * were killed, count for the version that is current then. On any thread. */
     void (*on_counts)(void *context, const struct loader_counts *counts);
-    /* A line of a plugin's log; call_id: of the running call, or NULL. On the thread that reads the channel. */
-    void (*on_log)(void *context, const char *plugin, const char *call_id, unsigned level, const char *text);
+    /* On any thread. */
+    void (*on_line)(void *context, const struct loader_line *line);
+    /* A call of a plugin that is there has ended, whatever became of it: c has its outcome. On any thread, before its
+     * caller is told. */
+    void (*on_end)(void *context, const struct call *c, const struct call_times *times);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -278,6 +299,22 @@ struct call {
     struct call *next;
     void *internal[12];
 };
+
+/* ---- traces (W3C Trace Context) ---- */
+
+/* Of on_end; wall clock, ns. */
+struct call_times {
+    uint64_t begun, ended;
+};
+
+/* A call without a traceparent begins a trace of its own, whose id is the call's. */
+void call_trace_id(const struct call *c, char out[33]);
+/* The call as a span: the first half of its id; the one that it belongs to, or "". */
+void call_span_id(const struct call *c, char out[17]);
+void call_parent_span(const struct call *c, char out[17]);
+bool call_is_sampled(const struct call *c); /* as the caller said, else yes */
+/* What a call is begun with that this one makes. */
+void call_child_traceparent(const struct call *c, char out[56]);
 
 /* A fresh id, unique but no secret. Any thread. */
 void call_make_id(char id[33]);

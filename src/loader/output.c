@@ -5,7 +5,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "loader/internal.h"
 
 #define BYTES_PER_SECOND (1024 * 1024)
@@ -17,56 +16,48 @@ static struct worker *worker_of(struct output *o)
     return (struct worker *)(void *)((char *)o - offsetof(struct worker, output));
 }
 
-static void tell_dropped(struct output *o)
-{
-    struct worker *w = worker_of(o);
-    if (o->dropped)
-        log_event(LOG_WARN, "plugin_output_dropped", "plugin", w->plugin ? w->plugin->name : "", "#lines",
-                  log_num(o->dropped), NULL);
-    o->dropped = 0;
-}
-
 static void new_window(struct output *o, uint64_t now)
 {
     if (now - o->window_ns < NS_PER_S)
         return;
-    tell_dropped(o);
     o->window_ns = now;
     o->window_bytes = 0;
-    o->lines = 0;
 }
 
-static void end_line(struct output *o)
+/* Without the last character, which may have been cut in two, and with a word that there was more. */
+static size_t mark_cut(struct output *o)
+{
+    static const char more[] = "...";
+    size_t len = o->used - sizeof more + 1;
+    while (len && (o->line[len] & 0xc0) == 0x80)
+        len--;
+    memcpy(o->line + len, more, sizeof more - 1);
+    return len + sizeof more - 1;
+}
+
+static void end_line(struct output *o, uint64_t now)
 {
     struct worker *w = worker_of(o);
-    o->line[o->used] = '\0';
-    bool empty = o->used == 0;
+    size_t len = o->cut ? mark_cut(o) : o->used;
     o->used = 0;
     o->cut = false;
-    if (empty || !w->plugin)
-        return;
-    plugin_log_line(w->plugin, w, o->line, true); /* a crash quotes the last line, shown or not */
-    if (o->lines++ < w->l->config.lines_per_second) {
-        log_event(LOG_INFO, "plugin_output", "plugin", w->plugin->name, "text", o->line, NULL);
-        return;
-    }
-    o->dropped++;
-    atomic_fetch_add_explicit(&w->plugin->lines_dropped, 1, memory_order_relaxed);
+    if (len && w->plugin)
+        lines_output(w, o->line, len, now);
 }
 
-static void take_bytes(struct output *o, const char *data, size_t n)
+static void take_bytes(struct output *o, const char *data, size_t n, uint64_t now)
 {
     for (size_t i = 0; i < n; i++)
         if (data[i] == '\n')
-            end_line(o);
-        else if (o->used < sizeof o->line - 1)
+            end_line(o, now);
+        else if (o->used < sizeof o->line)
             o->line[o->used++] = data[i];
         else
             o->cut = true;
 }
 
 /* false: nothing more for now, or ever. */
-static bool read_some(struct output *o)
+static bool read_some(struct output *o, uint64_t now)
 {
     char data[READ_AT_ONCE];
     struct worker *w = worker_of(o);
@@ -78,7 +69,7 @@ static bool read_some(struct output *o)
     if (n <= 0)
         return false;
     o->window_bytes += (size_t)n;
-    take_bytes(o, data, (size_t)n);
+    take_bytes(o, data, (size_t)n, now);
     return true;
 }
 
@@ -88,7 +79,7 @@ static void on_output(struct loop_watch *watch, uint32_t events)
     (void)events;
     uint64_t now = clock_mono_ns();
     new_window(o, now);
-    read_some(o);
+    read_some(o, now);
     if (o->window_bytes < BYTES_PER_SECOND || !o->watch.loop)
         return;
     loop_unwatch(&o->watch);
@@ -112,10 +103,11 @@ int output_watch(struct worker *w, struct error *err)
 
 void output_drain(struct worker *w)
 {
-    for (int i = 0; i < LAST_READS && read_some(&w->output); i++)
+    uint64_t now = clock_mono_ns();
+    for (int i = 0; i < LAST_READS && read_some(&w->output, now); i++)
         ;
-    end_line(&w->output);
-    tell_dropped(&w->output);
+    end_line(&w->output, now);
+    lines_tell_dropped(w);
 }
 
 void output_close(struct worker *w)

@@ -87,14 +87,10 @@ struct generation *plugin_current(struct plugin *p)
 
 #define LAST_WORDS_NS (100 * NS_PER_MS)
 
-/* The plugin's own bytes: nothing of them may steer a terminal. */
 void plugin_log_line(struct plugin *p, struct worker *w, const char *line, bool output)
 {
     char clean[LINE_MAX_SHOWN];
-    text_copy(clean, sizeof clean, line);
-    for (char *c = clean; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    text_plain(clean, sizeof clean, line, strlen(line));
     pthread_mutex_lock(&p->lock);
     /* The two ways have no common order; last words are what is written to standard error. */
     uint64_t now = clock_mono_ns();

@@ -1,14 +1,5 @@
 /* Routes of the audit trail and of the registry as a whole. */
-#include <stdlib.h>
-
 #include "rest/request.h"
-
-/* A number that the route's fields have checked; 0 when it is not there. */
-static uint64_t number(const struct rest_request *q, const char *key)
-{
-    const char *text = request_query(q, key);
-    return text ? strtoull(text, NULL, 10) : 0;
-}
 
 void handle_audit(struct rest_request *q)
 {
@@ -17,9 +8,9 @@ void handle_audit(struct rest_request *q)
                                    .subject = request_query(q, "subject"),
                                    .outcome = request_query(q, "outcome"),
                                    .since = request_query(q, "since"),
-                                   .after = number(q, "after"),
-                                   .before = number(q, "before"),
-                                   .limit = number(q, "limit")};
+                                   .after = request_number(q, "after"),
+                                   .before = request_number(q, "before"),
+                                   .limit = request_number(q, "limit")};
     service_audit(request_service(q), &filter, request_complete, q);
 }
 
@@ -41,7 +32,7 @@ void handle_audit_sign(struct rest_request *q)
 
 void handle_audit_rotate(struct rest_request *q)
 {
-    service_audit_rotate(request_service(q), number(q, "keep"), request_complete, q);
+    service_audit_rotate(request_service(q), request_number(q, "keep"), request_complete, q);
 }
 
 void handle_check(struct rest_request *q)

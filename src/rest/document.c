@@ -61,7 +61,7 @@ static const char *const intro[] = {
     "below. `id` is\n"
     "32 hexadecimal digits; `moat why ID` (`GET /api/why/{id}`) explains the last 1,000 failures, and the last 100 of "
     "those\n"
-    "without a valid token, with what the plugin logged as far as the last 4,096 log lines have it: all of it in the "
+    "without a valid token, with what the plugin logged as far as the server still has it (docs/logs.md): all of it in the "
     "server's\n"
     "memory, gone with it. 401 carries WWW-Authenticate, 405 Allow, 429, `draining` and `not_ready` Retry-After. "
     "Malformed\n"

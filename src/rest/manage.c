@@ -72,14 +72,14 @@ void handle_trust_transfer(struct rest_request *q)
 
 void handle_available(struct rest_request *q)
 {
-    const char *limit = request_query(q, "limit");
+    uint64_t limit = request_number(q, "limit");
     struct service_filter filter = {.capability = request_query(q, "capability"),
                                     .permission = request_query(q, "permission"),
                                     .status = request_query(q, "status"),
                                     .publisher = request_query(q, "publisher"),
                                     .q = request_query(q, "q"),
                                     .after = request_query(q, "after"),
-                                    .limit = limit ? (unsigned)strtoul(limit, NULL, 10) : 0};
+                                    .limit = limit < UINT32_MAX ? (unsigned)limit : UINT32_MAX};
     service_available(request_service(q), &filter, request_complete, q);
 }
 

@@ -19,7 +19,7 @@ static json_t *field_schema(const struct field *f)
     case FIELD_FLAG:
         return json_pack("{ss}", "type", "boolean");
     case FIELD_NUMBER:
-        return json_pack("{sssisi}", "type", "integer", "minimum", 0, "maximum", ROUTE_NUMBER_MAX);
+        return json_pack("{sssisI}", "type", "integer", "minimum", 0, "maximum", (json_int_t)ROUTE_NUMBER_MAX);
     case FIELD_OBJECT:
         return json_pack("{ss}", "type", "object");
     case FIELD_ANY:

@@ -14,6 +14,12 @@ const char *request_query(const struct rest_request *q, const char *key)
     return NULL;
 }
 
+uint64_t request_number(const struct rest_request *q, const char *key)
+{
+    const char *text = request_query(q, key);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
 const char *request_text(const struct rest_request *q, const char *key)
 {
     return q->json ? json_string_value(json_object_get(q->json, key)) : request_query(q, key);

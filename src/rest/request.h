@@ -80,6 +80,8 @@ static inline struct service *request_service(const struct rest_request *q)
 
 /* ---- what came ---- */
 const char *request_query(const struct rest_request *q, const char *key); /* NULL: not there */
+/* One that the route's fields have checked; 0 when it is not there. */
+uint64_t request_number(const struct rest_request *q, const char *key);
 /* Of the JSON body when there is one, else of the query. */
 const char *request_text(const struct rest_request *q, const char *key);
 bool request_flag(const struct rest_request *q, const char *key);
@@ -203,6 +205,7 @@ void batch_free(struct batch *b);
 void handle_calls(struct rest_request *q);
 void handle_cancel(struct rest_request *q);
 void handle_why(struct rest_request *q);
+void handle_log(struct rest_request *q);
 void handle_tokens(struct rest_request *q);
 void handle_token_create(struct rest_request *q);
 void handle_token_revoke(struct rest_request *q);

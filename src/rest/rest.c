@@ -58,6 +58,7 @@ struct service *rest_service(const struct rest *r)
 void rest_drain(struct rest *r)
 {
     atomic_store(&r->draining, true);
+    service_end_waits(r->service);
 }
 
 struct rest_principal rest_bearer(struct rest *r, const char *authorization)

@@ -88,7 +88,7 @@ static bool is_flag(const char *value)
 static bool is_number(const char *value)
 {
     size_t len = strspn(value, "0123456789");
-    return len > 0 && len <= 9 && !value[len];
+    return len > 0 && len <= ROUTE_NUMBER_DIGITS && !value[len];
 }
 
 int route_check_query(const struct route *route, const struct uri *target, struct error *err)

@@ -33,7 +33,8 @@ struct rest_request;
 
 #define ROUTE_PARAMS 2
 #define ROUTE_ITEMS_MAX 1000
-#define ROUTE_NUMBER_MAX 999999999 /* of a query */
+#define ROUTE_NUMBER_DIGITS 15 /* of a query */
+#define ROUTE_NUMBER_MAX 999999999999999
 struct route {
     const char *method;
     const char *path; /* "/api/plugins/info/{name}" */

@@ -146,6 +146,21 @@ static const struct field calls_query[] = {
     {"limit", FIELD_NUMBER, false, "at most so many of those that ended; 100 unless told, 10000 at most"},
     {0},
 };
+static const struct field log_query[] = {
+    {"plugin", FIELD_TEXT, false, "only of this plugin"},
+    {"call", FIELD_TEXT, false, "only of this call, by its id"},
+    {"trace", FIELD_TEXT, false, "only of this trace, by its id"},
+    {"level", FIELD_TEXT, false, "only `debug` (all), `info`, `warn`, `error`, and what is worse"},
+    {"source", FIELD_TEXT, false,
+     "only `log` (the log call), `output` (standard output and error), or `host` (what became of lines and workers)"},
+    {"since", FIELD_TEXT, false, "a TIME: not longer ago"},
+    {"after", FIELD_NUMBER, false, "go on after this record; without it the newest are told"},
+    {"before", FIELD_NUMBER, false, "the newest before this record"},
+    {"wait", FIELD_TEXT, false,
+     "with `after`: when there is nothing yet, answer once there is, or after this TIME (60s at most)"},
+    {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told, 1000 at most"},
+    {0},
+};
 static const struct field token_fields[] = {
     {"scopes", FIELD_TEXTS, true, "what it may: `execute:NAME`, `execute:*`, `read`, `manage`, `admin`"},
     {"for", FIELD_TEXT, false, "a TIME after which it is worth nothing; never unless told"},
@@ -253,6 +268,10 @@ const struct route routes[] = {
     {"GET", "/api/why/{id}", REST_READ, BODY_NONE, handle_why, NULL, NULL, "why",
      "Why a request was refused or a call failed: what decided, who asked, which grant would have allowed it, and "
      "what the plugin logged. Of the last 1,000 failures."},
+    {"GET", "/api/log", REST_READ, BODY_NONE, handle_log, log_query, NULL, "log",
+     "What plugins logged and printed last, in the order it came; `next` is the `after` that goes on from there. Kept "
+     "in "
+     "memory, as far as the setting `log_memory` allows, since the server's start."},
     {"GET", "/api/tokens", REST_ADMIN, BODY_NONE, handle_tokens, NULL, NULL, "token list",
      "The tokens, without what lets anybody in."},
     {"POST", "/api/tokens", REST_ADMIN, BODY_OBJECT, handle_token_create, NULL, token_fields, "token create",

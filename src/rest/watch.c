@@ -1,4 +1,4 @@
-/* Routes for those who watch or administer the host itself: tokens, figures, the API's own description. */
+/* Routes for those who watch or administer the host itself: tokens, the log, figures, the API's own description. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +30,24 @@ void handle_token_create(struct rest_request *q)
 void handle_token_revoke(struct rest_request *q)
 {
     service_token_revoke(request_service(q), q->params[0], request_complete, q);
+}
+
+/* ---- what plugins said ---- */
+
+void handle_log(struct rest_request *q)
+{
+    struct service_log filter = {.plugin = request_query(q, "plugin"),
+                                 .call = request_query(q, "call"),
+                                 .trace = request_query(q, "trace"),
+                                 .level = request_query(q, "level"),
+                                 .source = request_query(q, "source"),
+                                 .since = request_query(q, "since"),
+                                 .wait = request_query(q, "wait"),
+                                 .after = request_number(q, "after"),
+                                 .before = request_number(q, "before"),
+                                 .limit = request_number(q, "limit"),
+                                 .goes_on = request_query(q, "after") != NULL};
+    service_log(request_service(q), &filter, request_complete, q);
 }
 
 /* ---- figures ---- */

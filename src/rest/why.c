@@ -142,8 +142,9 @@ static void finish(struct why *w, const json_t *denials)
     put_tree(&out, "denials", json_object_get(denials, "denials"));
     buf_puts(&out, ",\"log\":");
     buf_auto log = BUF_INIT(WHY_MAX);
-    service_log_of(request_service(q), w->failure.id, &log);
-    buf_puts(&out, log.failed ? "[]" : buf_text(&log));
+    if (*w->failure.plugin)
+        service_log_of(request_service(q), w->failure.id, &log);
+    buf_puts(&out, log.failed || !log.len ? "[]" : buf_text(&log));
     buf_putc(&out, '}');
     json_decref(w->grants);
     free(w);

@@ -1,70 +1,298 @@
 #include "service/journal.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/text.h"
-#include "service/internal.h"
-#include "service/tell.h"
+#include "base/clock.h"
+#include "base/log.h"
 
-struct line {
-    uint64_t at_ns;
-    unsigned level;
-    char plugin[MANIFEST_NAME_MAX + 1], call[33], text[JOURNAL_TEXT_MAX];
-};
+#define RECORD_LEAST 256 /* bytes: so that slots never are what is short */
+#define AT_ONCE 64
 
 struct journal {
     pthread_mutex_t lock;
-    uint64_t count; /* ever */
-    struct line lines[JOURNAL_LINES];
+    pthread_cond_t news;
+    pthread_t thread;
+    bool started, closing, ends;
+    /* lock: records [oldest, newest] */
+    uint64_t oldest, newest, used, bytes;
+    size_t nslots;
+    struct record **slots; /* by number modulo nslots */
+    struct journal_waiter waiters[JOURNAL_WAITERS];
+    size_t nwaiters;
 };
 
-struct journal *journal_new(void)
+/* ---- records ---- */
+
+void record_unref(struct record *r)
 {
-    struct journal *j = calloc(1, sizeof *j); /* zero pages until they are used */
-    if (j)
-        pthread_mutex_init(&j->lock, NULL);
-    return j;
+    if (r && atomic_fetch_sub(&r->refs, 1) == 1)
+        free(r);
 }
 
-void journal_free(struct journal *j)
+static const char *put(char **at, const char *text)
 {
-    if (j)
-        pthread_mutex_destroy(&j->lock);
+    const char *put_at = *at;
+    *at = stpcpy(*at, text ? text : "") + 1;
+    return put_at;
+}
+
+static size_t length(const char *text)
+{
+    return (text ? strlen(text) : 0) + 1;
+}
+
+static struct record *record_new(const struct loader_line *line)
+{
+    size_t texts = length(line->plugin) + length(line->version) + length(line->action) + length(line->call) +
+                   length(line->trace) + length(line->text);
+    struct record *r = malloc(sizeof *r + texts);
+    if (!r)
+        return NULL;
+    *r = (struct record){.refs = 1,
+                         .at_ns = clock_wall_ns(),
+                         .source = line->source,
+                         .level = line->level & 3,
+                         .pid = line->pid,
+                         .dropped = line->dropped};
+    char *at = r->texts;
+    r->plugin = put(&at, line->plugin);
+    r->version = put(&at, line->version);
+    r->action = put(&at, line->action);
+    r->call = put(&at, line->call);
+    r->trace = put(&at, line->trace);
+    r->text = put(&at, line->text);
+    r->cost = sizeof *r + texts < RECORD_LEAST ? RECORD_LEAST : sizeof *r + texts;
+    return r;
+}
+
+static struct record **slot(struct journal *j, uint64_t seq)
+{
+    return &j->slots[seq % j->nslots];
+}
+
+static void drop_oldest(struct journal *j)
+{
+    struct record *r = *slot(j, j->oldest);
+    *slot(j, j->oldest++) = NULL;
+    j->used -= r->cost;
+    record_unref(r);
+}
+
+/* Without memory, or larger than all that may be kept, a line is lost, as it would be a moment later. */
+void journal_add(struct journal *j, const struct loader_line *line)
+{
+    struct record *r = record_new(line);
+    if (!r || r->cost > j->bytes) {
+        record_unref(r);
+        return;
+    }
+    pthread_mutex_lock(&j->lock);
+    while (j->used + r->cost > j->bytes)
+        drop_oldest(j);
+    r->seq = ++j->newest;
+    *slot(j, r->seq) = r;
+    j->used += r->cost;
+    pthread_cond_signal(&j->news);
+    pthread_mutex_unlock(&j->lock);
+}
+
+struct journal_span journal_span(struct journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    struct journal_span span = {j->oldest, j->newest};
+    pthread_mutex_unlock(&j->lock);
+    return span;
+}
+
+static size_t take(struct journal *j, uint64_t from, uint64_t to, struct record **out, size_t max)
+{
+    size_t n = 0;
+    from = from > j->oldest ? from : j->oldest;
+    to = to < j->newest ? to : j->newest;
+    for (; from <= to && n < max; from++) {
+        out[n] = *slot(j, from);
+        atomic_fetch_add(&out[n++]->refs, 1);
+    }
+    return n;
+}
+
+size_t journal_take(struct journal *j, uint64_t from, uint64_t to, struct record **out, size_t max)
+{
+    pthread_mutex_lock(&j->lock);
+    size_t n = take(j, from, to, out, max);
+    pthread_mutex_unlock(&j->lock);
+    return n;
+}
+
+/* ---- waiting ---- */
+
+enum journal_waits journal_wait(struct journal *j, const struct journal_waiter *waiter)
+{
+    pthread_mutex_lock(&j->lock);
+    enum journal_waits rc = j->ends                          ? JOURNAL_ENDS
+                            : j->newest > waiter->after      ? JOURNAL_MOVED
+                            : j->nwaiters == JOURNAL_WAITERS ? JOURNAL_CROWDED
+                                                             : JOURNAL_WAITS;
+    if (rc == JOURNAL_WAITS) {
+        j->waiters[j->nwaiters++] = *waiter;
+        pthread_cond_signal(&j->news); /* the thread may have to wake up earlier now */
+    }
+    pthread_mutex_unlock(&j->lock);
+    return rc;
+}
+
+void journal_end_waits(struct journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    j->ends = true;
+    pthread_cond_signal(&j->news);
+    pthread_mutex_unlock(&j->lock);
+}
+
+static bool is_over(const struct journal *j, const struct journal_waiter *w, uint64_t now,
+                    struct record *const *records, size_t n)
+{
+    if (j->ends || now >= w->until)
+        return true;
+    for (size_t i = 0; i < n; i++)
+        if (records[i]->seq > w->after && w->fits(w->context, records[i]))
+            return true;
+    return false;
+}
+
+/* Under the lock, which wake does not need: it hands over to another thread. */
+static void wake(struct journal *j, struct record *const *records, size_t n)
+{
+    uint64_t now = clock_mono_ns();
+    for (size_t i = 0; i < j->nwaiters;) {
+        struct journal_waiter w = j->waiters[i];
+        if (is_over(j, &w, now, records, n)) {
+            j->waiters[i] = j->waiters[--j->nwaiters];
+            w.wake(w.context);
+        } else {
+            i++;
+        }
+    }
+}
+
+/* ---- its thread ---- */
+
+static const char *or_null(const char *text)
+{
+    return *text ? text : NULL;
+}
+
+/* A plugin's own word for how bad things are raises no alarm of the host's. */
+static void write_out(const struct record *r)
+{
+    static const char *const events[] = {"plugin_log", "plugin_output", "plugin_host"};
+    static const char *const words[] = {"debug", "info", "warn", "error"};
+    enum log_level level = r->source == LINE_HOST ? LOG_WARN : r->level ? LOG_INFO : LOG_DEBUG;
+    if (log_enabled(level))
+        log_event(level, events[r->source], "plugin", r->plugin, "version", or_null(r->version), "action",
+                  or_null(r->action), "call", or_null(r->call), "trace", or_null(r->trace), "#pid", log_num(r->pid),
+                  "line_level", words[r->level], "text", r->text, NULL);
+}
+
+static void wait_for_news(struct journal *j)
+{
+    uint64_t until = UINT64_MAX;
+    for (size_t i = 0; i < j->nwaiters; i++)
+        until = j->waiters[i].until < until ? j->waiters[i].until : until;
+    if (until == UINT64_MAX) {
+        pthread_cond_wait(&j->news, &j->lock);
+        return;
+    }
+    struct timespec at = {(time_t)(until / NS_PER_S), (long)(until % NS_PER_S)};
+    pthread_cond_timedwait(&j->news, &j->lock, &at);
+}
+
+static void *run(void *context)
+{
+    struct journal *j = context;
+    struct record *records[AT_ONCE];
+    uint64_t done = 0;
+    pthread_mutex_lock(&j->lock);
+    for (;;) {
+        size_t n = take(j, done + 1, UINT64_MAX, records, AT_ONCE);
+        wake(j, records, n);
+        if (!n && j->closing)
+            break;
+        if (!n) {
+            wait_for_news(j);
+            continue;
+        }
+        pthread_mutex_unlock(&j->lock);
+        if (records[0]->seq > done + 1)
+            log_event(LOG_WARN, "log_skipped", "#lines", log_num(records[0]->seq - done - 1), NULL);
+        done = records[n - 1]->seq;
+        for (size_t i = 0; i < n; i++) {
+            write_out(records[i]);
+            record_unref(records[i]);
+        }
+        pthread_mutex_lock(&j->lock);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return NULL;
+}
+
+/* ---- open and close ---- */
+
+static int start(struct journal *j, struct error *err)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&j->news, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&j->lock, NULL);
+    int rc = pthread_create(&j->thread, NULL, run, j);
+    if (rc)
+        return error_errno(err, MOAT_E_OUT_OF_MEMORY, rc, "cannot start the log's thread");
+    pthread_setname_np(j->thread, "moat-log");
+    j->started = true;
+    return 0;
+}
+
+int journal_open(uint64_t bytes, struct journal **out, struct error *err)
+{
+    struct journal *j = calloc(1, sizeof *j);
+    if (j) {
+        j->bytes = bytes;
+        j->oldest = 1;
+        j->nslots = (size_t)(bytes / RECORD_LEAST) + 1;
+        j->slots = calloc(j->nslots, sizeof *j->slots); /* zero pages until they are used */
+    }
+    if (!j || !j->slots) {
+        free(j);
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the log");
+    }
+    int rc = start(j, err);
+    if (rc < 0)
+        journal_close(j);
+    else
+        *out = j;
+    return rc;
+}
+
+void journal_close(struct journal *j)
+{
+    if (!j)
+        return;
+    pthread_mutex_lock(&j->lock);
+    j->closing = j->ends = true;
+    pthread_cond_signal(&j->news);
+    pthread_mutex_unlock(&j->lock);
+    if (j->started)
+        pthread_join(j->thread, NULL);
+    while (j->used)
+        drop_oldest(j);
+    pthread_cond_destroy(&j->news);
+    pthread_mutex_destroy(&j->lock);
+    free(j->slots);
     free(j);
-}
-
-void journal_add(struct journal *j, const char *plugin, const char *call_id, unsigned level, const char *text)
-{
-    struct line line = {.at_ns = clock_wall_ns(), .level = level};
-    text_copy(line.plugin, sizeof line.plugin, plugin);
-    text_copy(line.call, sizeof line.call, call_id ? call_id : "");
-    text_copy(line.text, sizeof line.text, text);
-    pthread_mutex_lock(&j->lock);
-    j->lines[j->count++ % JOURNAL_LINES] = line;
-    pthread_mutex_unlock(&j->lock);
-}
-
-static void tell_line(struct buf *out, const struct line *line)
-{
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    tell_open(out, NULL, '{');
-    tell_time(out, "time", line->at_ns);
-    tell_text(out, "plugin", line->plugin);
-    tell_text(out, "level", levels[line->level & 3]);
-    tell_text(out, "text", line->text);
-    tell_close(out, '}');
-}
-
-void service_log_of(struct service *s, const char *call_id, struct buf *out)
-{
-    struct journal *j = s->journal;
-    tell_open(out, NULL, '[');
-    pthread_mutex_lock(&j->lock);
-    uint64_t from = j->count > JOURNAL_LINES ? j->count - JOURNAL_LINES : 0;
-    for (uint64_t i = from; i < j->count && *call_id; i++)
-        if (strcmp(j->lines[i % JOURNAL_LINES].call, call_id) == 0)
-            tell_line(out, &j->lines[i % JOURNAL_LINES]);
-    pthread_mutex_unlock(&j->lock);
-    tell_close(out, ']');
 }

@@ -1,14 +1,64 @@
-/* service/journal: the last JOURNAL_LINES lines that plugins logged, in memory: about 1 MiB when full, each cut to
- * JOURNAL_TEXT_MAX bytes, gone with the process.  Any thread.  Private to src/service. */
+/* service/journal: what plugins said last, in memory: records by number, at most so many bytes of them (the setting
+ * log_memory), the oldest leave first; gone with the process.  A thread of its own writes them to the server's log and
+ * wakes who waits for more, so that nobody who adds a line ever waits for a terminal or a disk.  When that thread is
+ * slower than the lines come it skips those that have left, and says so.
+ *
+ * Any thread.  Private to src/service. */
 #ifndef SERVICE_JOURNAL_H
 #define SERVICE_JOURNAL_H
 
-#define JOURNAL_LINES 4096
-#define JOURNAL_TEXT_MAX 200
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "loader/loader.h"
+
+#define JOURNAL_WAITERS 256
+
+struct record {
+    _Atomic int refs;
+    uint64_t seq, at_ns; /* from 1; wall */
+    enum line_source source;
+    unsigned level;
+    pid_t pid;
+    uint64_t dropped;
+    const char *plugin, *version, *action, *call, *trace, *text; /* "" when there is none */
+    size_t cost;
+    char texts[];
+};
+void record_unref(struct record *r);
 
 struct journal;
-struct journal *journal_new(void); /* NULL: no memory */
-void journal_free(struct journal *j);
-void journal_add(struct journal *j, const char *plugin, const char *call_id, unsigned level, const char *text);
+int journal_open(uint64_t bytes, struct journal **out, struct error *err); /* starts its thread */
+/* Nobody adds any more. Writes what is left; NULL is fine. */
+void journal_close(struct journal *j);
+
+void journal_add(struct journal *j, const struct loader_line *line);
+
+struct journal_span {
+    uint64_t oldest, newest; /* numbers of what is kept; newest < oldest: nothing */
+};
+struct journal_span journal_span(struct journal *j);
+/* References to what is kept of [from, to], in order, at most max of them from the front. How many. */
+size_t journal_take(struct journal *j, uint64_t from, uint64_t to, struct record **out, size_t max);
+
+/* Calls wake once: when a record behind `after` fits, at `until` (monotonic), or when waiting is over for good. On the
+ * journal's thread, must not block. */
+struct journal_waiter {
+    uint64_t after, until;
+    bool (*fits)(const void *context, const struct record *r);
+    void (*wake)(void *context);
+    void *context;
+};
+enum journal_waits {
+    JOURNAL_WAITS,
+    JOURNAL_MOVED,   /* there is something behind `after` now: look again */
+    JOURNAL_ENDS,    /* nobody waits any more */
+    JOURNAL_CROWDED, /* JOURNAL_WAITERS do already */
+};
+enum journal_waits journal_wait(struct journal *j, const struct journal_waiter *waiter);
+/* Wakes all, and lets nobody wait from now on. */
+void journal_end_waits(struct journal *j);
 
 #endif

@@ -38,9 +38,9 @@ static void on_denial(void *context, const struct denial *d)
                          MOAT_E_PERMISSION_DENIED);
 }
 
-static void on_log(void *context, const char *plugin, const char *call_id, unsigned level, const char *text)
+static void on_line(void *context, const struct loader_line *line)
 {
-    journal_add(((struct service *)context)->journal, plugin, call_id, level, text);
+    journal_add(((struct service *)context)->journal, line);
 }
 
 static void need_spec(void *context, const char *name)
@@ -143,7 +143,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_denial = on_denial,
                                    .on_call_error = on_call_error,
                                    .on_counts = counters_tell,
-                                   .on_log = on_log,
+                                   .on_line = on_line,
                                    .need_spec = need_spec,
                                    .context = s};
     return loader_new(&config, &s->loader, err);
@@ -165,11 +165,9 @@ static int open_all(struct service *s, const struct service_options *options, st
     struct home_owner owner;
     s->vault = vault_new();
     s->tokens = tokens_new();
-    s->journal = journal_new();
     s->origins = origins_new();
-    int rc = s->vault && s->tokens && s->journal && s->origins
-                 ? 0
-                 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
+    int rc =
+        s->vault && s->tokens && s->origins ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
     if (rc == 0)
         rc = home_lock(&s->home, s->server, &s->lock, &owner, err);
     warn_of_development(s, rc);
@@ -177,6 +175,8 @@ static int open_all(struct service *s, const struct service_options *options, st
         rc = registry_open(s->home.registry_dir, s->home.plugin_dir, &s->registry, err);
     if (rc == 0)
         rc = read_state(s, err);
+    if (rc == 0)
+        rc = journal_open(s->settings.log_memory, &s->journal, err);
     if (rc == 0)
         rc = loops_start(s, options->loops, err);
     if (rc == 0)
@@ -220,6 +220,8 @@ void service_close(struct service *s, uint64_t grace_ns)
 {
     if (!s)
         return;
+    if (s->journal)
+        journal_end_waits(s->journal);
     jobs_drain(&s->jobs);
     if (s->registry)
         counters_stop(s);
@@ -233,7 +235,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
     tokens_free(s->tokens);
-    journal_free(s->journal);
+    journal_close(s->journal);
     origins_free(s->origins);
     free(s);
 }

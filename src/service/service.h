@@ -219,7 +219,19 @@ void service_token_revoke(struct service *s, const char *id, service_done done, 
 /* ---- watching ---- */
 /* Memory that is free but still the process's goes back to the system, on a jobs thread. Any thread, does not block. */
 void service_give_back(struct service *s);
-/* The last lines that plugins logged, JOURNAL_LINES of them: those of one call, as a JSON array. Any thread. */
+/* What plugins said (docs/logs.md): without goes_on the newest, in the order they came; with it what came after record
+ * `after`, and when that is nothing, once there is something or `wait` is over. */
+struct service_log {
+    const char *plugin, *call, *trace, *level, *source; /* NULL: any; level: at least */
+    const char *since, *wait;                           /* TIMEs */
+    uint64_t after, before, limit;
+    bool goes_on;
+};
+void service_log(struct service *s, const struct service_log *filter, service_done done, void *context);
+/* Those that wait are answered now, and nobody waits from now on: the server ends. Any thread. */
+void service_end_waits(struct service *s);
+/* The lines of one call, and when its worker died in it the last ones of that worker: a JSON array. Any thread; reads
+ * all that is kept. */
 void service_log_of(struct service *s, const char *call_id, struct buf *out);
 /* OpenMetrics families of registry, plugins and host, without the end. */
 void service_metrics(struct service *s, service_done done, void *context);

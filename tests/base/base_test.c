@@ -77,6 +77,37 @@ static void text_escapes_everything_that_could_steer(void **state)
     }
 }
 
+static void text_plain_is_one_harmless_line(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"", ""},
+        {"plain \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "plain \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"a\x1b[31mb\x7f\r\nc\td", "a?[31mb???c d"},
+        {"c1: \xc2\x9b"
+         "31m, nbsp: \xc2\xa0.",
+         "c1: ?31m, nbsp: \xc2\xa0."},
+        {"bad: \xff\xc3(\xed\xa0\x80", "bad: ?" "?(???"},
+        {"cut: \xe2\x82", "cut: ??"},
+        {"turned: \xe2\x80\xae"
+         "exe \xe2\x81\xa6 \xe2\x80\x8f \xe2\x80\xa8, not \xe2\x80\x93",
+         "turned: ?exe ? ? ?, not \xe2\x80\x93"},
+    };
+    char out[100], small[6];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(text_plain(out, sizeof out, cases[i].in, strlen(cases[i].in)));
+        assert_string_equal(out, cases[i].out);
+    }
+    assert_true(text_plain(small, sizeof small, "12345", 5));
+    assert_false(text_plain(small, sizeof small, "123456", 6));
+    assert_string_equal(small, "12345");
+    assert_false(text_plain(small, sizeof small, "123\xe2\x82\xac", 6)); /* whole characters only */
+    assert_string_equal(small, "123");
+    assert_true(text_plain(small, sizeof small, "a\0b", 3));
+    assert_string_equal(small, "a?b");
+}
+
 static void text_reads_names_sizes_and_hex(void **state)
 {
     assert_true(text_is_name("data_processor", 30));
@@ -437,6 +468,7 @@ int main(void)
         cmocka_unit_test(buf_keeps_its_maximum),
         cmocka_unit_test(buf_hands_over_its_memory),
         cmocka_unit_test(text_escapes_everything_that_could_steer),
+        cmocka_unit_test(text_plain_is_one_harmless_line),
         cmocka_unit_test(text_reads_names_sizes_and_hex),
         cmocka_unit_test(clock_spans_round_trip),
         cmocka_unit_test(errors_are_one_clean_line),

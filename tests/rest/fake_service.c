@@ -385,6 +385,16 @@ void service_log_of(struct service *s, const char *call_id, struct buf *out)
     buf_puts(out, "[]");
 }
 
+void service_log(struct service *s, const struct service_log *filter, service_done done, void *context)
+{
+    answer(s, done, context, "log %s after %llu wait %s", or_null(filter->plugin), (unsigned long long)filter->after,
+           or_null(filter->wait));
+}
+
+void service_end_waits(struct service *s)
+{
+}
+
 void service_act_as(const char *actor, const char *call)
 {
 }
