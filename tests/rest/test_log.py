@@ -11,7 +11,7 @@ import time
 import pytest
 import requests
 
-from test_api import Api
+from client import Api
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
 from place import Place  # noqa: E402
