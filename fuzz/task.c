@@ -26,7 +26,7 @@ static int value(void *context, const struct ref *ref, const uint8_t **out, size
     return 1;
 }
 
-static void check_template(const struct template *t)
+static void check_template(const struct task_template *t)
 {
     struct template_source source = {.value = value};
     struct error err = {0};

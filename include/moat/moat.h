@@ -92,6 +92,34 @@ MOAT_API size_t moat_call_many(struct moat *m, struct moat_call_data *calls, siz
 /* done is called once, on one of Moat's threads, and must not block. */
 MOAT_API void moat_call_begin(struct moat *m, struct moat_call_data *call, void (*done)(struct moat_call_data *call));
 
+/* ---- tasks over several plugins (docs/tasks.md, examples/orchestrate.c) ---- */
+
+/* One task. Zero it, set size and the inputs; they must stay until it is done. */
+struct moat_task_data {
+    size_t size;
+    /* in */
+    const char *task; /* JSON */
+    size_t task_len;  /* 0: strlen */
+    bool explain;     /* the document tells why each plugin was chosen */
+    void *context;    /* yours */
+    /* out */
+    int code;   /* MOAT_E_OK: it ran, and its document's "status" says how that went; MOAT_E_BAD_TASK: error.detail has
+                   what is wrong with it */
+    char *json; /* the task's document, 0-terminated; freed with moat_free */
+    size_t json_len;
+    struct moat_error error; /* valid when code is not MOAT_E_OK */
+};
+
+MOAT_API int moat_orchestrator_execute(struct moat *m, struct moat_task_data *task);
+/* done is called once, on one of Moat's threads, and must not block. */
+MOAT_API void moat_orchestrator_begin(struct moat *m, struct moat_task_data *task,
+                                      void (*done)(struct moat_task_data *task));
+/* Which plugin a step would get: request is {"capability", "action"} with "where", "sticky", "parameters" as in a step,
+ * and "explain". */
+MOAT_API int moat_orchestrator_select(struct moat *m, const char *request, char **json, struct moat_error *error);
+/* {"execution_stats", "plugins_used", "success_rate"} since moat_open. */
+MOAT_API int moat_orchestrator_stats(struct moat *m, char **json, struct moat_error *error);
+
 /* ---- the HTTP routes under a server of your own (docs/api.md, docs/embedding.md, examples/mount.c) ---- */
 
 struct moat_rest_header {

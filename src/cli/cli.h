@@ -63,6 +63,7 @@
     X(NAME, "name", 0, "TEXT", "a word of yours for it") \
     X(DEADLINE, "deadline", 0, "TIME", "give up after so long, such as 250ms or 10m") \
     X(RECEIPT, "receipt", 0, NULL, "show what the call cost, on standard error") \
+    X(EXPLAIN, "explain", 0, NULL, "say why each plugin was chosen, and the rest not") \
     X(LISTEN, "listen", 0, "ADDRESS:PORT", "the address to serve on; one that is not loopback needs TLS") \
     X(TLS_CERT, "tls-cert", 0, "FILE", "serve TLS with this certificate chain (PEM); SIGHUP reads it again") \
     X(TLS_KEY, "tls-key", 0, "FILE", "the certificate's key (PEM)") \
@@ -263,6 +264,11 @@ int run_unload(struct cli *c);
 int run_reload(struct cli *c);
 int run_stop_all(struct cli *c);
 int run_call(struct cli *c);
+int run_task_run(struct cli *c);
+int run_task_check(struct cli *c);
+int run_task_list(struct cli *c);
+int run_task_show(struct cli *c);
+int run_task_cancel(struct cli *c);
 int run_grant(struct cli *c);
 int run_refuse(struct cli *c);
 int run_revoke(struct cli *c);

@@ -85,6 +85,8 @@ static int start(struct cli *c, struct server *s, struct error *err)
     if (rc == 0)
         rc = rest_new(s->service, &s->rest, err);
     if (rc == 0)
+        rc = rest_resume(s->rest, err);
+    if (rc == 0)
         rc = http_new(s->rest, &s->http, err);
     if (rc == 0)
         take_limits(s->service, &o->limits);

@@ -111,6 +111,18 @@ const struct command commands[] = {
     {"stop-all", GROUP_RUN, "", "every worker is dead and calls are refused when this returns", "moat stop-all", 0, 0,
      0, run_stop_all},
 
+    {"task run", GROUP_RUN, "FILE or - [--explain]",
+     "run a task over several plugins; prints its result, and the steps on standard error", "moat task run report.json",
+     OPT(EXPLAIN), 1, 1, run_task_run},
+    {"task check", GROUP_RUN, "FILE or -", "check a task as running it would, and run nothing",
+     "moat task check report.json", 0, 1, 1, run_task_check},
+    {"task list", GROUP_RUN, "[--status STATUS] [--limit N] [--after ID]", "the tasks, newest first",
+     "moat task list --status failed", OPT(STATUS) | OPT(LIMIT) | OPT(AFTER), 0, 0, run_task_list},
+    {"task show", GROUP_RUN, "ID", "one task: how far it has come, or how it went",
+     "moat task show 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_task_show},
+    {"task cancel", GROUP_RUN, "ID", "cancel a task: what runs of it is cancelled, nothing more begins",
+     "moat task cancel 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_task_cancel},
+
     {"grant", GROUP_ALLOW, "NAME G", "give a plugin a right: a permission, or permission=scope",
      "moat grant word_count file_read=/data", 0, 2, 2, run_grant},
     {"refuse", GROUP_ALLOW, "NAME PERMISSION", "refuse a permission that a plugin asks for",

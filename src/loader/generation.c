@@ -464,6 +464,7 @@ void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uin
     pthread_mutex_lock(&p->lock);
     p->current = generation_ref(g);
     pthread_mutex_unlock(&p->lock);
+    atomic_fetch_add(&p->l->changes, 1);
     plugin_forgive(p);
     plugin_show(p);
     if (old) {
@@ -487,6 +488,7 @@ void plugin_unpublish(struct plugin *p)
     p->current = NULL;
     pthread_mutex_unlock(&p->lock);
     record_close(old);
+    atomic_fetch_add(&p->l->changes, 1);
     generation_unref(old);
     plugin_health(p, HEALTH_UNKNOWN, "");
     plugin_show(p);

@@ -424,7 +424,8 @@ struct loader {
     size_t nplugins;
     struct plugin *plugins; /* table_lock to write; a list that only grows in front */
     _Atomic bool closing;
-    _Atomic uint32_t queued; /* all plugins' */
+    _Atomic uint32_t queued;  /* all plugins' */
+    _Atomic uint64_t changes; /* atomic: generations published and unpublished */
 
     struct loop *supervise;
     pthread_t supervise_thread;

@@ -253,6 +253,27 @@ void loader_figures_free(struct loader_figures *f); /* NULL is fine */
 void loader_denials(struct loader *l, const char *name, void (*each)(void *context, const struct denial *denial),
                     void *context);
 
+/* ---- what there is to choose from (offer.c) ---- */
+
+/* Grows with each change of what any name runs. Any thread. */
+uint64_t loader_changes(const struct loader *l);
+/* What calls of NAME meet now: a reference; NULL behind a closed gate, or when it is not defined: *gate says which. Any
+ * thread. */
+struct manifest *loader_manifest(struct loader *l, const char *name, enum moat_code *gate);
+/* The words of a closed gate; false: it is open, or there is none. */
+bool loader_gate(struct loader *l, const char *name, char *message, size_t size);
+/* Every name with an open gate, in no order; each takes a reference of its own when it keeps m. */
+void loader_offers(struct loader *l, void (*each)(void *context, const char *name, struct manifest *m), void *context);
+
+struct loader_merits {
+    enum health health;
+    bool closed;           /* its circuit is open: calls are refused for a while */
+    uint64_t runs, faults; /* faults: of them, those that the plugin is to blame for */
+    uint64_t ran_ns, cpu_ns;
+};
+/* false: not defined. Any thread. */
+bool loader_merits(struct loader *l, const char *name, struct loader_merits *out);
+
 /* ---- calls ---- */
 
 struct plugin;                                                    /* lives as long as the loader: may be kept */

@@ -53,8 +53,8 @@ struct task_action {
     int capability;                 /* enum capability, or -1 */
     const struct task_where *where; /* or NULL */
     const char *action;
-    const struct template *parameters; /* NULL: {} */
-    uint32_t number;                   /* in task.nactions */
+    const struct task_template *parameters; /* NULL: {} */
+    uint32_t number;                        /* in task.nactions */
 };
 
 struct task_condition {
@@ -84,7 +84,7 @@ struct task_step {
     uint32_t nheirs;
     const struct task_condition *when;
     uint32_t nwhen;
-    const struct template *items; /* of for_each, or NULL */
+    const struct task_template *items; /* of for_each, or NULL */
     uint32_t items_at_once;
     struct task_retry retry;
     uint64_t timeout_ns; /* 0: none */
@@ -106,9 +106,9 @@ struct task {
     struct task_budget budget;
     const struct task_step *steps;
     uint32_t nsteps;
-    const uint32_t *order;         /* every step after those it needs */
-    const struct template *result; /* or NULL */
-    uint32_t nactions;             /* of steps, fallbacks and compensations */
+    const uint32_t *order;              /* every step after those it needs */
+    const struct task_template *result; /* or NULL */
+    uint32_t nactions;                  /* of steps, fallbacks and compensations */
 };
 
 /* The text is copied.  MOAT_E_BAD_JSON; MOAT_E_BAD_TASK with *faults (may be NULL) filled; MOAT_E_TOO_LARGE,

@@ -16,12 +16,25 @@ struct compiler {
     unsigned views;
     struct piece *pieces;
     struct ref *refs;
-    uint32_t npieces, pieces_cap, nrefs, refs_cap;
+    struct form_place *forms;
+    uint32_t npieces, pieces_cap, nrefs, refs_cap, nforms, forms_cap;
     const uint8_t *mark; /* from here on nothing is put yet */
     bool plain;
 };
 
 /* ---- growing ---- */
+
+/* Room for one more; NULL: no memory, and list is as it was. */
+static void *grown(void *list, uint32_t n, uint32_t *cap, size_t size)
+{
+    if (n < *cap)
+        return list;
+    uint32_t more = *cap ? *cap * 2 : 8;
+    void *grown = realloc(list, more * size);
+    if (grown)
+        *cap = more;
+    return grown;
+}
 
 static bool no_memory(struct reading *r)
 {
@@ -31,14 +44,10 @@ static bool no_memory(struct reading *r)
 
 static bool add_piece(struct compiler *c, struct piece piece)
 {
-    if (c->npieces == c->pieces_cap) {
-        uint32_t cap = c->pieces_cap ? c->pieces_cap * 2 : 8;
-        struct piece *more = realloc(c->pieces, cap * sizeof *more);
-        if (!more)
-            return no_memory(c->r);
-        c->pieces = more;
-        c->pieces_cap = cap;
-    }
+    struct piece *more = grown(c->pieces, c->npieces, &c->pieces_cap, sizeof *more);
+    if (!more)
+        return no_memory(c->r);
+    c->pieces = more;
     c->pieces[c->npieces++] = piece;
     return true;
 }
@@ -54,16 +63,22 @@ static bool add_ref(struct compiler *c, enum piece_kind kind, const struct ref *
 {
     if (c->r->nrefs++ == TASK_REFS_MAX)
         return reading_fault(c->r, FAULT_SIZE, ref->at, "a task has at most %d references", TASK_REFS_MAX);
-    if (c->nrefs == c->refs_cap) {
-        uint32_t cap = c->refs_cap ? c->refs_cap * 2 : 4;
-        struct ref *more = realloc(c->refs, cap * sizeof *more);
-        if (!more)
-            return no_memory(c->r);
-        c->refs = more;
-        c->refs_cap = cap;
-    }
+    struct ref *more = grown(c->refs, c->nrefs, &c->refs_cap, sizeof *more);
+    if (!more)
+        return no_memory(c->r);
+    c->refs = more;
     c->refs[c->nrefs] = *ref;
     return add_piece(c, (struct piece){.kind = kind, .ref = c->nrefs++});
+}
+
+static bool add_form(struct compiler *c, enum form form, const uint8_t *at, const uint8_t *object)
+{
+    struct form_place *more = grown(c->forms, c->nforms, &c->forms_cap, sizeof *more);
+    if (!more)
+        return no_memory(c->r);
+    c->forms = more;
+    c->forms[c->nforms++] = (struct form_place){form, at, object, c->nrefs};
+    return true;
 }
 
 /* These bytes are looked at once more than the one pass. */
@@ -211,8 +226,6 @@ bool template_pointer(struct reading *r, const uint8_t *string, uint32_t own, un
 
 /* ---- forms ---- */
 
-enum form { FORM_NONE, FORM_FROM, FORM_TEXT, FORM_LITERAL };
-
 static enum form form_name(const uint8_t *name)
 {
     if (cursor_text_is(name, "$from"))
@@ -308,11 +321,13 @@ static bool compile_form(struct compiler *c, const uint8_t *object, const uint8_
         return false;
     c->plain = false;
     if (form == FORM_FROM)
-        return compile_from(c, object);
+        return add_form(c, form, object, object) && compile_from(c, object);
     cursor_next_member(&at, &m);
     if (cursor_next_member(&at, &second))
         return reading_fault(c->r, FAULT_TEMPLATE, object, "beside \"%s\" there is nothing else",
                              form == FORM_TEXT ? "$text" : "$literal");
+    if (!add_form(c, form, m.value, object))
+        return false;
     if (form == FORM_LITERAL) {
         c->mark = m.value;
         return put_until(c, cursor_behind(m.value));
@@ -378,34 +393,40 @@ static const uint8_t *compile_value(struct compiler *c, const uint8_t *p)
     return kind == CURSOR_OBJECT ? compile_object(c, p) : kind == CURSOR_ARRAY ? compile_array(c, p) : cursor_behind(p);
 }
 
-static const struct template *keep(struct compiler *c, const uint8_t *at, const uint8_t *behind)
+static const struct task_template *keep(struct compiler *c, const uint8_t *at, const uint8_t *behind)
 {
     struct arena *a = &c->r->task->arena;
-    struct template *t = arena_get(a, 1, sizeof *t);
+    struct task_template *t = arena_get(a, 1, sizeof *t);
     struct piece *pieces = arena_get(a, c->npieces, sizeof *pieces);
-    struct ref *refs = c->nrefs ? arena_get(a, c->nrefs, sizeof *refs) : NULL;
-    if (!t || !pieces || (c->nrefs && !refs))
+    struct ref *refs = arena_get(a, c->nrefs, sizeof *refs);
+    struct form_place *forms = arena_get(a, c->nforms, sizeof *forms);
+    if (!t || !pieces || !refs || !forms)
         return NULL;
     memcpy(pieces, c->pieces, c->npieces * sizeof *pieces);
-    if (refs)
+    if (c->nrefs)
         memcpy(refs, c->refs, c->nrefs * sizeof *refs);
-    *t = (struct template){.at = at,
-                           .len = (size_t)(behind - at),
-                           .pieces = pieces,
-                           .refs = refs,
-                           .npieces = c->npieces,
-                           .nrefs = c->nrefs,
-                           .plain = c->plain};
+    if (c->nforms)
+        memcpy(forms, c->forms, c->nforms * sizeof *forms);
+    *t = (struct task_template){.at = at,
+                                .len = (size_t)(behind - at),
+                                .pieces = pieces,
+                                .refs = refs,
+                                .forms = forms,
+                                .npieces = c->npieces,
+                                .nrefs = c->nrefs,
+                                .nforms = c->nforms,
+                                .plain = c->plain};
     return t;
 }
 
-const struct template *template_compile(struct reading *r, const uint8_t *at, uint32_t own, unsigned views)
+const struct task_template *template_compile(struct reading *r, const uint8_t *at, uint32_t own, unsigned views)
 {
     struct compiler c = {.r = r, .own = own, .views = views, .mark = at, .plain = true};
     const uint8_t *behind = compile_value(&c, at);
-    const struct template *t = behind && put_until(&c, behind) ? keep(&c, at, behind) : NULL;
+    const struct task_template *t = behind && put_until(&c, behind) ? keep(&c, at, behind) : NULL;
     free(c.pieces);
     free(c.refs);
+    free(c.forms);
     return t;
 }
 
@@ -479,7 +500,8 @@ static int fill_ref(const struct ref *ref, enum piece_kind kind, const struct te
     return 0;
 }
 
-int template_fill(const struct template *t, const struct template_source *source, struct buf *out, struct error *err)
+int template_fill(const struct task_template *t, const struct template_source *source, struct buf *out,
+                  struct error *err)
 {
     int rc = 0;
     for (uint32_t i = 0; i < t->npieces && rc == 0 && !out->failed; i++) {

@@ -37,18 +37,26 @@ struct piece {
     size_t len;
 };
 
-struct template
-{
+enum form { FORM_NONE, FORM_FROM, FORM_TEXT, FORM_LITERAL };
+struct form_place {
+    enum form form;
+    const uint8_t *at; /* the object; of FORM_LITERAL: its value */
+    const uint8_t *object;
+    uint32_t ref; /* of FORM_FROM */
+};
+
+struct task_template {
     const uint8_t *at; /* the value in the task's text */
     size_t len;
     const struct piece *pieces;
     const struct ref *refs;
-    uint32_t npieces, nrefs; /* nrefs 0: it is its own text, forms aside */
-    bool plain;              /* no form at all: at and len are what it is filled to */
+    const struct form_place *forms; /* in the order of the text */
+    uint32_t npieces, nrefs, nforms;
+    bool plain; /* no form at all: at and len are what it is filled to */
 };
 
 /* Where a template may look, besides /input and /steps/ID. */
-enum view {
+enum template_views {
     VIEW_ITEM = 1,       /* /item, /index */
     VIEW_OWN_ERROR = 2,  /* its own step's error: a fallback */
     VIEW_OWN_RESULT = 4, /* its own step's result: a compensation */
@@ -57,7 +65,7 @@ enum view {
 #define VIEW_NO_STEP UINT32_MAX
 
 /* Compiles the value at `at`, of step `own`; faults go to the reading. NULL: there was one, or no memory. */
-const struct template *template_compile(struct reading *r, const uint8_t *at, uint32_t own, unsigned views);
+const struct task_template *template_compile(struct reading *r, const uint8_t *at, uint32_t own, unsigned views);
 /* One pointer of a condition; false: as above. */
 bool template_pointer(struct reading *r, const uint8_t *string, uint32_t own, unsigned views, struct ref *out);
 
@@ -67,7 +75,8 @@ struct template_source {
     void *context;
 };
 /* Appends. MOAT_E_BAD_PARAMETERS with the pointer in words: a value is not there; MOAT_E_TOO_LARGE: out is full. */
-int template_fill(const struct template *t, const struct template_source *source, struct buf *out, struct error *err);
+int template_fill(const struct task_template *t, const struct template_source *source, struct buf *out,
+                  struct error *err);
 
 /* The value that the tokens lead to from a JSON value that has a 0 behind its text; NULL: none. */
 const uint8_t *ref_follow(const struct ref *ref, const uint8_t *value);

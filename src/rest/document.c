@@ -166,6 +166,8 @@ static const char *scope_text(enum rest_scope scope)
         return "`read`";
     case REST_MANAGE:
         return "`manage`";
+    case REST_TASKS:
+        return "`execute:NAME`, `execute:*` or `manage`";
     case REST_ADMIN:
         break;
     }
@@ -179,6 +181,7 @@ static void put_route(struct buf *out, const struct route *route)
                                          [BODY_VALUE] = " Body: a JSON value.",
                                          [BODY_CALL] = " Body: the parameters, as JSON.",
                                          [BODY_DOCUMENT] = " Body: a JSON document.",
+                                         [BODY_TASK] = " Body: a task as JSON.",
                                          [BODY_ITEMS] = " Body: a JSON array of objects.",
                                          [BODY_PACKAGE] = " Body: a package, or a JSON object."};
     buf_printf(out, "\n### %s %s\n\n%s\n\nScope: %s.%s", route->method, route->path, route->summary,

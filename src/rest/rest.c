@@ -244,9 +244,10 @@ static int admit_body(struct rest_request *q, const struct rest_head *head, stru
     } else {
         if (head->content_type && !is_media(head->content_type, "application/json"))
             return error_set(err, MOAT_E_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
-        q->limit = kind == BODY_CALL || kind == BODY_ITEMS ? service_setting_payload_max(request_service(q))
-                   : kind == BODY_DOCUMENT                 ? BODY_DOCUMENT_MAX
-                                                           : BODY_OBJECT_MAX;
+        q->limit = kind == BODY_CALL || kind == BODY_ITEMS || kind == BODY_TASK
+                       ? service_setting_payload_max(request_service(q))
+                   : kind == BODY_DOCUMENT ? BODY_DOCUMENT_MAX
+                                           : BODY_OBJECT_MAX;
     }
     uint64_t length = head->content_length;
     if (length != REST_LENGTH_UNKNOWN && length > q->limit)

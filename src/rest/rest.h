@@ -26,6 +26,8 @@ int rest_new(struct service *service, struct rest **out, struct error *err);
 void rest_free(struct rest *r); /* every request has ended; NULL is fine */
 struct service *rest_service(const struct rest *r);
 
+/* The server has begun: tasks that another end left unfinished go on. Blocks. */
+int rest_resume(struct rest *r, struct error *err);
 /* From now on new requests but health are answered `draining`. Any thread. */
 void rest_drain(struct rest *r);
 
@@ -36,7 +38,8 @@ enum rest_scope {
     REST_EXECUTE = SCOPE_EXECUTE,
     REST_READ = SCOPE_READ,
     REST_MANAGE = SCOPE_MANAGE,
-    REST_ADMIN = SCOPE_ADMIN, /* everything */
+    REST_ADMIN = SCOPE_ADMIN,                  /* everything */
+    REST_TASKS = SCOPE_EXECUTE | SCOPE_MANAGE, /* one of both; the route looks further */
 };
 
 /* What the transport found out. No scope at all: nobody, who is asked for a token. */

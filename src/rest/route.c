@@ -54,6 +54,8 @@ const char *route_scope_name(enum rest_scope scope)
         return "read";
     case REST_MANAGE:
         return "manage";
+    case REST_TASKS:
+        return "execute or manage";
     case REST_ADMIN:
         break;
     }

@@ -25,6 +25,7 @@ enum route_body {
     BODY_VALUE,    /* any JSON text, as it is */
     BODY_CALL,     /* the same, as large as a call may be, checked by the loader */
     BODY_ITEMS,    /* a JSON array of at most ROUTE_ITEMS_MAX objects with the route's fields, as large as a call */
+    BODY_TASK,     /* a task or a part of one as JSON, as large as a call may be, checked by the orchestrator */
     BODY_DOCUMENT, /* a JSON document of any size, to a file */
     BODY_PACKAGE,  /* a package's bytes to a file, or a JSON object with the route's fields */
 };

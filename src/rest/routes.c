@@ -176,6 +176,18 @@ static const struct field health_query[] = {
     {0},
 };
 
+static const struct field task_query[] = {
+    {"wait", FIELD_FLAG, false, "false: the answer is the task's id, and comes as soon as it has begun"},
+    {"explain", FIELD_FLAG, false, "tell of each choice of a plugin why that one was chosen, and the rest not"},
+    {0},
+};
+static const struct field tasks_query[] = {
+    {"status", FIELD_TEXT, false, "`running`, `succeeded`, `failed`, `cancelled` or `interrupted`"},
+    {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told"},
+    {"after", FIELD_TEXT, false, "go on after the task of this id"},
+    {0},
+};
+
 /* ---- the table.  The most called route stands first: routing looks from the top. ---- */
 
 const struct route routes[] = {
@@ -265,6 +277,24 @@ const struct route routes[] = {
      "What runs now, and the receipts of the last 10,000 calls, newest first."},
     {"DELETE", "/api/calls/{id}", REST_MANAGE, BODY_NONE, handle_cancel, NULL, NULL, "cancel",
      "Cancels a call that runs or waits; it answers `cancelled`, or as it ended first."},
+    {"POST", "/api/tasks", REST_EXECUTE, BODY_TASK, handle_task_run, task_query, NULL, "task run",
+     "Runs a task over several plugins (docs/tasks.md); each step needs the scope of its plugin. A task that failed is "
+     "an "
+     "answer as well: `status` says so."},
+    {"POST", "/api/tasks/check", REST_EXECUTE, BODY_TASK, handle_task_check, NULL, NULL, "task check",
+     "Checks a task as running it would, and runs nothing: every finding with its JSON Pointer."},
+    {"POST", "/api/tasks/select", REST_EXECUTE, BODY_TASK, handle_task_select, NULL, NULL, "",
+     "Which plugin a step would get: `capability` and `action`, with `where`, `sticky`, `parameters` as in a step; "
+     "with "
+     "`explain` every candidate and why."},
+    {"GET", "/api/tasks", REST_READ, BODY_NONE, handle_task_list, tasks_query, NULL, "task list",
+     "The tasks, newest first."},
+    {"GET", "/api/tasks/stats", REST_READ, BODY_NONE, handle_task_stats, NULL, NULL, "",
+     "How many tasks ran and how that went, and what each plugin did in them."},
+    {"GET", "/api/tasks/{id}", REST_READ, BODY_NONE, handle_task_show, NULL, NULL, "task show",
+     "One task: how far it has come, or how it went."},
+    {"DELETE", "/api/tasks/{id}", REST_TASKS, BODY_NONE, handle_task_cancel, NULL, NULL, "task cancel",
+     "Cancels a task: what runs of it is cancelled, nothing more begins. Another token's needs `manage`."},
     {"GET", "/api/why/{id}", REST_READ, BODY_NONE, handle_why, NULL, NULL, "why",
      "Why a request was refused or a call failed: what decided, who asked, which grant would have allowed it, and "
      "what the plugin logged. Of the last 1,000 failures."},

@@ -42,6 +42,9 @@ struct service {
     struct journal *journal;
     struct origins *origins;
     _Atomic size_t starting; /* wanted plugins whose first start goes on */
+    pthread_mutex_t guest_lock;
+    void *guest; /* see service_guest */
+    void (*guest_stop)(void *guest);
 };
 
 /* ---- target.c: NAME and NAME@VERSION ---- */

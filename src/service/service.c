@@ -202,6 +202,7 @@ int service_open(const struct service_options *options, struct service **out, st
     s->secrets = options->secrets;
     s->opened_ns = clock_mono_ns();
     pthread_mutex_init(&s->token_lock, NULL);
+    pthread_mutex_init(&s->guest_lock, NULL);
     /* Signals are the program's business, on its own threads. */
     sigset_t all, before;
     sigfillset(&all);
@@ -222,6 +223,8 @@ void service_close(struct service *s, uint64_t grace_ns)
         return;
     if (s->journal)
         journal_end_waits(s->journal);
+    if (s->guest)
+        s->guest_stop(s->guest);
     jobs_drain(&s->jobs);
     if (s->registry)
         counters_stop(s);
@@ -234,10 +237,27 @@ void service_close(struct service *s, uint64_t grace_ns)
     vault_free(s->vault);
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
+    pthread_mutex_destroy(&s->guest_lock);
     tokens_free(s->tokens);
     journal_close(s->journal);
     origins_free(s->origins);
     free(s);
+}
+
+void *service_guest(struct service *s, void *(*make)(struct service *s, struct error *err), void (*stop)(void *guest),
+                    struct error *err)
+{
+    pthread_mutex_lock(&s->guest_lock);
+    if (!s->guest && (s->guest = make(s, err)))
+        s->guest_stop = stop;
+    void *guest = s->guest;
+    pthread_mutex_unlock(&s->guest_lock);
+    return guest;
+}
+
+struct registry *service_registry(struct service *s)
+{
+    return s->registry;
 }
 
 struct loader *service_loader(struct service *s)

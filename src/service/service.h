@@ -44,6 +44,13 @@ struct loader *service_loader(struct service *s); /* calls go straight there: ca
 struct loop *service_loop(struct service *s, unsigned i);
 unsigned service_loops(const struct service *s);
 const struct home *service_home(const struct service *s);
+struct registry;
+struct registry *service_registry(struct service *s); /* for who reads from it with a connection of its own */
+
+/* The one thing that stands on the service: made when it is first asked for (NULL: *err says why), and stopped by
+ * service_close before anything else goes. make and stop may block. Any thread but a loop's. */
+void *service_guest(struct service *s, void *(*make)(struct service *s, struct error *err), void (*stop)(void *guest),
+                    struct error *err);
 
 typedef void (*service_done)(void *context, const struct error *error, struct buf *result);
 

@@ -50,7 +50,7 @@ def test_links_lead_somewhere(root):
 
 def test_readme_names_only_what_there_is(root, commands):
     text = (root / "README.md").read_text().split(NOT_YET)[0]
-    named = set(re.findall(r"`moat ([a-z-]+(?: (?:add|list|revoke|names|transfer|get|set|verify|head|sign|rotate))?)`", text))
+    named = set(re.findall(r"`moat ([a-z-]+(?: (?:add|list|revoke|names|transfer|get|set|verify|head|sign|rotate|run|check|show|cancel))?)`", text))
     assert len(named) > 20
     assert named <= commands, f"README names {sorted(named - commands)}"
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "orchestrator/orchestrator.h"
 
 struct service {
     struct home home;
@@ -522,4 +523,51 @@ void call_cancel(struct loader *l, struct call *call)
     s->cancelled++;
     call->code = error_set(&call->error, MOAT_E_CANCELLED, "cancelled");
     loop_post(call->loop, &f->task);
+}
+
+/* ---- tasks ---- */
+
+struct orchestrator *orchestrator_of(struct service *s, struct error *err)
+{
+    return (struct orchestrator *)s;
+}
+
+void orchestrator_run(struct orchestrator *o, const struct task_request *r, char id[ORCHESTRATOR_ID])
+{
+    answer((struct service *)o, r->done, r->context,
+           "task run bytes=%zu everything=%d plugins=%s background=%d explain=%d", r->len, r->asker.everything,
+           r->asker.plugins, r->background, r->explain);
+}
+
+void orchestrator_check(struct orchestrator *o, const struct task_request *r)
+{
+    answer((struct service *)o, r->done, r->context, "task check bytes=%zu", r->len);
+}
+
+void orchestrator_select(struct orchestrator *o, const void *request, size_t len, const struct task_asker *asker,
+                         service_done done, void *context)
+{
+    answer((struct service *)o, done, context, "task select bytes=%zu", len);
+}
+
+void orchestrator_list(struct orchestrator *o, const struct task_filter *filter, service_done done, void *context)
+{
+    answer((struct service *)o, done, context, "task list status=%s limit=%u", filter->status ? filter->status : "",
+           filter->limit);
+}
+
+void orchestrator_show(struct orchestrator *o, const char *id, service_done done, void *context)
+{
+    answer((struct service *)o, done, context, "task show %s", id);
+}
+
+void orchestrator_cancel(struct orchestrator *o, const char *id, const struct task_asker *asker, service_done done,
+                         void *context)
+{
+    answer((struct service *)o, done, context, "task cancel %s everything=%d", id, asker->everything);
+}
+
+bool orchestrator_stats(struct orchestrator *o, struct buf *out)
+{
+    return buf_puts(out, "{\"fake\":true}");
 }

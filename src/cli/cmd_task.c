@@ -1,0 +1,207 @@
+/* Commands over tasks: run one or check it, and see those of before. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/file.h"
+
+#define TASK_MAX (1u << 30) /* the host's own limit is smaller and answers */
+
+/* A file, or standard input. */
+static int take_task(struct cli *c, struct ask *a, struct buf *input)
+{
+    struct error err;
+    bool from_input = strcmp(c->args[0], "-") == 0;
+    int rc = from_input ? file_read_stdin(input, &err) : file_as_body(a, c->args[0], &err);
+    a->content_type = "application/json";
+    if (rc == 0 && from_input) {
+        a->body = buf_text(input);
+        a->len = input->len;
+    }
+    if (rc == 0)
+        return 0;
+    ask_free(a);
+    return cli_fail(c, &err);
+}
+
+/* ---- run ---- */
+
+static void show_choice(const json_t *choice)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(choice, i, one)
+    {
+        char *plugin = show_value(one, "plugin"), *version = show_value(one, "version"), *why = show_value(one, "why");
+        fprintf(stderr, "    %s ", json_is_true(json_object_get(one, "chosen")) ? "chosen:" : "      -");
+        show_text(stderr, plugin ? plugin : "-");
+        fputc(' ', stderr);
+        show_text(stderr, version ? version : "-");
+        fprintf(stderr, ", score %.3f: ", json_number_value(json_object_get(one, "score")));
+        show_text(stderr, why ? why : "-");
+        fputc('\n', stderr);
+        free(plugin);
+        free(version);
+        free(why);
+    }
+}
+
+static void show_step(const json_t *step)
+{
+    static const char *const paths[] = {"outcome", "id", "plugin", "error.message"};
+    for (size_t i = 0; i < 4; i++) {
+        char *text = show_value(step, paths[i]);
+        if (text && strcmp(text, "-") != 0) {
+            fprintf(stderr, "%s", i == 0 ? "  " : i == 3 ? ": " : " ");
+            show_text(stderr, text);
+        }
+        free(text);
+    }
+    fputc('\n', stderr);
+    show_choice(json_object_get(step, "choice"));
+}
+
+/* The steps for people, the result alone on standard output. */
+static void show_run(const json_t *document)
+{
+    size_t i;
+    const json_t *step, *result = json_object_get(document, "result");
+    char *id = show_value(document, "id"), *status = show_value(document, "status"),
+         *message = show_value(document, "error.message");
+    fprintf(stderr, "Task %s %s%s", id ? id : "-", status ? status : "-",
+            message && strcmp(message, "-") != 0 ? ": " : "\n");
+    if (message && strcmp(message, "-") != 0) {
+        show_text(stderr, message);
+        fputc('\n', stderr);
+    }
+    json_array_foreach(json_object_get(document, "steps"), i, step) show_step(step);
+    if (result)
+        json_dumpf(result, stdout, JSON_ENCODE_ANY | JSON_COMPACT);
+    if (result)
+        putchar('\n');
+    free(id);
+    free(status);
+    free(message);
+}
+
+static int finish(struct cli *c, struct reply *reply, bool *good, const char *member, const char *wanted,
+                  void (*show)(const json_t *document))
+{
+    json_t *document = json_loadb(reply->result, reply->len, JSON_DECODE_ANY, NULL);
+    if (!document)
+        return cli_failf(c, MOAT_E_INTERNAL, "the result cannot be read");
+    const json_t *value = json_object_get(document, member);
+    *good = wanted ? json_is_string(value) && strcmp(json_string_value(value), wanted) == 0 : json_is_true(value);
+    if (cli_has(c, OPT_JSON))
+        reply_print(reply);
+    else
+        show(document);
+    json_decref(document);
+    return cli_done(c);
+}
+
+int run_task_run(struct cli *c)
+{
+    struct ask a;
+    struct reply reply;
+    bool good = false;
+    buf_auto input = BUF_INIT(TASK_MAX);
+    ask_init(&a, "POST", "/api/tasks");
+    ask_query(&a, "explain", cli_has(c, OPT_EXPLAIN) ? "true" : NULL);
+    int rc = take_task(c, &a, &input);
+    if (rc)
+        return rc;
+    rc = ask_route(c, &a, &reply);
+    if (rc == 0)
+        rc = finish(c, &reply, &good, "status", "succeeded", show_run);
+    else
+        good = true;
+    reply_free(&reply);
+    return rc || good ? rc : error_info(MOAT_E_ACTION_FAILED)->exit;
+}
+
+/* ---- check ---- */
+
+static void show_findings_of(const json_t *document)
+{
+    size_t i;
+    const json_t *one;
+    if (json_is_true(json_object_get(document, "valid")))
+        puts("The task can run.");
+    json_array_foreach(json_object_get(document, "findings"), i, one)
+    {
+        char *pointer = show_value(one, "pointer"), *message = show_value(one, "message");
+        show_text(stdout, pointer && strcmp(pointer, "-") != 0 ? pointer : "the task");
+        fputs(": ", stdout);
+        show_text(stdout, message ? message : "-");
+        putchar('\n');
+        free(pointer);
+        free(message);
+    }
+}
+
+int run_task_check(struct cli *c)
+{
+    struct ask a;
+    struct reply reply;
+    bool good = false;
+    buf_auto input = BUF_INIT(TASK_MAX);
+    ask_init(&a, "POST", "/api/tasks/check");
+    int rc = take_task(c, &a, &input);
+    if (rc)
+        return rc;
+    rc = ask_route(c, &a, &reply);
+    if (rc == 0)
+        rc = finish(c, &reply, &good, "valid", NULL, show_findings_of);
+    else
+        good = true;
+    reply_free(&reply);
+    return rc || good ? rc : error_info(MOAT_E_BAD_TASK)->exit;
+}
+
+/* ---- those of before ---- */
+
+static void show_list_of(struct cli *c, const json_t *result)
+{
+    static const struct column columns[] = {{"TASK", "id", false},
+                                            {"NAME", "name", false},
+                                            {"STATUS", "status", false},
+                                            {"BEGAN", "began", false},
+                                            {"ENDED", "ended", false}};
+    show_table(show_list(result, "tasks"), columns, 5, "no task");
+}
+
+int run_task_list(struct cli *c)
+{
+    struct ask a;
+    ask_init(&a, "GET", "/api/tasks");
+    ask_query(&a, "status", c->option[OPT_STATUS]);
+    ask_query(&a, "limit", c->option[OPT_LIMIT]);
+    ask_query(&a, "after", c->option[OPT_AFTER]);
+    return ask_and_show(c, &a, show_list_of);
+}
+
+static void show_one(struct cli *c, const json_t *result)
+{
+    show_run(result);
+}
+
+int run_task_show(struct cli *c)
+{
+    struct ask a;
+    ask_init(&a, "GET", "/api/tasks");
+    ask_segment(&a, c->args[0]);
+    return ask_and_show(c, &a, show_one);
+}
+
+static void show_cancelled(struct cli *c, const json_t *result)
+{
+    printf("Task %s is cancelled.\n", c->args[0]);
+}
+
+int run_task_cancel(struct cli *c)
+{
+    struct ask a;
+    ask_init(&a, "DELETE", "/api/tasks");
+    ask_segment(&a, c->args[0]);
+    return ask_and_show(c, &a, show_cancelled);
+}

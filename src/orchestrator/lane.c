@@ -1,0 +1,79 @@
+/* How many calls of one plugin are under way from one loop: a task, or ten thousand, must not fill the plugin's queue,
+ * in which others wait as well. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "orchestrator/run.h"
+
+static uint32_t slot_of(const char *name)
+{
+    uint32_t h = 2166136261u;
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 16777619u;
+    return (h ^ h >> 16) % LANE_SLOTS;
+}
+
+struct lane *lane_of(struct place *p, const char *plugin)
+{
+    _Atomic(struct lane *) *slot = &p->lanes[slot_of(plugin)];
+    struct lane *first = atomic_load_explicit(slot, memory_order_relaxed);
+    for (struct lane *l = first; l; l = l->next)
+        if (strcmp(l->plugin, plugin) == 0)
+            return l;
+    struct lane *fresh = calloc(1, sizeof *fresh);
+    if (!fresh)
+        return NULL;
+    text_copy(fresh->plugin, sizeof fresh->plugin, plugin);
+    fresh->end = &fresh->first;
+    fresh->next = first;
+    atomic_store_explicit(slot, fresh, memory_order_release); /* for who counts */
+    return fresh;
+}
+
+static struct unit *take_first(struct lane *l)
+{
+    struct unit *u = l->first;
+    if (u)
+        lane_forget(u);
+    return u;
+}
+
+void lane_enter(struct unit *u)
+{
+    struct lane *l = u->lane;
+    if (l->calls < LANE_CALLS) {
+        l->calls++;
+        unit_call(u);
+        return;
+    }
+    u->next = NULL;
+    u->before = l->end;
+    *l->end = u;
+    l->end = &u->next;
+}
+
+void lane_leave(struct unit *u)
+{
+    struct lane *l = u->lane;
+    u->lane = NULL;
+    l->calls--;
+    struct unit *next = take_first(l);
+    if (!next)
+        return;
+    l->calls++;
+    next->lane = l;
+    unit_call(next);
+}
+
+void lane_forget(struct unit *u)
+{
+    struct lane *l = u->lane;
+    *u->before = u->next;
+    if (u->next)
+        u->next->before = u->before;
+    else
+        l->end = u->before;
+    u->before = NULL;
+    u->lane = NULL;
+}

@@ -1,0 +1,86 @@
+/* orchestrator: runs tasks over plugins: graphs of calls, plugins chosen by capability (docs/tasks.md).  One for each
+ * service; owns every task that runs, their history and the figures of what they used.
+ *
+ * Threads: functions may be called on any thread and do not block, but where they say so. A task lives on one loop:
+ * done and told run there. */
+#ifndef ORCHESTRATOR_ORCHESTRATOR_H
+#define ORCHESTRATOR_ORCHESTRATOR_H
+
+#include "service/service.h"
+
+#define ORCHESTRATOR_ID 33 /* of a task: 32 hex digits and a 0 */
+#define ORCHESTRATOR_RUNNING_MAX 50000
+
+struct orchestrator;
+
+/* That of the service: made when it is first asked for, gone when the service closes. Opens its database: blocks. */
+struct orchestrator *orchestrator_of(struct service *s, struct error *err);
+
+/* In whose name a task runs. */
+struct task_asker {
+    bool everything;                  /* may run any plugin */
+    char plugins[SERVICE_SCOPES_MAX]; /* else: "*", or names with a space before and behind each */
+    int64_t token;                    /* its id, or 0 */
+    char actor[32];                   /* for people: "token:3" */
+};
+
+/* What happens to a task before its end; valid during told. */
+struct task_told {
+    const char *event; /* "step", "task" */
+    const char *data;  /* JSON */
+};
+
+struct task_request {
+    const void *text; /* the task as JSON; copied */
+    size_t len;
+    struct task_asker asker;
+    struct loop *loop; /* where it is to live; NULL: one of the service's */
+    bool background;   /* done comes as soon as it is begun, with {"id", "status"}; the history has the rest */
+    bool explain;      /* tell of each step's choice */
+    /* result: the task's document; when it failed as well: error is of tasks that did not run */
+    service_done done;
+    void *context;
+};
+
+/* Begins; id (may be NULL) is known when this returns. done is called exactly once, on the loop, perhaps before this
+ * returns when that is the caller's. MOAT_E_BAD_TASK: the detail has findings. */
+void orchestrator_run(struct orchestrator *o, const struct task_request *request, char id[ORCHESTRATOR_ID]);
+/* {"valid", "findings"}; that it is not valid is no error. */
+void orchestrator_check(struct orchestrator *o, const struct task_request *request);
+
+/* {"id", "status"}: what runs is cancelled, and nothing more begins. MOAT_E_NOT_FOUND; MOAT_E_WRONG_STATE: it has
+ * ended; MOAT_E_FORBIDDEN: another token's, and asker may not everything. */
+void orchestrator_cancel(struct orchestrator *o, const char *id, const struct task_asker *asker, service_done done,
+                         void *context);
+/* The document of one, as far as it has come. */
+void orchestrator_show(struct orchestrator *o, const char *id, service_done done, void *context);
+
+struct task_filter {
+    const char *status, *after; /* NULL: any; after: an id of the order shown, newest first */
+    unsigned limit;             /* 0: 100 */
+};
+void orchestrator_list(struct orchestrator *o, const struct task_filter *filter, service_done done, void *context);
+
+/* Which plugin a step would get: request is {"capability", "action"} with "where", "sticky", "parameters" as in a step;
+ * with "explain": true every candidate is told of, and why it was chosen or not. No candidate is no error: "plugin" is
+ * null. done may be called before this returns. */
+void orchestrator_select(struct orchestrator *o, const void *request, size_t len, const struct task_asker *asker,
+                         service_done done, void *context);
+
+/* {"execution_stats", "plugins_used", "success_rate"} since it was opened. At once. */
+bool orchestrator_stats(struct orchestrator *o, struct buf *out);
+
+/* Progress of one that runs, from now on: first one "task" event with its document so far. told and gone (once, at the
+ * end: the last event was the document; or with MOAT_E_NOT_FOUND) run on the task's loop and must not block. */
+struct task_watch {
+    struct task_watch *next; /* the orchestrator's */
+    void (*told)(struct task_watch *watch, const struct task_told *what);
+    void (*gone)(struct task_watch *watch, const struct error *error);
+    void *context;
+    char id[ORCHESTRATOR_ID]; /* whose; set before */
+    struct loop_task task;    /* the orchestrator's */
+    struct orchestrator *o;
+    bool dropped;
+};
+
+#endif

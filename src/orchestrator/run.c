@@ -1,0 +1,245 @@
+/* Which step is next, and the end of it all. Steps become ready one after the other through a ring, so that a chain of
+ * ten thousand skipped ones is a loop and no recursion. */
+#include "orchestrator/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+static void run_end(struct run *r);
+
+void run_ready(struct run *r, uint32_t step)
+{
+    r->steps[step].state = STEP_READY;
+    r->ready[r->ready_tail++] = step; /* each comes once: the ring never turns */
+}
+
+void run_queue(struct run *r, struct unit *u)
+{
+    u->next = NULL;
+    *r->pending_end = u;
+    r->pending_end = &u->next;
+}
+
+/* ---- an early end ---- */
+
+static void set_failure(struct run *r, const struct error *why)
+{
+    if (r->failure)
+        return;
+    r->failure = malloc(sizeof *r->failure);
+    if (r->failure)
+        *r->failure = *why;
+}
+
+/* What waits here or in a lane has not begun and never does; what is called is cancelled, but after a failure, when it
+ * is let to its end: what has been started is better known than half done. */
+static void stop_units(struct run *r, bool cancel)
+{
+    r->pending = NULL;
+    r->pending_end = &r->pending;
+    for (struct unit *u = r->units, *after; u; u = after) {
+        after = u->after;
+        if (!u->called || cancel)
+            unit_stop(u);
+    }
+}
+
+void run_stop(struct run *r, enum stop stop, const struct error *why)
+{
+    bool first = r->stop == STOP_NOT, harder = stop != STOP_FAILED && (first || r->stop == STOP_FAILED);
+    if (!first && !harder)
+        return;
+    r->stop = stop;
+    if (stop != STOP_FAILED)
+        r->compensate = false;
+    set_failure(r, why);
+    stop_units(r, harder);
+}
+
+static void out_of_time(struct loop_timer *timer)
+{
+    struct run *r = (struct run *)(void *)((char *)timer - offsetof(struct run, timer));
+    struct error why;
+    char span[32];
+    if (r->compensating)
+        return; /* what is being undone is undone */
+    clock_format_span(r->task->budget.time_ns, span);
+    error_set(&why, MOAT_E_LIMIT, "the task's budget of time, %s, is used up", span);
+    run_ref(r);
+    run_stop(r, STOP_BUDGET, &why);
+    run_pump(r);
+    run_unref(r);
+}
+
+/* ---- undoing: the last success first, one at a time ---- */
+
+static bool undo_next(struct run *r)
+{
+    while (r->undoing) {
+        uint32_t i = r->successes[--r->undoing];
+        struct unit *u = r->task->steps[i].compensate ? unit_new(r, i, NO_ITEM, PHASE_COMPENSATE) : NULL;
+        if (u) {
+            run_queue(r, u);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool undo(struct run *r)
+{
+    if (r->stop != STOP_FAILED || !r->compensate)
+        return false;
+    if (!r->compensating)
+        r->undoing = r->succeeded;
+    r->compensating = true;
+    return undo_next(r);
+}
+
+/* ---- going on ---- */
+
+static bool begin_one(struct run *r)
+{
+    struct unit *u = r->pending;
+    if (!u || r->in_flight >= r->task->concurrency)
+        return false;
+    r->pending = u->next;
+    if (!r->pending)
+        r->pending_end = &r->pending;
+    unit_begin(u);
+    return true;
+}
+
+/* May be called from inside itself: what it would do there is done by the outer one. */
+void run_pump(struct run *r)
+{
+    if (r->pumping || r->ended)
+        return;
+    r->pumping = true;
+    do {
+        while (r->stop == STOP_NOT && r->ready_head < r->ready_tail)
+            step_start(r, r->ready[r->ready_head++]);
+        while (begin_one(r))
+            ;
+    } while ((r->stop == STOP_NOT && r->ready_head < r->ready_tail) || (!r->nunits && undo(r)));
+    r->pumping = false;
+    if (!r->nunits && (r->stop != STOP_NOT || r->over == r->task->nsteps))
+        run_end(r);
+}
+
+/* ---- beginning and end ---- */
+
+static bool make_room(struct run *r)
+{
+    uint32_t n = r->task->nsteps;
+    r->steps = calloc(n, sizeof *r->steps);
+    r->ready = malloc(2 * n * sizeof *r->ready);
+    r->successes = r->ready ? r->ready + n : NULL;
+    return r->steps && r->ready;
+}
+
+static void begin_done(struct run *r)
+{
+    struct buf told = BUF_INIT(256);
+    if (!r->request.background)
+        return;
+    buf_printf(&told, "{\"id\":\"%s\",\"status\":\"running\"}", r->id);
+    r->told = true;
+    r->request.done(r->request.context, NULL, &told);
+    buf_free(&told);
+}
+
+void run_start(struct run *r)
+{
+    r->began_ns = clock_mono_ns();
+    r->culprit = UINT32_MAX;
+    r->pending_end = &r->pending;
+    begin_done(r);
+    if (!make_room(r) || !loop_timer_set(r->place->loop, &r->timer, r->began_ns + r->task->budget.time_ns)) {
+        struct error why;
+        error_set(&why, MOAT_E_OUT_OF_MEMORY, "no memory for the task");
+        set_failure(r, &why);
+        r->status = RUN_FAILED;
+        r->stop = STOP_FAILED;
+        run_end(r);
+        return;
+    }
+    r->timer.fire = out_of_time;
+    for (uint32_t i = 0; i < r->task->nsteps; i++) {
+        r->steps[i].waiting = r->task->steps[i].nneeds;
+        if (!r->steps[i].waiting)
+            run_ready(r, i);
+    }
+    run_pump(r);
+}
+
+/* The results of the steps that nobody needed, by their ids. */
+static void put_leaves(struct run *r)
+{
+    bool first = true;
+    buf_putc(&r->result, '{');
+    for (uint32_t i = 0; i < r->task->nsteps; i++) {
+        const struct step_run *s = &r->steps[i];
+        if (r->task->steps[i].nheirs || !s->result)
+            continue;
+        buf_printf(&r->result, "%s\"%s\":", first ? "" : ",", r->task->steps[i].id);
+        buf_put(&r->result, s->result, s->len);
+        first = false;
+    }
+    buf_putc(&r->result, '}');
+}
+
+static void make_result(struct run *r)
+{
+    struct values values = {.run = r, .scratch = BUF_INIT(4096)};
+    struct template_source source = {values_get, &values};
+    struct error why;
+    int rc = 0;
+    r->result = BUF_INIT(256u << 20);
+    if (r->task->result)
+        rc = template_fill(r->task->result, &source, &r->result, &why);
+    else
+        put_leaves(r);
+    if (rc == 0 && r->result.failed)
+        rc = error_set(&why, MOAT_E_OUT_OF_MEMORY, "no memory for the result");
+    buf_free(&values.scratch);
+    if (rc == 0)
+        return;
+    error_prefix(&why, "the task's result");
+    set_failure(r, &why);
+    r->stop = STOP_FAILED;
+}
+
+static enum run_status status_of(const struct run *r)
+{
+    return r->stop == STOP_NOT ? RUN_SUCCEEDED : r->stop == STOP_CANCELLED ? RUN_CANCELLED : RUN_FAILED;
+}
+
+static void tell_end(struct run *r)
+{
+    struct buf out = BUF_INIT(256u << 20);
+    struct error err;
+    if (r->request.background)
+        return;
+    document_run(&out, r);
+    if (out.failed)
+        error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for what the task has to say");
+    r->told = true;
+    r->request.done(r->request.context, out.failed ? &err : NULL, &out);
+    buf_free(&out);
+}
+
+static void run_end(struct run *r)
+{
+    r->ended = true;
+    if (r->stop == STOP_NOT)
+        make_result(r);
+    r->status = status_of(r);
+    r->ended_wall_ns = clock_wall_ns();
+    loop_timer_clear(&r->timer);
+    tell_end(r);
+    run_leave_table(r);
+    run_unref(r);
+}

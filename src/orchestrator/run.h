@@ -1,0 +1,239 @@
+/* orchestrator/run: one task while it runs.  Private to src/orchestrator.
+ *
+ * A run lives on one loop; only that thread touches it, but for what is marked. Its steps' results do not change once
+ * their step is over, so that the planner may read them while it fills a template.
+ *
+ *     orchestrator.c  from a request to a run: reading, planning, the tables of what runs
+ *     run.c           which step is next; the end
+ *     step.c          one step: its condition, its items, its outcome
+ *     unit.c          one call of a step, with its retries and its fallback
+ *     value.c         what references stand for
+ *     lane.c          how many calls of a plugin are under way
+ *     ask.c           cancel, show, list
+ *     document.c      what is told of a run */
+#ifndef ORCHESTRATOR_RUN_H
+#define ORCHESTRATOR_RUN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "orchestrator/orchestrator.h"
+#include "orchestrator/planner.h"
+#include "orchestrator/roster.h"
+
+enum run_status { RUN_RUNNING, RUN_SUCCEEDED, RUN_FAILED, RUN_CANCELLED, RUN_INTERRUPTED, RUN_STATUS_COUNT };
+const char *run_status_name(enum run_status s);
+int run_status_parse(const char *text); /* -1: no such */
+
+/* ---- lanes: at most LANE_CALLS calls of one plugin from one loop, the rest waits here, where it costs nothing ---- */
+
+#define LANE_CALLS 128
+
+struct unit;
+struct lane {
+    struct lane *next;
+    char plugin[MANIFEST_NAME_MAX + 1];
+    uint32_t calls;
+    struct unit *first, **end; /* waiting */
+    /* One writer, this loop; read by any thread. */
+    _Atomic uint64_t done, failed, ran_ns, cpu_ns;
+};
+
+#define LANE_SLOTS 256
+struct place { /* one for each loop */
+    struct orchestrator *o;
+    struct loop *loop;
+    _Atomic(struct lane *) lanes[LANE_SLOTS]; /* lists that only grow, at their heads */
+    struct unit *spare;                       /* units for the next calls */
+    unsigned nspare;
+};
+
+/* ---- the orchestrator ---- */
+
+#define RUN_SLOTS 16384 /* of ids */
+#define STICKY_SLOTS 1024
+
+struct sticky {
+    char key[TASK_ID_MAX * 4 + 1], plugin[MANIFEST_NAME_MAX + 1];
+};
+
+struct orchestrator {
+    struct service *service;
+    struct loader *loader;
+    struct catalog *catalog;
+    struct planner *planner;
+    struct places {
+        struct place *list;
+        unsigned n;
+    } places;
+    _Atomic unsigned turn;
+    pthread_mutex_t lock;   /* of the table, the count, sticky */
+    pthread_cond_t nothing; /* nothing runs any more */
+    struct run *runs[RUN_SLOTS];
+    size_t running;
+    bool closing;
+    struct sticky sticky[STICKY_SLOTS];
+    struct chore figures;
+    _Atomic bool figuring;
+    /* Since it was opened. */
+    _Atomic uint64_t tasks[RUN_STATUS_COUNT], steps[OUTCOME_COUNT];
+};
+
+/* ---- one step of a run ---- */
+
+enum step_state { STEP_WAITING, STEP_READY, STEP_RUNNING, STEP_OVER };
+
+struct each {      /* of a step with for_each */
+    uint8_t *text; /* the filled array; or NULL: it stands elsewhere */
+    const uint8_t **items;
+    uint32_t n, next, running, failed;
+    struct piece_of {
+        uint8_t *result; /* NULL: null */
+        size_t len;
+    } * results;
+};
+
+struct step_run {
+    enum step_state state;
+    enum task_outcome outcome;
+    uint32_t waiting;  /* for how many steps */
+    uint32_t attempts; /* calls, of all items */
+    uint32_t finished; /* the how-manieth to succeed: for compensations */
+    bool fell_back, compensated, compensation_failed;
+    enum moat_code code; /* why it failed */
+    char *message;
+    uint8_t *result; /* JSON with JSON_PAD behind */
+    size_t len;
+    struct offer *ran_by;        /* the last: a reference, or NULL */
+    char *why;                   /* of the choice, when that was asked for: JSON */
+    uint64_t began_ns, ended_ns; /* wall */
+    struct each *each;
+};
+
+/* ---- one call of a step ---- */
+
+enum unit_phase { PHASE_RUN, PHASE_FALLBACK, PHASE_COMPENSATE };
+#define NO_ITEM UINT32_MAX
+
+struct unit {
+    struct call call;
+    struct run *run;
+    struct unit *next, **before; /* waiting in its run or (before) its lane, or spare */
+    struct unit *after, **link;  /* among those of the run */
+    uint32_t step, item, tries, others;
+    enum unit_phase phase;
+    struct offer *offer; /* a reference, while it is called */
+    int64_t avoid;       /* the candidate that failed last, or -1 */
+    struct lane *lane;
+    struct buf parameters;
+    struct loop_timer timer;
+    struct chore chore; /* filling */
+    struct loop_task task;
+    uint64_t delay_ns, full_ns, since_ns;
+    enum moat_code code; /* of the last failure */
+    char *message;
+    struct error *error;                    /* of filling */
+    bool called, filling, resting, counted; /* resting: until its timer; counted: in the run's in_flight */
+};
+
+/* ---- the run ---- */
+
+enum stop { STOP_NOT, STOP_FAILED, STOP_CANCELLED, STOP_BUDGET };
+
+struct run {
+    _Atomic int refs; /* the loop's, and those of messages on their way */
+    struct orchestrator *o;
+    struct place *place;
+    char id[ORCHESTRATOR_ID];
+    struct run *next; /* in the table: the orchestrator's lock */
+    struct task_request request;
+    uint8_t *text; /* of the request, until it is read */
+    struct task *task;
+    struct roster *roster;
+    struct chore chore;
+    struct loop_task task_on_loop;
+    int code; /* of reading and planning */
+    struct error *error;
+    struct faults faults;
+    bool check_only, told;
+
+    struct step_run *steps;
+    uint32_t *ready; /* a ring of steps; each is in it once */
+    uint32_t ready_head, ready_tail, over, succeeded;
+    struct unit *pending, **pending_end; /* to be begun */
+    struct unit *units;                  /* all that there are */
+    uint32_t in_flight, nunits;
+    enum stop stop;
+    bool compensate, compensating, pumping, ended;
+    uint32_t undoing; /* how many successes are left to look at */
+    uint32_t *successes;
+    uint32_t culprit; /* the step that failed the task, or UINT32_MAX */
+    struct error *failure;
+    struct buf result;
+    struct loop_timer timer;
+    uint64_t began_ns, began_wall_ns, ended_wall_ns;
+    uint64_t calls, cpu_ns, ran_ns, bytes_in, bytes_out;
+    enum run_status status;
+    struct task_watch *watches;
+};
+
+/* orchestrator.c */
+void run_unref(struct run *r);
+struct run *run_ref(struct run *r);
+struct run *run_find(struct orchestrator *o, const char *id); /* a reference, or NULL; any thread */
+void run_leave_table(struct run *r);
+void orchestrator_look(struct orchestrator *o);  /* old figures are renewed soon */
+bool asker_may(void *asker, const char *plugin); /* roster_rights.may */
+
+/* run.c */
+void run_start(struct run *r); /* read and planned: on its loop */
+void run_pump(struct run *r);
+void run_stop(struct run *r, enum stop stop, const struct error *why); /* nothing more begins */
+void run_ready(struct run *r, uint32_t step);
+void run_queue(struct run *r, struct unit *u);
+
+/* step.c */
+void step_start(struct run *r, uint32_t i);
+void step_unit_done(struct unit *u);    /* its call's result is the unit's; takes it and the unit */
+void step_unit_failed(struct unit *u);  /* code and message stand in the unit; takes the unit */
+void step_unit_dropped(struct unit *u); /* it never began, and never will; takes the unit */
+void step_free(struct step_run *s);
+
+/* unit.c */
+struct unit *unit_new(struct run *r, uint32_t step, uint32_t item, enum unit_phase phase); /* NULL: no memory */
+void unit_free(struct unit *u);
+void unit_begin(struct unit *u); /* fills and calls; counted in flight until step_unit_* */
+void unit_call(struct unit *u);  /* lane.c lets it */
+const struct task_action *unit_action(const struct unit *u);
+void unit_stop(struct unit *u); /* the run stops: cancelled as far as it has come */
+
+/* lane.c */
+struct lane *lane_of(struct place *p, const char *plugin); /* NULL: no memory */
+void lane_enter(struct unit *u);                           /* calls unit_call now or later */
+void lane_leave(struct unit *u);
+void lane_forget(struct unit *u); /* it waits there (before): it does not any more */
+
+/* value.c */
+struct values {
+    const struct run *run;
+    const struct unit *unit; /* or NULL */
+    struct buf scratch;
+};
+int values_get(void *context, const struct ref *ref, const uint8_t **value, size_t *len, struct error *err);
+/* Bytes that have to be looked through for it. */
+size_t values_size(const struct run *r, const struct task_template *t);
+bool condition_holds(const struct run *r, const struct task_condition *c);
+
+/* document.c */
+void document_run(struct buf *out, const struct run *r); /* all of it */
+void document_step(struct buf *out, const struct run *r, uint32_t i);
+/* The candidates, as an array that the caller closes: others may follow. */
+void document_candidates(struct buf *out, const struct choice *c, const uint64_t *mask, int64_t chosen,
+                         const char *sticky);
+bool document_choice(struct buf *out, const struct choice *c, const uint64_t *mask, int64_t chosen, const char *sticky);
+
+/* sticky.c */
+int64_t sticky_find(struct orchestrator *o, const char *key, const struct choice *c, const uint64_t *mask);
+void sticky_set(struct orchestrator *o, const char *key, const char *plugin);
+
+#endif
