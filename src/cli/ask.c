@@ -294,6 +294,31 @@ int ask_route(struct cli *c, struct ask *a, struct reply *reply)
     return rc ? rc : error_info(MOAT_E_INTERNAL)->exit;
 }
 
+static int failure_of(const char *document, size_t len, struct error *err)
+{
+    json_t *root = json_loadb(document, len, 0, NULL);
+    const json_t *error = json_object_get(root, "error");
+    const char *message = json_string_value(json_object_get(error, "message"));
+    enum moat_code code = cli_code(json_string_value(json_object_get(error, "code")));
+    int rc = error_set(err, code, "%s", message ? message : "the server's answer cannot be read");
+    json_decref(root);
+    return rc;
+}
+
+int ask_quietly(struct cli *c, struct ask *a, struct reply *reply, struct error *err)
+{
+    int status = 0;
+    *reply = (struct reply){0};
+    int rc = ask_any(c, a, reply, &status, err);
+    ask_free(a);
+    if (rc < 0)
+        return rc;
+    const char *document = buf_text(&reply->document);
+    size_t len = reply->document.len;
+    return status == 200 && rest_unwrap(document, len, &reply->result, &reply->len) ? 0
+                                                                                    : failure_of(document, len, err);
+}
+
 void reply_print(const struct reply *r)
 {
     fwrite(r->result, 1, r->len, stdout);

@@ -56,6 +56,8 @@
     X(SOURCE, "source", 0, "SOURCE", "only log, output, or host: what became of lines and workers") \
     X(LIMIT, "limit", 0, "N", "at most so many") \
     X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
+    X(INTERVAL, "interval", 0, "TIME", "look so often; every second unless told") \
+    X(ONCE, "once", 0, NULL, "look for one interval, print, end") \
     X(ANCHOR, "anchor", 0, "COUNT:HASH", "a head that was kept elsewhere, as `audit head` prints it") \
     X(KEEP, "keep", 0, "N", "so many of the newest stay") \
     X(SCOPE, "scope", 0, "S", "what it may: execute:NAME, execute:*, read, manage or admin; repeatable") \
@@ -202,6 +204,8 @@ void ask_free(struct ask *a);
 /* Asks the owner of the home, or becomes it for this one request. Frees *a. 0 with *reply, or the exit status of a
  * failure that was reported. */
 int ask_route(struct cli *c, struct ask *a, struct reply *reply);
+/* The same without a report. 0 or -code. */
+int ask_quietly(struct cli *c, struct ask *a, struct reply *reply, struct error *err);
 /* For routes that answer with a file: it is written to out. 0 or the exit status of a failure that was reported. */
 int ask_file(struct cli *c, struct ask *a, int out);
 void reply_print(const struct reply *r); /* the result and a line's end, on standard output */
@@ -289,6 +293,7 @@ int run_calls(struct cli *c);
 int run_cancel(struct cli *c);
 int run_why(struct cli *c);
 int run_log(struct cli *c);
+int run_top(struct cli *c);
 
 int run_token_create(struct cli *c);
 int run_token_list(struct cli *c);

@@ -145,6 +145,8 @@ const struct command commands[] = {
      "[NAME] [-f] [--level LEVEL] [--source SOURCE] [--call ID] [--trace ID] [--since TIME] [--limit N]",
      "what plugins logged and printed last, as the server remembers it", "moat log word_count --level warn -f",
      OPT(FOLLOW) | OPT(LEVEL) | OPT(SOURCE) | OPT(CALL) | OPT(TRACE) | OPT(SINCE) | OPT(LIMIT), 0, 1, run_log},
+    {"top", GROUP_WATCH, "[--interval TIME] [--once]", "what plugins do just now: a page that goes on, until q",
+     "moat top --once", OPT(INTERVAL) | OPT(ONCE), 0, 0, run_top},
     {"why", GROUP_WATCH, "ID", "why a request was refused or a call failed, by the id of its error",
      "moat why 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_why},
     {"audit", GROUP_WATCH,

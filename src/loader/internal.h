@@ -635,7 +635,10 @@ void tally_cpu(struct worker *w, uint64_t now); /* reads the worker's CPU clock 
 /* ran: the generation in whose worker it was; NULL: it did not come so far. */
 void stats_error(struct plugin *p, const struct generation *ran, const struct call *c);
 bool plugin_status(struct plugin *p, struct loader_status *out);
-uint64_t memory_peak(pid_t pid);
+struct memory {
+    uint64_t now, peak; /* bytes; 0: it is gone */
+};
+struct memory memory_of(pid_t pid);
 
 /* explain.c */
 int explain_open(struct loader *l, struct error *err);

@@ -198,7 +198,8 @@ struct loader_status {
     uint64_t last_executed_ns; /* wall; 0: never */
     uint64_t queued, in_flight;
     uint64_t failed; /* of executions */
-    uint64_t bytes_in, bytes_out, cpu_ns, peak_memory;
+    uint64_t bytes_in, bytes_out, cpu_ns;
+    uint64_t memory, peak_memory; /* of all its workers now; of one at its most */
     struct histogram runs, waits; /* ns, as in loader_figure */
     struct last_error last[20];   /* newest first */
     size_t nlast;

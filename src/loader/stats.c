@@ -85,19 +85,20 @@ void tally_cpu(struct worker *w, uint64_t now)
 }
 
 /* VmHWM of a process; 0 when it is gone.  Reads a file of /proc: never on the path of a call. */
-uint64_t memory_peak(pid_t pid)
+static uint64_t kib_of(const char *status, const char *key)
+{
+    const char *line = strstr(status, key);
+    return line ? strtoull(line + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+struct memory memory_of(pid_t pid)
 {
     char path[64], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     fd_auto fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = io_read_full(fd, text, sizeof text - 1);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    const char *line = strstr(text, "\nVmHWM:");
-    return line ? strtoull(line + 7, NULL, 10) * 1024 : 0;
+    ssize_t n = fd < 0 ? 0 : io_read_full(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return (struct memory){.now = kib_of(text, "\nVmRSS:"), .peak = kib_of(text, "\nVmHWM:")};
 }
 
 /* ---- errors ---- */
@@ -160,8 +161,14 @@ static void fill_errors(const struct plugin *p, struct loader_status *out)
         out->last[i] = e->last[(e->next - 1 - i) % 20];
 }
 
-/* Sums under the lock; the pids come back for what is slower to read. */
-static unsigned fill(struct plugin *p, struct loader_status *out, pid_t pids[PLUGIN_SLOTS])
+/* A worker whose process is asked once the lock is gone. */
+struct living {
+    pid_t pid;
+    uint64_t cpu_ns; /* as the tally has it: up to its last answer */
+};
+
+/* Sums under the lock; the workers come back for what is slower to read. */
+static unsigned fill(struct plugin *p, struct loader_status *out, struct living living[PLUGIN_SLOTS])
 {
     struct loader_figure all = {0};
     uint64_t runs = p->gone_runs + p->killed_runs, cpu = p->gone_cpu_ns;
@@ -173,11 +180,11 @@ static unsigned fill(struct plugin *p, struct loader_status *out, pid_t pids[PLU
         runs += atomic_load_explicit(&w->tally.executions, memory_order_relaxed);
         cpu += atomic_load_explicit(&w->tally.cpu_ns, memory_order_relaxed);
         out->in_flight += atomic_load_explicit(&w->tally.in_flight, memory_order_relaxed);
-        pids[n++] = w->child.pid;
+        living[n++] = (struct living){w->child.pid, atomic_load(&w->tally.cpu_ns)};
     }
     record_sum_all(p, &all);
     out->workers = n;
-    out->first_pid = n ? pids[0] : 0;
+    out->first_pid = n ? living[0].pid : 0;
     out->executions = runs;
     out->failed = all.failed;
     out->cpu_ns = cpu;
@@ -193,13 +200,27 @@ static unsigned fill(struct plugin *p, struct loader_status *out, pid_t pids[PLU
     return n;
 }
 
+/* A call that computes since a minute has used that minute, though it has not answered. */
+static void ask_process(const struct living *one, struct loader_status *out)
+{
+    struct memory m = memory_of(one->pid);
+    clockid_t clock;
+    struct timespec t;
+    out->memory += m.now;
+    out->peak_memory = m.peak > out->peak_memory ? m.peak : out->peak_memory;
+    if (clock_getcpuclockid(one->pid, &clock) || clock_gettime(clock, &t))
+        return;
+    uint64_t cpu = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+    out->cpu_ns += cpu > one->cpu_ns ? cpu - one->cpu_ns : 0;
+}
+
 bool plugin_status(struct plugin *p, struct loader_status *out)
 {
-    pid_t pids[PLUGIN_SLOTS];
+    struct living living[PLUGIN_SLOTS];
     memset(out, 0, sizeof *out);
     pthread_mutex_lock(&p->lock);
     bool defined = p->shown.defined;
-    unsigned n = fill(p, out, pids);
+    unsigned n = fill(p, out, living);
     text_copy(out->name, sizeof out->name, p->name);
     if (p->current)
         text_copy(out->version, sizeof out->version, p->current->version);
@@ -214,9 +235,7 @@ bool plugin_status(struct plugin *p, struct loader_status *out)
     memcpy(out->last_log, p->last_log, sizeof out->last_log);
     fill_errors(p, out);
     pthread_mutex_unlock(&p->lock);
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t peak = memory_peak(pids[i]);
-        out->peak_memory = peak > out->peak_memory ? peak : out->peak_memory;
-    }
+    for (unsigned i = 0; i < n; i++)
+        ask_process(&living[i], out);
     return defined;
 }

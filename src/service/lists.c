@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/figures.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -177,6 +178,12 @@ static void tell_loaded(void *context, const struct loader_status *s)
     tell_number(out, "restarts", s->restarts);
     tell_number(out, "queued", s->queued);
     tell_number(out, "in_flight", s->in_flight);
+    tell_number(out, "cpu_ns", s->cpu_ns);
+    tell_number(out, "memory", s->memory);
+    tell_number(out, "peak_memory", s->peak_memory);
+    tell_spread(out, "latency", &s->runs);
+    tell_number(out, "denials", s->denials);
+    tell_number(out, "lines_dropped", s->lines_dropped);
     tell_close(out, '}');
 }
 
