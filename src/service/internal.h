@@ -16,6 +16,7 @@
 #include "service/settings.h"
 #include "service/token.h"
 #include "service/vault.h"
+#include "trace/spans.h"
 
 #define LOOPS_MAX 4
 #define STOP_GRACE_NS (5 * NS_PER_S)
@@ -40,6 +41,7 @@ struct service {
     bool had_admin;             /* a token with that scope ever, revoked ones included; under token_lock */
     struct tokens *tokens;
     struct journal *journal;
+    struct spans *spans; /* or NULL: no collector is named */
     struct origins *origins;
     _Atomic size_t starting; /* wanted plugins whose first start goes on */
     pthread_mutex_t guest_lock;
@@ -174,6 +176,10 @@ void counters_stop(struct service *s); /* before the loader goes */
 int counters_read(struct job *job, const char *name, const char *version, struct registry_counts *out,
                   struct error *err);
 void tell_counts(struct buf *out, const char *key, const struct registry_counts *n);
+
+/* ---- traces.c ---- */
+
+void traces_open(struct service *s, struct loader_config *config); /* sets on_end when spans are exported */
 
 /* ---- others ---- */
 

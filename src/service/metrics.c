@@ -12,7 +12,8 @@
 struct one {
     char name[MANIFEST_NAME_MAX + 1];
     enum loader_state state;
-    uint64_t executions, errors, restarts, denials, queued, in_flight, workers, cpu_ns, peak, p50, p99;
+    uint64_t executions, errors, restarts, denials, lines_dropped, queued, in_flight, workers, cpu_ns, memory, peak,
+        p50, p99;
     uint64_t by_code[MOAT_E_COUNT];
 };
 
@@ -38,10 +39,12 @@ static void collect(void *context, const struct loader_status *s)
     o->errors += s->errors;
     o->restarts += s->restarts;
     o->denials += s->denials;
+    o->lines_dropped += s->lines_dropped;
     o->queued += s->queued;
     o->in_flight += s->in_flight;
     o->workers += s->workers;
     o->cpu_ns += s->cpu_ns;
+    o->memory += s->memory;
     o->peak = s->peak_memory > o->peak ? s->peak_memory : o->peak;
     o->p50 = histogram_quantile(&s->runs, 0.5);
     o->p99 = histogram_quantile(&s->runs, 0.99);
@@ -74,10 +77,13 @@ static const struct family {
     {"plugin_executions", "_total", "counter", NULL, "Calls that a worker ran.", F(executions), 1},
     {"plugin_restarts", "_total", "counter", NULL, "Workers started in the place of one that died.", F(restarts), 1},
     {"plugin_denials", "_total", "counter", NULL, "What the plugin tried and did not get.", F(denials), 1},
+    {"plugin_lines_dropped", "_total", "counter", NULL, "Lines of its log and output that were thrown away.",
+     F(lines_dropped), 1},
     {"plugin_cpu_seconds", "_total", "counter", "seconds", "CPU time of its workers.", F(cpu_ns), 1e-9},
     {"plugin_workers", "", "gauge", NULL, "Living workers.", F(workers), 1},
     {"plugin_queued", "", "gauge", NULL, "Calls that wait.", F(queued), 1},
     {"plugin_in_flight", "", "gauge", NULL, "Calls that a worker has.", F(in_flight), 1},
+    {"plugin_memory_bytes", "", "gauge", "bytes", "Memory of its workers.", F(memory), 1},
     {"plugin_memory_peak_bytes", "", "gauge", "bytes", "The most memory a worker had.", F(peak), 1},
 #undef F
 };
@@ -139,6 +145,19 @@ static void put_host(struct buf *out, const struct service *s, const struct regi
     put_gauge(out, "registry_bytes", "bytes", "Bytes of the registry's database.", (double)t->database_bytes);
 }
 
+/* ---- spans ---- */
+
+static void put_spans(struct buf *out, const struct service *s)
+{
+    struct spans_figures f = s->spans ? spans_figures(s->spans) : (struct spans_figures){0};
+    put_family(out, "spans", "counter", NULL, "Calls as spans, by what became of them.");
+    buf_printf(out,
+               "moat_spans_total{outcome=\"exported\"} %llu\nmoat_spans_total{outcome=\"dropped\"} %llu\n"
+               "moat_spans_total{outcome=\"refused\"} %llu\n",
+               (unsigned long long)f.exported, (unsigned long long)f.dropped, (unsigned long long)f.refused);
+    put_gauge(out, "spans_queued", NULL, "Spans that wait to be exported.", (double)f.queued);
+}
+
 static void metrics(struct op *op, struct job *job)
 {
     struct collected c = {.list = calloc(METRICS_PLUGINS + 1, sizeof *c.list)};
@@ -153,6 +172,7 @@ static void metrics(struct op *op, struct job *job)
         put_errors(&op->result, &c);
         put_runs(&op->result, &c);
         put_states(&op->result, &c);
+        put_spans(&op->result, op->s);
     }
     free(c.list);
     op_end(op, rc);

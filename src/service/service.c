@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "service/internal.h"
 
+#define SPANS_GRACE_NS (2 * NS_PER_S)
+
 /* ---- what the loader tells ---- */
 
 /* Denials, crashes and failed starts the loader logs itself.  The caller of an action knows what the action said; the
@@ -146,6 +148,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_line = on_line,
                                    .need_spec = need_spec,
                                    .context = s};
+    traces_open(s, &config);
     return loader_new(&config, &s->loader, err);
 }
 
@@ -230,6 +233,7 @@ void service_close(struct service *s, uint64_t grace_ns)
         counters_stop(s);
     if (s->loader)
         loader_free(s->loader, grace_ns); /* which tells the last counts */
+    spans_close(s->spans, SPANS_GRACE_NS);
     jobs_stop(&s->jobs);
     tokens_flush(s);
     loops_stop(s);

@@ -12,18 +12,27 @@
 #include "loader/loader.h"
 #include "service/origins.h"
 #include "service/tell.h"
+#include "trace/spans.h"
 
 static const char *const levels[] = {"debug", "info", "warn", "error"};
 
 const char *setting_kind_name(const struct setting *t)
 {
-    static const char *const names[] = {"number", "size", "time", "list of layers", "level", "list of origins"};
+    static const char *const names[] = {"number", "size", "time", "list of layers", "level", "list of origins", "URL"};
     return names[t->kind];
+}
+
+bool setting_is_text(const struct setting *t)
+{
+    return t->kind == KIND_ORIGINS || t->kind == KIND_URL;
 }
 
 struct setting_value setting_fallback(const struct setting *t)
 {
-    return (struct setting_value){.n = t->fallback, .text = "[]"};
+    struct setting_value v = {.n = t->fallback};
+    if (t->kind == KIND_ORIGINS)
+        text_copy(v.text, sizeof v.text, "[]");
+    return v;
 }
 
 /* ---- a value from its JSON ---- */
@@ -96,11 +105,24 @@ static int parse_origins(const json_t *value, struct setting_value *out, struct 
     return rc;
 }
 
+static int parse_url(const struct setting *t, const json_t *value, struct setting_value *out, struct error *err)
+{
+    const char *text = json_string_value(value);
+    if (!text || (*text && !spans_is_endpoint(text)))
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "%s takes a URL such as \"http://127.0.0.1:4318\", without user, query and fragment, or \"\"",
+                         t->key);
+    text_copy(out->text, sizeof out->text, text);
+    return 0;
+}
+
 static int parse_value(const struct setting *t, const json_t *value, struct setting_value *out, struct error *err)
 {
     char least[32], most[32];
     if (t->kind == KIND_ORIGINS)
         return parse_origins(value, out, err);
+    if (t->kind == KIND_URL)
+        return parse_url(t, value, out, err);
     int rc = t->kind == KIND_LAYERS          ? parse_layers(value, &out->n, err)
              : !parse_one(t, value, &out->n) ? error_set(err, MOAT_E_BAD_USAGE, "%s takes %s", t->key, form(t))
                                              : 0;
@@ -133,6 +155,9 @@ void setting_tell(struct buf *out, const char *key, const struct setting *t, con
     switch (t->kind) {
     case KIND_ORIGINS:
         tell_raw(out, key, v->text);
+        break;
+    case KIND_URL:
+        tell_text(out, key, v->text);
         break;
     case KIND_LAYERS:
         tell_open(out, key, '[');
@@ -217,6 +242,11 @@ static void put_kind(struct buf *out, const struct setting *t)
         break;
     case KIND_LEVEL:
         put_texts(out, "enum", levels, sizeof levels / sizeof *levels);
+        break;
+    case KIND_URL:
+        tell_text(out, "type", "string");
+        tell_text(out, "pattern", "^$|^https?://[^/:@?#][^@?#]*$");
+        tell_number(out, "maxLength", 999);
         break;
     case KIND_ORIGINS:
         tell_text(out, "type", "array");

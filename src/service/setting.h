@@ -4,7 +4,7 @@
 
 #include "service/settings.h"
 
-enum setting_kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL, KIND_ORIGINS };
+enum setting_kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL, KIND_ORIGINS, KIND_URL };
 
 struct setting {
     const char *key;
@@ -19,12 +19,13 @@ struct setting {
 extern const struct setting settings_table[];
 extern const size_t nsettings;
 
-/* A number, or the text of a list. */
+/* A number, or the text of a list or of a URL. */
 struct setting_value {
     uint64_t n;
     char text[SETTINGS_TEXT_MAX];
 };
 
+bool setting_is_text(const struct setting *t);
 const char *setting_kind_name(const struct setting *t);
 struct setting_value setting_fallback(const struct setting *t);
 

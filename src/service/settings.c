@@ -53,6 +53,9 @@ const struct setting settings_table[] = {
      "bytes of memory for the last lines of all plugins, as `moat log` shows them; the oldest leave first"},
     {"memory_max", KIND_SIZE, 4ull << 30, 1 << 20, 1ull << 40, false, F(memory_max),
      "memory of one worker: no manifest gets more"},
+    {"otlp_endpoint", KIND_URL, 0, 0, 0, false, F(otlp_endpoint),
+     "the collector that is told of each call as a span (OTLP over HTTP, JSON, to its /v1/traces); \"\": nobody is "
+     "told"},
     {"package_max", KIND_SIZE, PACKAGE_MAX_DEFAULT, 1 << 20, PACKAGE_MAX_EVER, true, F(package_max),
      "the largest package that may be installed"},
     {"payload_max", KIND_SIZE, 8 << 20, 64 << 10, 256 << 20, false, F(payload_max),
@@ -86,7 +89,7 @@ static const struct setting *setting_find(const char *key)
 static void store(struct settings *s, const struct setting *t, const struct setting_value *v)
 {
     char *at = (char *)s + t->offset;
-    if (t->kind == KIND_ORIGINS)
+    if (setting_is_text(t))
         text_copy(at, SETTINGS_TEXT_MAX, v->text);
     else
         memcpy(at, &v->n, sizeof v->n);
@@ -174,7 +177,7 @@ static struct setting_value value_of(const struct settings *s, const struct sett
 {
     struct setting_value v = {0};
     const char *at = (const char *)s + t->offset;
-    if (t->kind == KIND_ORIGINS)
+    if (setting_is_text(t))
         text_copy(v.text, sizeof v.text, at);
     else
         memcpy(&v.n, at, sizeof v.n);

@@ -23,7 +23,8 @@ struct settings {
     uint64_t log_level, log_lines, log_memory;
     uint64_t token_requests;
     uint64_t memory_max, tmp_max, file_size_max, cpu_max, processes_max, descriptors_max, workers_max;
-    char cors_origins[SETTINGS_TEXT_MAX]; /* JSON, checked */
+    char cors_origins[SETTINGS_TEXT_MAX];  /* JSON, checked */
+    char otlp_endpoint[SETTINGS_TEXT_MAX]; /* a URL, or "" */
 };
 
 /* docs/schema/settings.schema.json: of the object of all settings, by key. */

@@ -9,6 +9,7 @@ C_LIBRARY = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linu
 PARSERS = {"libarchive.so.13", "libzstd.so.1", "libelf.so.1", "libz.so.1"}
 HOST = {"libsqlite3.so.0", "libsodium.so.23", "libgnutls.so.30", "libmicrohttpd.so.12", "libjansson.so.4",
         "libz.so.1"}  # libz writes compressed answers; nothing here reads what it writes
+# libcurl is in none of them: the host loads it when a collector of traces is named (docs/dependencies.md).
 
 ALLOWED = {
     "moat": C_LIBRARY | HOST,

@@ -1,0 +1,104 @@
+#include "trace/otlp.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+/* Of the specification's enums. */
+#define KIND_SERVER 2
+#define STATUS_ERROR 2
+
+static void put_text(struct buf *out, const char *key, const char *value)
+{
+    if (!*value)
+        return;
+    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"stringValue\":", out->data[out->len - 1] == '[' ? "" : ",", key);
+    text_json_string(out, value);
+    buf_puts(out, "}}");
+}
+
+static void put_number(struct buf *out, const char *key, uint64_t n)
+{
+    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"intValue\":\"%llu\"}}", out->data[out->len - 1] == '[' ? "" : ",",
+               key, (unsigned long long)n);
+}
+
+static void put_resource(struct buf *out, const char *version)
+{
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    buf_puts(out, "{\"attributes\":[");
+    put_text(out, "service.name", "moat");
+    put_text(out, "service.version", version);
+    put_text(out, "host.name", host);
+    put_number(out, "process.pid", (uint64_t)getpid());
+    buf_puts(out, "]}");
+}
+
+static void put_attributes(struct buf *out, const struct span *s)
+{
+    buf_puts(out, ",\"attributes\":[");
+    put_text(out, "moat.plugin", s->plugin);
+    put_text(out, "moat.version", s->version);
+    put_text(out, "moat.action", s->action);
+    put_text(out, "moat.call", s->call);
+    put_text(out, "moat.code", s->code);
+    put_number(out, "moat.queued_ns", s->queued_ns);
+    put_number(out, "moat.ran_ns", s->ran_ns);
+    put_number(out, "moat.cpu_ns", s->cpu_ns);
+    put_number(out, "moat.bytes_in", s->bytes_in);
+    put_number(out, "moat.bytes_out", s->bytes_out);
+    buf_puts(out, "]");
+}
+
+/* When a worker began it, between waiting and running. */
+static void put_events(struct buf *out, const struct span *s)
+{
+    if (s->ran_ns)
+        buf_printf(out, ",\"events\":[{\"timeUnixNano\":\"%llu\",\"name\":\"running\"}]",
+                   (unsigned long long)(s->begun_ns + s->queued_ns));
+}
+
+static void put_span(struct buf *out, const struct span *s)
+{
+    buf_printf(out, "{\"traceId\":\"%s\",\"spanId\":\"%s\",\"parentSpanId\":\"%s\",\"name\":\"%s.", s->trace, s->id,
+               s->parent, s->plugin);
+    text_json_escape(out, s->action, strlen(s->action));
+    buf_printf(out, "\",\"kind\":%d", KIND_SERVER);
+    buf_printf(out, ",\"startTimeUnixNano\":\"%llu\",\"endTimeUnixNano\":\"%llu\"", (unsigned long long)s->begun_ns,
+               (unsigned long long)s->ended_ns);
+    put_attributes(out, s);
+    put_events(out, s);
+    if (s->failed) {
+        buf_printf(out, ",\"status\":{\"code\":%d,\"message\":", STATUS_ERROR);
+        text_json_string(out, s->message);
+        buf_putc(out, '}');
+    }
+    buf_putc(out, '}');
+}
+
+bool otlp_encode(struct buf *out, const char *version, const struct span *spans, size_t n)
+{
+    buf_puts(out, "{\"resourceSpans\":[{\"resource\":");
+    put_resource(out, version);
+    buf_puts(out, ",\"scopeSpans\":[{\"scope\":{\"name\":\"moat\"},\"spans\":[");
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_putc(out, ',');
+        put_span(out, &spans[i]);
+    }
+    buf_puts(out, "]}]}]}");
+    return !out->failed;
+}
+
+uint64_t otlp_rejected(const char *answer, size_t len)
+{
+    json_t *root = json_loadb(answer, len, 0, NULL);
+    const json_t *n = json_object_get(json_object_get(root, "partialSuccess"), "rejectedSpans");
+    json_int_t number = json_is_string(n) ? strtoll(json_string_value(n), NULL, 10) : json_integer_value(n);
+    json_decref(root);
+    return number > 0 ? (uint64_t)number : 0;
+}
