@@ -33,6 +33,7 @@
     X(USE, "use", 0, NULL, "make this version the current one") \
     X(ALLOW_OLDER, "allow-older", 0, NULL, "take a version older than the newest seen") \
     X(ACCEPT, "accept", 0, "DIGEST", "what agents would be told was seen: the digest that diff shows") \
+    X(CANARY, "canary", 0, "PERCENT", "run beside the current version on 1 to 99 percent of the calls, and be judged") \
     X(ACCEPT_CHANGES, "accept-changes", 0, NULL, "whatever agents would be told") \
     X(CAPABILITY, "capability", 0, "NAME", "only plugins with this capability") \
     X(PERMISSION, "permission", 0, "NAME", "only plugins that ask for this permission") \

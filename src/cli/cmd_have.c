@@ -307,7 +307,10 @@ static void show_info(struct cli *c, const json_t *result)
                                            {"By code", "errors", false},
                                            {"Last call", "last_executed", false},
                                            {"Latency", "latency", false},
-                                           {"Restarts", "restarts", false}};
+                                           {"Restarts", "restarts", false},
+                                           {"Canary", "canary.version", false},
+                                           {"Its state", "canary.state", false},
+                                           {"Its end", "canary.why", false}};
     static const struct column versions[] = {{"VERSION", "version", false},
                                              {"STATE", "state", false},
                                              {"BYTES", "size", true},

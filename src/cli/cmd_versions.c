@@ -31,8 +31,8 @@ static void show_state(struct cli *c, const json_t *result)
 {
     static const struct {
         const char *member, *words;
-    } parts[] = {{"version", "version"}, {"current", "current"},       {"state", "state"},  {"status", "status"},
-                 {"pinned", "pinned"},   {"deprecated", "deprecated"}, {"before", "before"}};
+    } parts[] = {{"version", "version"}, {"current", "current"},       {"state", "state"},   {"status", "status"},
+                 {"pinned", "pinned"},   {"deprecated", "deprecated"}, {"before", "before"}, {"canary", "canary"}};
     char *name = show_value(result, "name");
     show_text(stdout, name ? name : c->args[0]);
     free(name);
@@ -55,6 +55,7 @@ static int say(struct cli *c, const char *path, const char *accept)
     ask_init(&a, "POST", path);
     ask_segment(&a, c->args[0]);
     ask_query(&a, "accept", accept);
+    ask_query(&a, "canary", c->option[OPT_CANARY]);
     ask_query(&a, "undo", cli_has(c, OPT_UNDO) ? "true" : NULL);
     ask_query(&a, "reason", c->option[OPT_REASON]);
     return ask_and_show(c, &a, show_state);

@@ -139,22 +139,28 @@ static bool has_room(const struct worker *w)
     return !flags_of(w) && (!lane_flying(lane) || lane->work_ns < WINDOW_WORK_NS) && lane_flying(lane) < CHANNEL_WINDOW;
 }
 
+/* Beside a canary each worker takes the calls of its own side; without one, or while it has no worker, all of them. */
+static bool takes(const struct worker *w, uint32_t lanes)
+{
+    return lanes == QUEUE_ALL || (lanes == QUEUE_SIDE(1)) == atomic_load(&w->gen->canary);
+}
+
 /* The one with the least to do. */
-static struct worker *pick(struct plugin *p)
+static struct worker *pick(struct plugin *p, uint32_t lanes)
 {
     struct worker *best = NULL;
     for (struct worker *w = p->busy; w; w = w->busy_next)
-        if (has_room(w) && (!best || w->lane.work_ns < best->lane.work_ns))
+        if (has_room(w) && takes(w, lanes) && (!best || w->lane.work_ns < best->lane.work_ns))
             best = w;
     return best;
 }
 
 /* true: calls are left that no worker has room for. */
-static bool fill(struct plugin *p, uint64_t now, struct call_list *here)
+static bool fill_from(struct plugin *p, uint32_t lanes, uint64_t now, struct call_list *here)
 {
     struct worker *w;
-    while (atomic_load(&p->queued) && (w = pick(p))) {
-        struct call *c = queue_take(p);
+    while (atomic_load(&p->queued) && (w = pick(p, lanes))) {
+        struct call *c = queue_take(p, lanes);
         if (!c)
             return false;
         if (lane_push(w, c, now, here) != PUSH_FULL)
@@ -165,7 +171,15 @@ static bool fill(struct plugin *p, uint64_t now, struct call_list *here)
         queue_return(p, &back);
         return true;
     }
-    return atomic_load(&p->queued) > 0;
+    return lanes == QUEUE_ALL ? atomic_load(&p->queued) > 0 : queue_waits(p, lanes);
+}
+
+static bool fill(struct plugin *p, uint64_t now, struct call_list *here)
+{
+    if (!atomic_load(&p->canary_up))
+        return fill_from(p, QUEUE_ALL, now, here);
+    bool left = fill_from(p, QUEUE_SIDE(0), now, here);
+    return fill_from(p, QUEUE_SIDE(1), now, here) || left;
 }
 
 /* Short work is passed on fastest on one CPU; long work, or more of it than a switch between CPUs costs, is better done

@@ -207,6 +207,7 @@ void plugin_wanted(struct loop_task *task)
     atomic_exchange(&p->wanted, false);
     if (p->current && atomic_load(&p->queued))
         generation_start(p->current, false);
+    canary_wants(p);
 }
 
 void plugin_retry(struct loop_timer *timer)
@@ -233,8 +234,15 @@ void generation_ready(struct generation *g)
     struct plugin *p = g->plugin;
     if (g != p->next)
         return;
+    if (g->percent && !canary_begin(g)) {
+        struct error err;
+        error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for a canary of %s", p->name);
+        generation_drop_next(p, &err);
+        return;
+    }
     p->next = NULL;
-    plugin_publish(p, g, RETIRE_DRAIN, UINT64_MAX);
+    if (!g->percent)
+        plugin_publish(p, g, RETIRE_DRAIN, UINT64_MAX);
     generation_unref(g); /* next's */
 }
 
@@ -244,7 +252,9 @@ void generation_serves(struct generation *g)
     struct plugin *p = g->plugin;
     plugin_show(p);
     counts_loaded(g);
-    if (g->old)
+    if (canary_is(g))
+        waiters_tell(&g->waiters, NULL);
+    if (g->old || canary_is(g))
         return;
     pthread_mutex_lock(&p->lock);
     p->restarts += p->restart_due;
@@ -268,6 +278,11 @@ void generation_start_failed(struct generation *g, const struct error *err)
     if (g->old)
         return; /* it was ended, or something newer took its place */
     log_event(LOG_WARN, "start_failed", "plugin", p->name, "version", g->version, "why", err->message, NULL);
+    if (canary_is(g)) {
+        if (!g->ready)
+            canary_stop(p, CANARY_ROLLED_BACK, err->message);
+        return;
+    }
     generation_ref(g);
     if (g == p->next) {
         forget_next(p);
@@ -314,13 +329,19 @@ void generation_worker_died(struct generation *g, struct worker *w)
     struct plugin *p = g->plugin;
     int why = atomic_load(&w->why);
     bool crash = why == KILL_BROKEN || (why == KILL_NOT && !(atomic_load(&w->flags) & WORKER_RETIRED));
-    if (!crash)
+    if (!crash) {
+        canary_lost_worker(g);
         return;
+    }
     struct error err;
     describe_death(w, &err);
     log_event(LOG_WARN, "plugin_crashed", "plugin", p->name, "version", g->version, "why", err.message, "#pid",
               log_num(w->child.pid), NULL);
     record_crash(g);
+    if (canary_is(g)) {
+        canary_crashed(g, &err);
+        return;
+    }
     if (g->old)
         return;
     text_copy(p->last_death, sizeof p->last_death, err.message);
@@ -380,7 +401,7 @@ uint64_t plugin_rests_since(const struct plugin *p)
 {
     const struct generation *g = p->current;
     uint64_t since = 0;
-    if (!g || !g->ready || g->starting || p->next || atomic_load(&p->queued))
+    if (!g || !g->ready || g->starting || p->next || p->canary || atomic_load(&p->queued))
         return 0;
     for (const struct worker *w = p->living; w; w = w->next) {
         if (is_leaving(w) || w->state != WORKER_READY || atomic_load(&w->tally.in_flight))
@@ -479,6 +500,14 @@ void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uin
         waiters_tell(&g->waiters, &err);
     }
     plugin_kick(p); /* queued calls move, or are answered by the gate */
+}
+
+void generation_withdraw(struct generation *g)
+{
+    grow_old(g);
+    for (struct worker *w = g->plugin->living; w; w = w->next)
+        if (w->gen == g)
+            retire_worker(w, RETIRE_DRAIN, UINT64_MAX);
 }
 
 void plugin_unpublish(struct plugin *p)

@@ -15,8 +15,11 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "loader/canary.h"
 #include "loader/lines.h"
 #include "loader/loader.h"
+#include "loader/overrun.h"
+#include "loader/queue.h"
 #include "loader/record.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/explain.h"
@@ -61,8 +64,9 @@ struct hidden {
     _Atomic uint8_t state;
     _Atomic uint8_t cancel;
     uint8_t tries;
-    bool trial; /* the one call that an open circuit lets through */
-    bool lent;  /* a thread in call_run owns the channel it is in: nobody needs to be told */
+    uint8_t side; /* 1: it is the canary's (queue.c) */
+    bool trial;   /* the one call that an open circuit lets through */
+    bool lent;    /* a thread in call_run owns the channel it is in: nobody needs to be told */
 };
 _Static_assert(sizeof(struct hidden) <= sizeof(((struct call *)0)->internal), "struct call has room for it");
 
@@ -253,14 +257,16 @@ struct generation {
     uint32_t nworkers;
     _Atomic uint32_t *estimate; /* atomic: per action, ns of a run, as measured; starts at the window's work */
 
+    _Atomic bool canary;   /* atomic: it is one now */
     struct record *record; /* fixed once ready; NULL: there was no memory for it */
 
     /* supervise */
     int start_fd;
-    bool asked;  /* need_spec was called, the answer is to come */
-    bool held;   /* no code of it runs before the verdict; only as a plugin's next */
-    bool old;    /* not current any more, or given up */
-    bool loaded; /* counted */
+    bool asked;       /* need_spec was called, the answer is to come */
+    unsigned percent; /* of the calls: as a plugin's next or canary; 0: it is none */
+    bool held;        /* no code of it runs before the verdict; only as a plugin's next */
+    bool old;         /* not current any more, or given up */
+    bool loaded;      /* counted */
     unsigned starting, ready, lost;
     struct op *waiters;            /* done when ready */
     struct generation *next_start; /* waits for a half-built wall */
@@ -287,17 +293,6 @@ struct errors_kept {
     unsigned next;
 };
 
-/* Calls that wait (queue.c). */
-#define QUEUE_LANES 16
-struct queue {
-    struct queue_lane {
-        struct call *first, *last;
-        uint32_t count;
-    } lanes[QUEUE_LANES];
-    uint32_t filled, turn; /* bits of lanes that have calls; the lane that had its turn last */
-    uint64_t soonest;      /* no deadline in it is earlier */
-};
-
 struct plugin {
     char name[MANIFEST_NAME_MAX + 1]; /* fixed */
     struct loader *l;                 /* fixed */
@@ -314,12 +309,16 @@ struct plugin {
     _Atomic bool ask_health;  /* atomic: set by supervise, taken by the loop */
     _Atomic bool keep;        /* atomic: see loader_keep */
     _Atomic bool full;        /* atomic: as many workers as it may have are there or on their way */
-    _Atomic bool open;        /* atomic: gate open, circuit closed, loader not closing */
+    _Atomic bool open;        /* atomic: gate open, circuit closed, no canary, loader not closing */
+    _Atomic bool canary_on;   /* atomic: there is a canary */
+    _Atomic bool canary_up;   /* atomic: and a worker of it */
 
     alignas(64) pthread_mutex_t lock;
     struct generation *current;              /* lock to write (supervise) and for others to read */
     struct worker *roster[PLUGIN_SLOTS];     /* lock: workers from ready to gone */
     struct queue queue;                      /* lock */
+    struct canary *canary;                   /* lock to write (supervise) and for others to read */
+    struct loader_canary *last_canary;       /* lock: the one before; NULL: none */
     enum circuit circuit;                    /* lock */
     uint64_t circuit_until;                  /* lock */
     char circuit_why[200];                   /* lock */
@@ -342,6 +341,8 @@ struct plugin {
     _Atomic bool kicked;
     struct loop_task want; /* atomic flag, then supervise */
     _Atomic bool wanted;
+    struct loop_task judge; /* a canary's verdict fell */
+    _Atomic bool judged;
     struct loop_task probe; /* a trial call succeeded, or a worker answered: supervise closes the circuit */
     _Atomic bool probed;
 
@@ -369,7 +370,19 @@ struct plugin {
 
 /* ---- operations that travel to supervise ---- */
 
-enum op_kind { OP_SET, OP_START, OP_RELOAD, OP_STOP, OP_END, OP_FORGET, OP_VERDICT, OP_CLOSE };
+enum op_kind {
+    OP_SET,
+    OP_START,
+    OP_RELOAD,
+    OP_STOP,
+    OP_END,
+    OP_FORGET,
+    OP_VERDICT,
+    OP_CANARY,
+    OP_CANARY_PROMOTE,
+    OP_CANARY_END,
+    OP_CLOSE
+};
 
 struct op {
     struct loop_task task;
@@ -384,7 +397,8 @@ struct op {
     enum moat_code gate;
     char gate_message[256];
     uint64_t grace_ns;
-    char version[MANIFEST_VERSION_MAX + 1]; /* of OP_END */
+    unsigned percent;                       /* of OP_CANARY */
+    char version[MANIFEST_VERSION_MAX + 1]; /* of OP_END, OP_CANARY_PROMOTE */
     loader_done done;
     void *context;
     /* supervise */
@@ -488,18 +502,6 @@ void plugin_kick(struct plugin *p);                  /* any thread: the loop loo
 struct generation *plugin_current(struct plugin *p); /* any thread: a reference, or NULL */
 void plugin_want(struct plugin *p);                  /* any thread: supervise starts a worker when it may */
 
-/* queue.c: any thread */
-/* 0 or -code with c->error filled. */
-int queue_add(struct plugin *p, struct call *c);
-/* Back to the front, in the order of the list; nothing bounds it. */
-void queue_return(struct plugin *p, struct call_list *list);
-struct call *queue_take(struct plugin *p);
-bool queue_remove(struct plugin *p, struct call *c); /* false: it is not in the queue any more */
-/* Takes what is over its deadline or cancelled; returns when to look again. */
-uint64_t queue_expire(struct plugin *p, uint64_t now, struct call_list *late);
-/* Everything that waits. */
-void queue_empty(struct plugin *p, struct call_list *out);
-
 /* plugin.c */
 void plugin_log_line(struct plugin *p, struct worker *w, const char *line, bool output);
 void plugin_health(struct plugin *p, enum health health, const char *why);
@@ -519,6 +521,8 @@ void generation_worker_died(struct generation *g, struct worker *w);
 void generation_worker_gone(struct generation *g, struct worker *w);
 void generation_drop_next(struct plugin *p, const struct error *err);
 void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns);
+/* It was given up beside the current one: what it began ends in it. */
+void generation_withdraw(struct generation *g);
 void plugin_unpublish(struct plugin *p);
 /* Since when it rests: nothing runs, waits or starts; 0: it does not, or has no worker. */
 uint64_t plugin_rests_since(const struct plugin *p);
@@ -594,25 +598,6 @@ static inline uint32_t lane_flying(const struct lane *lane)
 {
     return lane->tail - lane->head;
 }
-
-/* overrun.c: which limit a worker ran into, as far as that can be known (docs/walls.md) */
-struct overrun {
-    enum wall_limit limit;
-    uint64_t value, seen;
-};
-const char *limit_name(enum wall_limit limit);
-void overrun_watch(struct worker *w); /* supervise, while only our own code runs in it */
-bool overrun_of_start(const struct worker *w, const struct child_event *death, struct overrun *out);
-bool overrun_of_death(const struct worker *w, struct overrun *out);   /* the oldest call in its channel was running */
-bool overrun_of_failure(const struct worker *w, struct overrun *out); /* the call that it has just answered failed */
-/* -MOAT_E_LIMIT; what happened is a clause such as "add.sum was ended by SIGSEGV". */
-__attribute__((format(printf, 4, 5))) int overrun_error(const struct worker *w, const struct overrun *o,
-                                                        struct error *err, const char *format, ...);
-/* The CPU time of the call at the head, where it is bounded (gen->cpu_ns): from now on; when to look again, UINT64_MAX:
- * never, 0: it is used up. */
-void overrun_cpu_begin(struct worker *w, struct flight *f, uint64_t now);
-uint64_t overrun_cpu(struct worker *w, struct flight *f, uint64_t now);
-uint64_t overrun_cpu_used(const struct worker *w, const struct flight *f);
 
 /* drive.c: on the plugin's loop */
 void plugin_drive(struct loop_task *task);

@@ -52,6 +52,12 @@ static void take_off(struct worker *w, const struct flight *flight)
     tell_running(w);
 }
 
+/* Beside a canary it matters how calls end. */
+static bool judged(const struct worker *w)
+{
+    return atomic_load_explicit(&w->plugin->canary_on, memory_order_relaxed);
+}
+
 static uint64_t estimate(const struct worker *w, uint32_t action)
 {
     return atomic_load_explicit(&w->gen->estimate[action], memory_order_relaxed);
@@ -224,11 +230,18 @@ static void learn(struct worker *w, uint32_t action, uint64_t ran)
         atomic_store_explicit(e, (uint32_t)next, memory_order_relaxed);
 }
 
+/* A canary's is no news of the plugin. */
+static void tell_health(struct worker *w, enum health health, const char *why)
+{
+    if (!atomic_load(&w->gen->canary))
+        plugin_health(w->plugin, health, why);
+}
+
 static void control_answered(struct worker *w, const struct flight *f, const struct channel_answer *a)
 {
     if (a->kind != CHANNEL_FAILURE) {
         if (f->kind == CHANNEL_HEALTH)
-            plugin_health(w->plugin, HEALTH_HEALTHY, "");
+            tell_health(w, HEALTH_HEALTHY, "");
         return;
     }
     char text[2050];
@@ -237,7 +250,7 @@ static void control_answered(struct worker *w, const struct flight *f, const str
     if (f->kind == CHANNEL_SHUTDOWN)
         log_event(LOG_WARN, "plugin_shutdown_failed", "plugin", w->plugin->name, "message", message, NULL);
     if (f->kind == CHANNEL_HEALTH)
-        plugin_health(w->plugin, HEALTH_DEGRADED, message);
+        tell_health(w, HEALTH_DEGRADED, message);
 }
 
 static void count(struct worker *w, const struct flight *f, uint64_t ran, uint64_t from, size_t out, uint64_t now)
@@ -284,6 +297,8 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     else
         rc = take_failure(w, c, a);
     fill_receipt(w, c, &f, ran, a->len);
+    if (judged(w))
+        canary_tell(w, f.action, ran, rc);
     call_finish_in(w, c, rc, here);
 }
 
@@ -306,7 +321,7 @@ static void broken(struct worker *w)
         return;
     text_copy(w->broken, sizeof w->broken, channel_broken_why(w->lane.ch));
     log_event(LOG_WARN, "plugin_broke_protocol", "plugin", w->plugin->name, "why", w->broken, NULL);
-    plugin_health(w->plugin, HEALTH_FAILED, w->broken);
+    tell_health(w, HEALTH_FAILED, w->broken);
     worker_kill(w, KILL_BROKEN);
 }
 
@@ -352,6 +367,8 @@ static void end_overrun(struct worker *w, struct flight *f, struct call_list *he
 {
     struct call *c = f->call;
     struct overrun o = {WALL_LIMIT_CPU, w->gen->cpu_ns, overrun_cpu_used(w, f)};
+    if (judged(w))
+        canary_tell(w, f->action, ticks_now() - f->sent_ns, -MOAT_E_LIMIT);
     worker_kill(w, KILL_CPU);
     f->call = NULL;
     count_killed(w, c);
@@ -392,6 +409,8 @@ static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64
     if (c) {
         f->call = NULL;
         count_killed(w, c);
+        if (judged(w))
+            canary_tell(w, f->action, now - f->sent_ns, rc ? rc : -MOAT_E_DEADLINE);
         call_finish_in(w, c, rc ? rc : late(c), here);
     }
     return UINT64_MAX;
@@ -483,13 +502,17 @@ static void bury_one(void *cookie, bool taken, void *context)
     struct hidden *h = call_hidden(c);
     const struct manifest_action *action = &w->gen->spec->manifest->actions[f->action];
     int why = atomic_load(&w->why);
-    bool running = !b->buried++ && why == KILL_NOT; /* the oldest: what the worker says of a limit is about this one */
+    bool first = !b->buried++,
+         running = first && why == KILL_NOT; /* the oldest: what the worker says of a limit is about this one */
     if (running && taken)
         tell_death(w, c);
     bool again =
         action->idempotent && h->tries == 0 && why != KILL_REVOKED && why != KILL_STOPPED && !(running && b->overran);
+    if (taken && first && judged(w) && (why == KILL_NOT || why == KILL_BROKEN))
+        canary_tell(w, f->action, ticks_now() - f->sent_ns, -MOAT_E_PLUGIN_CRASHED);
     if (!taken || again) {
         h->tries += taken;
+        h->side = taken ? 0 : h->side; /* what a canary died of the current version tries */
         call_list_add(b->untaken, c);
         return;
     }

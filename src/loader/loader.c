@@ -215,6 +215,32 @@ void loader_forget(struct loader *l, const char *name, loader_done done, void *c
     ask(l, name, (struct op){.kind = OP_FORGET}, done, context);
 }
 
+void loader_canary(struct loader *l, const char *name, struct spec *spec, unsigned percent, loader_done done,
+                   void *context)
+{
+    ask(l, name, (struct op){.kind = OP_CANARY, .spec = spec_ref(spec), .percent = percent}, done, context);
+}
+
+void loader_canary_promote(struct loader *l, const char *name, const char *version, loader_done done, void *context)
+{
+    struct op op = {.kind = OP_CANARY_PROMOTE};
+    text_copy(op.version, sizeof op.version, version);
+    ask(l, name, op, done, context);
+}
+
+void loader_canary_end(struct loader *l, const char *name, const char *why, loader_done done, void *context)
+{
+    struct op op = {.kind = OP_CANARY_END};
+    text_copy(op.gate_message, sizeof op.gate_message, why);
+    ask(l, name, op, done, context);
+}
+
+bool loader_canary_status(struct loader *l, const char *name, struct loader_canary *out)
+{
+    struct plugin *p = table_find(l, name);
+    return p && plugin_canary(p, out);
+}
+
 /* ---- telling ---- */
 
 bool loader_status(struct loader *l, const char *name, struct loader_status *out)

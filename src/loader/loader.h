@@ -62,6 +62,28 @@ struct loader_counts {
     uint64_t last_call_ns; /* wall; 0: none */
 };
 
+/* A new version beside the current one (docs/canary.md). */
+enum canary_state {
+    CANARY_RUNNING,
+    CANARY_PASSED,      /* it is not worse; loader_canary_promote makes it current */
+    CANARY_PROMOTED,    /* it is current */
+    CANARY_ROLLED_BACK, /* it is worse: nothing meets it any more */
+    CANARY_ENDED        /* something else ended it first */
+};
+const char *canary_state_name(enum canary_state s);
+struct loader_canary_side {
+    uint64_t calls, failed, slow; /* that were judged; of them bad, for one reason or the other */
+};
+struct loader_canary {
+    char version[MANIFEST_VERSION_MAX + 1], current[MANIFEST_VERSION_MAX + 1];
+    unsigned percent;
+    enum canary_state state;
+    uint64_t since_ns, until_ns; /* wall; until 0: it goes on */
+    char why[200];               /* it ended, or "" */
+    struct loader_canary_side before, after;
+    double evidence_worse, evidence_fine; /* likelihood ratios; 100 decides (docs/measure.md) */
+};
+
 struct loader_config {
     const char *worker_path, *helper_path;
     struct loop *const *loops; /* where queued calls are driven; a plugin lives on one of them */
@@ -89,6 +111,8 @@ struct loader_config {
     /* A call of a plugin that is there has ended, whatever became of it: c has its outcome. On any thread, before its
      * caller is told. */
     void (*on_end)(void *context, const struct call *c, const struct call_times *times);
+    /* A canary passed, or is over. On the supervise thread; must not block. */
+    void (*on_canary)(void *context, const char *plugin, const struct loader_canary *canary);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -179,6 +203,20 @@ void loader_stop(struct loader *l, const char *name, uint64_t grace_ns, loader_d
 void loader_end(struct loader *l, const char *name, const char *version, loader_done done, void *context);
 /* loader_stop with no grace, then NAME is unknown. */
 void loader_forget(struct loader *l, const char *name, loader_done done, void *context);
+
+/* ---- canaries ---- */
+
+/* Starts spec beside the current generation, which must be running, and gives it that share of the calls; done when it
+ * is ready. on_canary tells what became of it. It ends when NAME is defined anew, reloaded, stopped or forgotten, when
+ * loader_end names its version, and with the loader; a start that fails changes nothing. */
+void loader_canary(struct loader *l, const char *name, struct spec *spec, unsigned percent, loader_done done,
+                   void *context);
+/* It becomes current; no call is lost. MOAT_E_WRONG_STATE when there is none of that version. */
+void loader_canary_promote(struct loader *l, const char *name, const char *version, loader_done done, void *context);
+/* Nothing meets it any more. MOAT_E_WRONG_STATE when there is none. */
+void loader_canary_end(struct loader *l, const char *name, const char *why, loader_done done, void *context);
+/* The one that runs, or the last one; false: there was none. Any thread. */
+bool loader_canary_status(struct loader *l, const char *name, struct loader_canary *out);
 
 struct last_error {
     uint64_t wall_ns;

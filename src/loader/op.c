@@ -171,7 +171,7 @@ static void op_start(struct op *op)
 {
     struct plugin *p = op->plugin;
     struct generation *now = p->current;
-    if (p->next) {
+    if (p->next && !p->next->percent) {
         waiters_add(&p->next->waiters, op);
     } else if (now->gate && now->stopped && now->spec) {
         start_fresh(op, now->spec);
@@ -224,6 +224,7 @@ static void op_stop(struct op *op)
 
 static void op_end(struct op *op)
 {
+    canary_end_version(op->plugin, op->version, "its version may not run any more");
     for (struct worker *w = op->plugin->living; w; w = w->next)
         if (w->gen->old && strcmp(w->gen->version, op->version) == 0)
             worker_kill(w, KILL_REVOKED);
@@ -240,6 +241,7 @@ static void op_close(struct op *op)
     struct plugin *all = l->plugins;
     pthread_mutex_unlock(&l->table_lock);
     for (struct plugin *p = all; p; p = p->next_of_all) {
+        canary_give_way(p, err.message);
         generation_drop_next(p, &err);
         loop_timer_clear(&p->retry);
         if (!p->current)
@@ -267,12 +269,27 @@ void loader_closed_check(struct loader *l)
     op_done(op, NULL);
 }
 
+/* What the canary was compared with is not what will be. */
+static bool ends_canary(const struct op *op)
+{
+    return op->kind == OP_SET || op->kind == OP_RELOAD || op->kind == OP_STOP || op->kind == OP_FORGET;
+}
+
 void op_run(struct loop_task *task)
 {
     struct op *op = (struct op *)(void *)((char *)task - offsetof(struct op, task));
     static void (*const handlers[])(struct op *) = {
-        [OP_SET] = op_set, [OP_START] = op_start, [OP_RELOAD] = op_reload,   [OP_STOP] = op_stop,
-        [OP_END] = op_end, [OP_FORGET] = op_stop, [OP_VERDICT] = op_verdict, [OP_CLOSE] = op_close,
+        [OP_SET] = op_set,
+        [OP_START] = op_start,
+        [OP_RELOAD] = op_reload,
+        [OP_STOP] = op_stop,
+        [OP_END] = op_end,
+        [OP_FORGET] = op_stop,
+        [OP_VERDICT] = op_verdict,
+        [OP_CLOSE] = op_close,
+        [OP_CANARY] = op_canary,
+        [OP_CANARY_PROMOTE] = op_canary_promote,
+        [OP_CANARY_END] = op_canary_end,
     };
     struct error err;
     if (op->kind != OP_CLOSE && atomic_load(&op->l->closing)) {
@@ -282,6 +299,8 @@ void op_run(struct loop_task *task)
         error_set(&err, MOAT_E_NO_SUCH_PLUGIN, "there is no plugin \"%s\"", op->name);
         op_done(op, &err);
     } else {
+        if (op->plugin && ends_canary(op))
+            canary_give_way(op->plugin, "the plugin was defined anew, reloaded or stopped");
         handlers[op->kind](op);
     }
 }

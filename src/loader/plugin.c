@@ -21,6 +21,7 @@ struct plugin *plugin_new(struct loader *l, const char *name)
     p->quiet.run = plugin_quiet;
     p->want.run = plugin_wanted;
     p->probe.run = plugin_probed;
+    p->judge.run = canary_judged;
     p->retry.fire = plugin_retry;
     return p;
 }
@@ -29,6 +30,7 @@ void plugin_free(struct plugin *p)
 {
     denials_free(p);
     generation_unref(p->current);
+    canary_forget(p);
     records_free(p);
     pthread_mutex_destroy(&p->lock);
     free(p->errors);
@@ -135,8 +137,9 @@ void plugin_show(struct plugin *p)
         s->health_since_ns = clock_wall_ns();
         s->health_why[0] = '\0';
     }
-    bool open = g && !g->gate && p->circuit == CIRCUIT_CLOSED && !atomic_load(&p->l->closing);
+    bool open = g && !g->gate && p->circuit == CIRCUIT_CLOSED && !p->canary && !atomic_load(&p->l->closing);
     atomic_store(&p->open, open);
-    atomic_store(&p->full, g && (g->starting || g->ready >= g->nworkers));
+    atomic_store(&p->full, g && (g->starting || g->ready >= g->nworkers) && canary_full(p));
+    atomic_store(&p->canary_up, canary_ready(p));
     pthread_mutex_unlock(&p->lock);
 }

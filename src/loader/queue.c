@@ -13,7 +13,8 @@
 
 static struct queue_lane *lane_of(struct plugin *p, const struct call *c)
 {
-    return &p->queue.lanes[c->principal % QUEUE_LANES];
+    const struct hidden *h = call_hidden((struct call *)(uintptr_t)c);
+    return &p->queue.lanes[h->side * QUEUE_LANES + c->principal % QUEUE_LANES];
 }
 
 static uint32_t bit_of(const struct plugin *p, const struct queue_lane *lane)
@@ -77,9 +78,9 @@ static void take_out(struct plugin *p, struct call *c)
 }
 
 /* The lane whose turn it is: the next filled one behind the last that had its turn. */
-static struct queue_lane *next_lane(struct plugin *p)
+static struct queue_lane *next_lane(struct plugin *p, uint32_t lanes)
 {
-    uint32_t filled = p->queue.filled, turn = p->queue.turn;
+    uint32_t filled = p->queue.filled & lanes, turn = p->queue.turn;
     if (!filled)
         return NULL;
     uint32_t behind = filled & ~((2u << turn) - 1);
@@ -90,7 +91,7 @@ static struct queue_lane *next_lane(struct plugin *p)
 static struct queue_lane *longest_lane(struct plugin *p)
 {
     struct queue_lane *longest = p->queue.lanes;
-    for (size_t i = 1; i < QUEUE_LANES; i++)
+    for (size_t i = 1; i < 2 * QUEUE_LANES; i++)
         if (p->queue.lanes[i].count > longest->count)
             longest = &p->queue.lanes[i];
     return longest;
@@ -158,6 +159,7 @@ int queue_add(struct plugin *p, struct call *c)
     struct call *victim = NULL;
     plugin_loop(p, call_hidden(c)->waiter ? NULL : c->loop);
     pthread_mutex_lock(&p->lock);
+    call_hidden(c)->side = (uint8_t)canary_side(p, c);
     int rc = admit(p, c, &victim);
     if (rc == 0) {
         link_last(p, c);
@@ -199,15 +201,23 @@ void queue_return(struct plugin *p, struct call_list *list)
     plugin_kick(p);
 }
 
-struct call *queue_take(struct plugin *p)
+struct call *queue_take(struct plugin *p, uint32_t lanes)
 {
     pthread_mutex_lock(&p->lock);
-    struct queue_lane *lane = next_lane(p);
+    struct queue_lane *lane = next_lane(p, lanes);
     struct call *c = lane ? lane->first : NULL;
     if (c)
         take_out(p, c);
     pthread_mutex_unlock(&p->lock);
     return c;
+}
+
+bool queue_waits(struct plugin *p, uint32_t lanes)
+{
+    pthread_mutex_lock(&p->lock);
+    bool waits = p->queue.filled & lanes;
+    pthread_mutex_unlock(&p->lock);
+    return waits;
 }
 
 bool queue_remove(struct plugin *p, struct call *c)
@@ -239,7 +249,7 @@ uint64_t queue_expire(struct plugin *p, uint64_t now, struct call_list *late)
     pthread_mutex_lock(&p->lock);
     if (now >= p->queue.soonest) {
         p->queue.soonest = UINT64_MAX;
-        for (size_t i = 0; i < QUEUE_LANES; i++)
+        for (size_t i = 0; i < 2 * QUEUE_LANES; i++)
             expire_lane(p, &p->queue.lanes[i], now, late);
     }
     uint64_t soonest = p->queue.filled ? p->queue.soonest : UINT64_MAX;
@@ -251,7 +261,7 @@ void queue_empty(struct plugin *p, struct call_list *out)
 {
     struct queue_lane *lane;
     pthread_mutex_lock(&p->lock);
-    while ((lane = next_lane(p))) {
+    while ((lane = next_lane(p, QUEUE_ALL))) {
         struct call *c = lane->first;
         take_out(p, c);
         call_list_add(out, c);

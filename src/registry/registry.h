@@ -147,6 +147,8 @@ enum registry_verb {
     REGISTRY_AUDIT_SIGN,
     REGISTRY_NOTE_BACKUP, /* a record of the trail, and nothing else */
     REGISTRY_NOTE_RESTORE,
+    REGISTRY_CANARY_START, /* likewise: which version is current is not changed by them */
+    REGISTRY_CANARY_END,
     REGISTRY_MEND,  /* what can be made from the rest: the search when it is wrong; packages that nobody wants go */
     REGISTRY_FLUSH, /* nothing: answered when all before it is on the disk */
     REGISTRY_VERB_COUNT,
@@ -208,7 +210,14 @@ struct registry_command {
          * afterwards there is nothing to go back to. */
         struct {
             const char *name, *version;
+            const char *evidence; /* of use: the JSON object of a canary that made it so, or NULL */
         } use, damage, rollback;
+        struct {
+            const char *name, *version;
+            unsigned percent;          /* of start */
+            const char *outcome, *why; /* of end */
+            const char *evidence;      /* of end: a JSON object */
+        } canary;
         struct {
             const char *name;
             bool on, changed; /* changed: out */
@@ -328,8 +337,8 @@ struct registry_count {
 };
 /* Adds to the counters of a version, on the day when it is written. Any thread, never blocks on the disk. */
 void registry_count(struct registry *r, const struct registry_count *count);
-/* Asked on the store thread each second (in quiet times every other), before it writes, for what was not told by itself. It must not block and may
- * call registry_count. NULL: nobody any more; when that returns it is not running. */
+/* Asked on the store thread each second (in quiet times every other), before it writes, for what was not told by
+ * itself. It must not block and may call registry_count. NULL: nobody any more; when that returns it is not running. */
 void registry_gather_from(struct registry *r, void (*collect)(void *context), void *context);
 
 /* Waits until all that was gathered before is on the disk. */

@@ -74,6 +74,22 @@ static void tell_uninstall(const struct registry_command *c, struct buf *out)
 static void tell_use(const struct registry_command *c, struct buf *out)
 {
     audit_put_text(out, "version", c->use.version);
+    if (c->use.evidence)
+        buf_printf(out, ",\"canary\":%s", c->use.evidence);
+}
+
+static void tell_canary_start(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->canary.version);
+    audit_put_number(out, "percent", c->canary.percent);
+}
+
+static void tell_canary_end(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "version", c->canary.version);
+    audit_put_text(out, "outcome", c->canary.outcome);
+    audit_put_text(out, "why", c->canary.why);
+    buf_printf(out, ",\"canary\":%s", c->canary.evidence);
 }
 
 static void tell_rollback(const struct registry_command *c, struct buf *out)
@@ -212,6 +228,8 @@ static const struct verb {
     [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL},
     [REGISTRY_NOTE_BACKUP] = {write_note, "registry.backup", AT(note.file), SUBJECT_NAME, tell_nothing},
     [REGISTRY_NOTE_RESTORE] = {write_note, "registry.restore", AT(note.file), SUBJECT_NAME, tell_nothing},
+    [REGISTRY_CANARY_START] = {write_note, "canary.start", AT(canary.name), SUBJECT_NAME, tell_canary_start},
+    [REGISTRY_CANARY_END] = {write_note, "canary.end", AT(canary.name), SUBJECT_NAME, tell_canary_end},
     [REGISTRY_MEND] = {write_mend, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_ROLLBACK] = {write_rollback, "plugin.rollback", AT(rollback.name), SUBJECT_NAME, tell_rollback},

@@ -39,6 +39,9 @@ static const struct field use_query[] = {
     {"accept", FIELD_TEXT, false,
      "the digest that `diff` gives (16 digits of it at least), or `all`: needed when agents would be told something "
      "else than by the current version"},
+    {"canary", FIELD_NUMBER, false,
+     "1 to 99: the version runs beside the current one with this percentage of the calls, and takes its place, or "
+     "goes, by what becomes of them"},
     {0},
 };
 static const struct field deprecate_query[] = {

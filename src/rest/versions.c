@@ -1,4 +1,5 @@
 /* Routes about versions: which one is current, what is said of them, what they are, how a plugin is configured. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "rest/request.h"
@@ -6,7 +7,14 @@
 
 void handle_use(struct rest_request *q)
 {
-    service_use(request_service(q), q->params[0], request_query(q, "accept"), request_complete, q);
+    const char *text = request_query(q, "canary"), *accept = request_query(q, "accept");
+    unsigned long percent = text ? strtoul(text, NULL, 10) : 0; /* the table has seen that it is a whole number */
+    if (!text)
+        service_use(request_service(q), q->params[0], accept, request_complete, q);
+    else if (percent < 1 || percent > 99)
+        request_fail(q, MOAT_E_BAD_REQUEST, "`canary` is a percentage from 1 to 99, not %.20s", text);
+    else
+        service_canary(request_service(q), q->params[0], (unsigned)percent, accept, request_complete, q);
 }
 
 void handle_rollback(struct rest_request *q)

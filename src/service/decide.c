@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "service/canary.h"
 #include "service/install.h"
 #include "service/tell.h"
 
@@ -167,10 +168,14 @@ static int follow_less(struct decide_op *d, struct job *job)
     const char *name = d->target.name;
     struct plan p = {0};
     struct error why;
+    /* A canary may hold what the current version never asked for. */
+    int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", &d->op.error);
+    if (rc < 0)
+        return rc;
     bool same = answer_same_wall(&d->was, &d->is) && d->was.ready == d->is.ready;
     if (same && plugin_is_running(s, name))
         return 0;
-    int rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
+    rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
     if (rc < 0) { /* whatever it was: no worker with the old rights may go on */
         p = (struct plan){.gate = why.code};
         snprintf(p.message, sizeof p.message, "%s", why.message);

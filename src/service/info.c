@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "service/canary.h"
 #include "service/figures.h"
 #include "service/internal.h"
 #include "service/tell.h"
@@ -161,6 +162,7 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_needs_grant(out, "needs_grant", i->manifest, &answer);
     tell_status(out, i->status && !other ? i->status : &nothing, &i->counts);
     tell_generations(out, "generations", i->figures);
+    tell_canary(out, "canary", i->op.s, i->plugin.name);
     tell_close(out, '}');
     return rc;
 }

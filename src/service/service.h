@@ -90,6 +90,11 @@ void service_diff(struct service *s, const char *from, const char *to_or_null, c
 /* accept: when agents would be told something else than by the current version, MOAT_E_CHANGES_NOT_ACCEPTED unless it
  * is the digest of what they would be told (see diff) or at least the first 16 digits of it, or "all". */
 void service_use(struct service *s, const char *what, const char *accept_or_null, service_done done, void *context);
+/* The version runs beside the current one with 1 to 99 percent of the calls, and takes its place, or goes, by what
+ * becomes of them (docs/canary.md). MOAT_E_WRONG_STATE when the plugin does not run. */
+void service_canary(struct service *s, const char *what, unsigned percent, const char *accept_or_null,
+                    service_done done, void *context);
+/* Of a canary: ends it, and the current version stays. */
 void service_rollback(struct service *s, const char *name, service_done done, void *context);
 void service_pin(struct service *s, const char *name, bool on, service_done done, void *context);
 void service_activate(struct service *s, const char *name, bool on, service_done done, void *context);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "service/canary.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -42,6 +43,8 @@ static void pin(struct op *op, struct job *job)
     int rc = op->code;
     if (rc == 0)
         rc = op_write(op, &c, &op->error);
+    if (rc == 0 && st->on)
+        rc = canary_end(op->s, st->target.name, NULL, false, "the plugin was pinned", &op->error);
     if (rc == 0)
         rc = registry_find_plugin(job->reader, st->target.name, &plugin, &op->error);
     tell_open(&op->result, NULL, '{');
@@ -123,6 +126,8 @@ static void mark(struct op *op, struct job *job)
         rc = error_set(&op->error, MOAT_E_BAD_USAGE, "say which version: %s@VERSION", t->name);
     if (rc == 0)
         rc = op_write(op, &c, &op->error);
+    if (rc == 0 && st->on && st->state == REGISTRY_ARCHIVED)
+        rc = canary_end(op->s, t->name, t->version, false, "its version was archived", &op->error);
     if (rc == 0)
         rc = registry_find_version(job->reader, t->name, t->version, &v, NULL, &op->error);
     tell_open(&op->result, NULL, '{');

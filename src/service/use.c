@@ -1,10 +1,11 @@
-/* Which version is current: use, rollback.
+/* Which version is current: use, rollback; and how a canary begins, which is to find out which one should be.
  *
  * What agents read is behaviour: a version with another face (service/face) than the current one becomes current only
  * by an operator who has seen the difference, which the digest that `diff` shows stands for. */
 #include <stdio.h>
 #include <string.h>
 
+#include "service/canary.h"
 #include "service/face.h"
 #include "service/install.h"
 #include "service/tell.h"
@@ -13,7 +14,9 @@ struct use_op {
     struct op op;
     struct target target;
     char accept[FACE_DIGEST];
-    bool live, back; /* back: a rollback, to what was current before */
+    bool live, back;  /* back: a rollback, to what was current before */
+    bool ends;        /* back from a canary: what is current stays */
+    unsigned percent; /* of a canary; 0: none is meant */
     char before[MANIFEST_VERSION_MAX + 1];
     struct registry_version version;
 };
@@ -82,6 +85,10 @@ static void tell_used(struct use_op *u)
     tell_text(out, "version", u->target.version);
     tell_text(out, "before", u->before);
     tell_flag(out, "already", strcmp(u->before, u->target.version) == 0);
+    if (u->percent)
+        tell_number(out, "canary", u->percent);
+    else
+        tell_raw(out, "canary", NULL);
     tell_warnings(out, &u->version);
     tell_close(out, '}');
 }
@@ -106,6 +113,48 @@ static void record(struct op *op, struct job *job)
     op_end(op, rc);
 }
 
+/* ---- canaries ---- */
+
+static void canary_started(struct op *op, struct job *job)
+{
+    struct use_op *u = (struct use_op *)op;
+    struct registry_command c = {
+        .verb = REGISTRY_CANARY_START,
+        .canary = {.name = u->target.name, .version = u->target.version, .percent = u->percent}};
+    int rc = op->code < 0 ? op->code : op_write(op, &c, &op->error);
+    if (op->code == 0 && rc < 0)
+        canary_end(op->s, u->target.name, u->target.version, false, "its beginning could not be recorded", NULL);
+    if (rc == 0)
+        tell_used(u);
+    op_end(op, rc);
+}
+
+static void start_canary(struct use_op *u, const struct plan *p)
+{
+    struct op *op = &u->op;
+    const struct target *t = &u->target;
+    struct error *err = &op->error;
+    if (strcmp(u->before, t->version) == 0)
+        op_end(op, error_set(err, MOAT_E_WRONG_STATE, "%s of %s is the current version", t->version, t->name));
+    else if (!plugin_is_running(op->s, t->name))
+        op_end(op, error_set(err, MOAT_E_WRONG_STATE,
+                             "%s does not run here, and a canary is judged beside what runs: `moat load %s`, in a "
+                             "server (`moat serve`)",
+                             t->name, t->name));
+    else
+        loader_canary(op->s->loader, t->name, p->spec, u->percent, op_loader_done, op_wait(op, canary_started));
+}
+
+/* What a canary was to replace stays. */
+static void keep_current(struct use_op *u, const char *why)
+{
+    struct op *op = &u->op;
+    int rc = canary_end(op->s, u->target.name, NULL, false, why, &op->error);
+    if (rc == 0)
+        tell_used(u);
+    op_end(op, rc);
+}
+
 /* ---- the way there ---- */
 
 /* Which version it is to be; the state of the registry that stands against it. */
@@ -119,6 +168,13 @@ static int look(struct use_op *u, struct job *job, struct error *err)
     if (rc == 0 || !plugin.versions)
         return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", t->name);
     snprintf(u->before, sizeof u->before, "%s", plugin.current);
+    struct loader_canary canary;
+    u->ends = u->back && canary_runs(job->s, t->name, &canary);
+    if (u->ends) {
+        snprintf(t->version, sizeof t->version, "%s", plugin.current);
+        snprintf(u->before, sizeof u->before, "%s", canary.version);
+        return 0;
+    }
     if (u->back && !plugin.previous[0])
         return error_set(err, MOAT_E_WRONG_STATE,
                          "there is no version of %s to go back to: `moat info %s` shows those "
@@ -161,9 +217,12 @@ static void use(struct op *op, struct job *job)
         rc = check_seen(u, job, &p, &op->error);
     if (rc < 0) {
         op_end(op, rc);
+    } else if (u->ends) {
+        keep_current(u, "it was rolled back");
+    } else if (u->percent) {
+        start_canary(u, &p);
     } else if (strcmp(u->before, t->version) == 0) {
-        tell_used(u);
-        op_end(op, 0);
+        keep_current(u, "the current version was chosen");
     } else if (plugin_is_running(op->s, t->name)) {
         u->live = true;
         plan_set(op->s, t->name, &p, LOADER_START, op_loader_done, op_wait(op, record));
@@ -173,12 +232,14 @@ static void use(struct op *op, struct job *job)
     plan_clear(&p);
 }
 
-static void begin(struct service *s, const char *what, bool back, const char *accept, service_done done, void *context)
+static void begin(struct service *s, const char *what, bool back, unsigned percent, const char *accept,
+                  service_done done, void *context)
 {
     struct use_op *u = op_new(s, sizeof *u, done, context);
     if (!u)
         return;
     u->back = back;
+    u->percent = percent;
     u->op.code = target_parse(what, !back, &u->target, &u->op.error);
     if (u->op.code == 0)
         u->op.code = accept_parse(accept, u->accept, &u->op.error);
@@ -187,10 +248,16 @@ static void begin(struct service *s, const char *what, bool back, const char *ac
 
 void service_use(struct service *s, const char *what, const char *accept_or_null, service_done done, void *context)
 {
-    begin(s, what, false, accept_or_null, done, context);
+    begin(s, what, false, 0, accept_or_null, done, context);
+}
+
+void service_canary(struct service *s, const char *what, unsigned percent, const char *accept_or_null,
+                    service_done done, void *context)
+{
+    begin(s, what, false, percent, accept_or_null, done, context);
 }
 
 void service_rollback(struct service *s, const char *name, service_done done, void *context)
 {
-    begin(s, name, true, NULL, done, context);
+    begin(s, name, true, 0, NULL, done, context);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "service/canary.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -192,6 +193,8 @@ static void uninstall(struct op *op, struct job *job)
     int left = rc < 0 ? rc : registry_find_plugin(job->reader, t->name, &plugin, &op->error);
     if (left == 0 || (left > 0 && !plugin.versions))
         rc = forget(op->s, t->name, &op->error);
+    else if (left > 0 && t->version[0])
+        rc = canary_end(op->s, t->name, t->version, false, "its version was uninstalled", &op->error);
     tell_open(&op->result, NULL, '{');
     tell_text(&op->result, "name", t->name);
     tell_number(&op->result, "removed", c.uninstall.removed);

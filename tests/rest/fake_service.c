@@ -196,6 +196,12 @@ void service_validate(struct service *s, const char *path, bool temporary, const
     answer(s, done, context, metadata ? "validate metadata=%s" : "validate", metadata);
 }
 
+void service_canary(struct service *s, const char *what, unsigned percent, const char *accept, service_done done,
+                    void *context)
+{
+    answer(s, done, context, "canary %s %u accept=%s", what, percent, accept ? accept : "");
+}
+
 void service_uninstall(struct service *s, const char *what, bool purge, service_done done, void *context)
 {
     answer(s, done, context, "uninstall %s purge=%d", what, purge);

@@ -124,6 +124,8 @@ static void test_every_route_reaches_its_service(void **state)
         {"DELETE", "/api/plugins/uninstall/data?purge=true", NULL, "uninstall data purge=1"},
         {"POST", "/api/plugins/use/data@1.0.0", NULL, "use data@1.0.0 NULL"},
         {"POST", "/api/plugins/use/data@1.0.0?accept=all", NULL, "use data@1.0.0 all"},
+        {"POST", "/api/plugins/use/data@1.0.0?canary=10", NULL, "canary data@1.0.0 10 accept="},
+        {"POST", "/api/plugins/use/data@1.0.0?canary=99&accept=all", NULL, "canary data@1.0.0 99 accept=all"},
         {"POST", "/api/plugins/rollback/data", NULL, "rollback data"},
         {"POST", "/api/plugins/pin/data", NULL, "pin data 1"},
         {"POST", "/api/plugins/unpin/data", NULL, "pin data 0"},

@@ -81,6 +81,28 @@ static bool answer_number(struct moat_call *call, long long n)
     return host->answer(call, reply, (size_t)len);
 }
 
+/* As configured: so many of a hundred numbers, always the same ones, go wrong after they were noted. */
+static bool is_unlucky(unsigned long long n)
+{
+    struct parameters p = {config, strlen(config)};
+    return (n * 2654435761u >> 16) % 100 < (unsigned long long)integer(p, "note_percent", 0);
+}
+
+static bool goes_wrong(struct moat_call *call)
+{
+    struct parameters p = {config, strlen(config)};
+    char how[32] = "";
+    text(p, "note", how, sizeof how);
+    if (strcmp(how, "crash") == 0)
+        crash();
+    if (strcmp(how, "slow") == 0)
+        pause_ms(20);
+    if (strcmp(how, "fail") != 0)
+        return false;
+    host->fail(call, "unlucky", "this number brings no luck");
+    return true;
+}
+
 /* Notes n once; answers it. */
 static bool do_note(struct moat_call *call, struct parameters p)
 {
@@ -90,6 +112,8 @@ static bool do_note(struct moat_call *call, struct parameters p)
         return host->fail(call, "not_noted", strerrorname_np(errno));
     book.count++;
     book.sum += (uint64_t)n;
+    if (is_unlucky((unsigned long long)n) && goes_wrong(call))
+        return false;
     return answer_number(call, n);
 }
 
