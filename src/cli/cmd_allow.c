@@ -149,6 +149,8 @@ static int decide(struct cli *c, const char *what, const char *key)
         ask_free(&a);
         return cli_failf(c, MOAT_E_BAD_USAGE, "%.200s is not UTF-8", c->args[1]);
     }
+    if (cli_has(c, OPT_FOR))
+        json_object_set_new(object, "for", json_string(c->option[OPT_FOR]));
     ask_body(&a, object, &body);
     json_decref(object);
     return ask_and_show(c, &a, show_decided);
@@ -178,9 +180,10 @@ static void show_grants(struct cli *c, const json_t *result)
 {
     static const struct column columns[] = {{"PLUGIN", "plugin", false},     {"PERMISSION", "permission", false},
                                             {"SCOPE", "scope", false},       {"DECISION", "decision", false},
-                                            {"IN FORCE", "in_force", false}, {"UNTIL", "until", false},
+                                            {"HOLDS", "in_force", false},    {"WHY", "reason", false},
+                                            {"UNTIL", "until", false},
                                             {"DECIDED", "decided_at", false}};
-    show_table(show_list(result, "grants"), columns, 7, "Nothing is decided.");
+    show_table(show_list(result, "grants"), columns, 8, "Nothing is decided.");
     show_needs(result);
 }
 

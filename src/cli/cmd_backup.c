@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/file.h"
 #include "cli/show.h"
 
 static void show_backup(struct cli *c, const json_t *result)
@@ -17,23 +18,13 @@ static void show_backup(struct cli *c, const json_t *result)
     free(packages);
 }
 
-/* The owner of the home may be another process, with another directory. */
-static int from_root(const char *file, char out[PATH_MAX], struct error *err)
-{
-    char here[PATH_MAX];
-    if (file[0] != '/' && !getcwd(here, sizeof here))
-        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot tell the current directory");
-    int n = file[0] == '/' ? snprintf(out, PATH_MAX, "%s", file) : snprintf(out, PATH_MAX, "%s/%s", here, file);
-    return n < PATH_MAX ? 0 : error_set(err, MOAT_E_BAD_USAGE, "the path %.200s is too long", file);
-}
-
 int run_backup(struct cli *c)
 {
     struct ask a;
     struct error err;
     char file[PATH_MAX];
     buf_auto body = {0};
-    if (from_root(c->args[0], file, &err) < 0)
+    if (file_from_root(c->args[0], file, &err) < 0)
         return cli_fail(c, &err);
     json_t *object = json_pack("{s:s}", "file", file);
     if (!object)

@@ -80,6 +80,7 @@ int run_install(struct cli *c)
     ask_query(&a, "metadata", c->option[OPT_METADATA]);
     for (size_t i = 0; i < c->ngrants; i++)
         ask_query(&a, "grant", c->grants[i]);
+    ask_query(&a, "for", c->option[OPT_FOR]);
     if (file_as_body(&a, c->args[0], &err) < 0) {
         ask_free(&a);
         return cli_fail(c, &err);

@@ -50,9 +50,10 @@ const struct command commands[] = {
      "moat trust transfer word_count acme", 0, 2, 2, run_trust_transfer},
 
     {"install", GROUP_HAVE,
-     "FILE [--grant G]… [--load] [--use [--accept DIGEST or --accept-changes]] [--allow-older] [--metadata JSON]",
+     "FILE [--grant G]… [--for TIME] [--load] [--use [--accept DIGEST or --accept-changes]] [--allow-older] "
+     "[--metadata JSON]",
      "verify a package and install it", "moat install word_count-0.1.0.moat --grant file_read=/data",
-     OPT(GRANT) | OPT(LOAD) | OPT(USE) | OPT(ALLOW_OLDER) | OPT(ACCEPT) | OPT(ACCEPT_CHANGES) | OPT(METADATA), 1, 1,
+     OPT(GRANT) | OPT(FOR) | OPT(LOAD) | OPT(USE) | OPT(ALLOW_OLDER) | OPT(ACCEPT) | OPT(ACCEPT_CHANGES) | OPT(METADATA), 1, 1,
      run_install},
     {"uninstall", GROUP_HAVE, "NAME[@VERSION] [--purge]", "remove a plugin, or one version of it",
      "moat uninstall word_count@0.1.0", OPT(PURGE), 1, 1, run_uninstall},
@@ -123,8 +124,9 @@ const struct command commands[] = {
     {"task cancel", GROUP_RUN, "ID", "cancel a task: what runs of it is cancelled, nothing more begins",
      "moat task cancel 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_task_cancel},
 
-    {"grant", GROUP_ALLOW, "NAME G", "give a plugin a right: a permission, or permission=scope",
-     "moat grant word_count file_read=/data", 0, 2, 2, run_grant},
+    {"grant", GROUP_ALLOW, "NAME G [--for TIME]",
+     "give a plugin a right, for good or for a time: a permission, or permission=scope",
+     "moat grant word_count file_read=/data --for 2h", OPT(FOR), 2, 2, run_grant},
     {"refuse", GROUP_ALLOW, "NAME PERMISSION", "refuse a permission that a plugin asks for",
      "moat refuse word_count network_access", 0, 2, 2, run_refuse},
     {"revoke", GROUP_ALLOW, "NAME G", "take a right back; it holds when this returns",
@@ -132,6 +134,22 @@ const struct command commands[] = {
     {"grants", GROUP_ALLOW, "[NAME]", "what was decided", "moat grants word_count", 0, 0, 1, run_grants},
     {"denials", GROUP_ALLOW, "[NAME]", "what plugins tried and did not get, and the command that would allow it",
      "moat denials", 0, 0, 1, run_denials},
+
+    {"ceiling set", GROUP_ALLOW, "SUBJECT NEVER",
+     "what SUBJECT (publisher:NAME, capability:NAME or everybody) can never get; holds for what was granted as well",
+     "moat ceiling set publisher:acme file_write=/etc", 0, 2, 2, run_ceiling_set},
+    {"ceiling list", GROUP_ALLOW, "", "what can never be got, and by whom", "moat ceiling list", 0, 0, 0,
+     run_ceiling_list},
+    {"ceiling remove", GROUP_ALLOW, "SUBJECT NEVER", "take a ceiling away; what was granted below it holds again",
+     "moat ceiling remove publisher:acme file_write=/etc", 0, 2, 2, run_ceiling_remove},
+    {"source add", GROUP_ALLOW, "NAME KIND PLACE",
+     "name a data source for grants; KIND is sqlite, PLACE its file, or postgres, PLACE a file with the connection "
+     "string that only this user may read",
+     "moat source add orders postgres /etc/moat/orders.conn", 0, 3, 3, run_source_add},
+    {"source list", GROUP_ALLOW, "", "the data sources, and to whom they are granted", "moat source list", 0, 0, 0,
+     run_source_list},
+    {"source remove", GROUP_ALLOW, "NAME", "forget a data source; grants of it give nothing", "moat source remove orders",
+     0, 1, 1, run_source_remove},
 
     {"stats", GROUP_WATCH, "", "what is installed, loaded and executed, in figures", "moat stats", 0, 0, 0, run_stats},
     {"health", GROUP_WATCH, "", "whether the host answers, and how its plugins are", "moat health", 0, 0, 0,

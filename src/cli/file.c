@@ -37,3 +37,12 @@ int file_read_stdin(struct buf *out, struct error *err)
             return error_set(err, MOAT_E_TOO_LARGE, "standard input has more than %zu bytes", out->max);
     }
 }
+
+int file_from_root(const char *file, char out[PATH_MAX], struct error *err)
+{
+    char here[PATH_MAX];
+    if (file[0] != '/' && !getcwd(here, sizeof here))
+        return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot tell the current directory");
+    int n = file[0] == '/' ? snprintf(out, PATH_MAX, "%s", file) : snprintf(out, PATH_MAX, "%s/%s", here, file);
+    return n < PATH_MAX ? 0 : error_set(err, MOAT_E_BAD_USAGE, "the path %.200s is too long", file);
+}

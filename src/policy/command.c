@@ -42,8 +42,7 @@ bool policy_command(const char *plugin, int permission, const char *object, char
         snprintf(form.scope, sizeof form.scope, "%s", rule->placeholder);
     /* An object that is no scope (cut, relative, with control characters) or that no command line holds gives the
      * form, not a wrong command. */
-    const char *why;
-    if (!*object || !rule->normalise || !rule->normalise(object, exact.scope, &why))
+    if (!*object || !rule->object || !rule->object(object, exact.scope))
         return put_command(out, plugin, &form);
     bool is_path = permission == PERMISSION_FILE_READ || permission == PERMISSION_FILE_WRITE;
     if (is_path && scope_path_is_closed(exact.scope))

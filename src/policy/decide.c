@@ -1,52 +1,201 @@
 #include <string.h>
 
-#include "policy/policy.h"
+#include "policy/scope.h"
 
-static bool in_force(const struct decision *d, uint64_t now)
+static const struct {
+    const char *name, *text;
+} reasons[POLICY_REASON_COUNT] = {
+#define X(id, name, text) {name, text},
+    POLICY_REASONS(X)
+#undef X
+};
+
+const char *policy_reason_name(enum policy_reason r)
 {
-    return d->until == 0 || d->until > now;
+    return reasons[r].name;
 }
 
-/* One that an earlier one covers says nothing new. Later ones are not removed in its favour: what is in force keeps
- * the order of the decisions, so that the same decisions give the same generation. */
-static void keep(struct policy_answer *out, const struct grant *g)
+const char *policy_reason_text(enum policy_reason r)
 {
-    for (size_t i = 0; i < out->ngrants; i++)
-        if (grant_covers(&out->grants[i], g))
-            return;
-    /* A grant without a meaning (a file permission without a path, a scope of another version) covers not even
-     * itself and never holds. */
-    if (out->ngrants < POLICY_GRANTS_MAX && grant_covers(g, g))
-        out->grants[out->ngrants++] = *g;
+    return reasons[r].text;
 }
 
-void policy_decide(const struct ask *asks, size_t nasks, const struct decision *decisions, size_t ndecisions,
-                   uint64_t now, struct policy_answer *out)
+static bool in_time(uint64_t until, uint64_t now)
 {
-    memset(out, 0, sizeof *out);
-    for (size_t i = 0; i < nasks; i++)
-        out->asked |= 1u << asks[i].permission;
+    return until == 0 || until > now;
+}
 
-    /* A refusal wins over every grant of the same permission, whichever came first: in doubt, closed. */
-    for (size_t i = 0; i < ndecisions; i++)
-        if (decisions[i].refused && in_force(&decisions[i], now))
-            out->refused |= out->asked & 1u << decisions[i].grant.permission;
-    for (size_t i = 0; i < ndecisions; i++) {
-        const struct grant *g = &decisions[i].grant;
-        bool wanted = (out->asked & ~out->refused) >> g->permission & 1;
-        if (!decisions[i].refused && wanted && in_force(&decisions[i], now))
-            keep(out, g);
+/* ---- ceilings ---- */
+
+static bool is_over(const struct policy_input *in, const struct ceiling *c)
+{
+    int capability;
+    switch (c->of) {
+    case CEILING_EVERYBODY:
+        return true;
+    case CEILING_PUBLISHER:
+        return in->publisher && strcmp(in->publisher, c->name) == 0;
+    case CEILING_CAPABILITY:
+        capability = capability_parse(c->name);
+        return capability >= 0 && in->capabilities >> capability & 1;
     }
+    return true; /* a kind of another version: in doubt, closed */
+}
 
+/* A scope that means nothing here forbids the whole permission. */
+static void add_ceiling(const struct ceiling *c, struct policy_answer *out)
+{
+    struct ceiling *mine = &out->never[out->nnever++];
+    mine->of = c->of;
+    memcpy(mine->name, c->name, sizeof mine->name);
+    if (!scope_normal(&c->never, true, &mine->never))
+        mine->never.scope[0] = '\0';
+}
+
+static void find_ceilings(const struct policy_input *in, struct policy_answer *out)
+{
+    for (size_t i = 0; i < in->nceilings; i++)
+        if (out->nnever < POLICY_CEILINGS_MAX && is_over(in, &in->ceilings[i]))
+            add_ceiling(&in->ceilings[i], out);
+}
+
+const struct ceiling *policy_forbids_grant(const struct policy_answer *a, const struct grant *g)
+{
+    bool whole = scope_rule(g->permission)->walls;
+    struct grant reading = *g; /* what may be written there may be read there */
+    uint64_t most;
+    if (g->permission == PERMISSION_FILE_WRITE && grant_place(g, reading.scope, &most))
+        reading.permission = PERMISSION_FILE_READ;
+    for (size_t i = 0; i < a->nnever; i++) {
+        const struct grant *never = &a->never[i].never;
+        if (scope_contains(never, g) || (whole && (scope_meets(never, g) || scope_meets(never, &reading))))
+            return &a->never[i];
+    }
+    return NULL;
+}
+
+/* ---- decisions ---- */
+
+/* A refusal wins over every grant of the same permission, whichever came first: in doubt, closed. */
+static uint32_t refused_of(const struct policy_input *in)
+{
+    uint32_t refused = 0;
+    for (size_t i = 0; i < in->ndecisions; i++)
+        if (in->decisions[i].refused && in_time(in->decisions[i].until, in->now))
+            refused |= 1u << in->decisions[i].grant.permission;
+    return refused;
+}
+
+/* Of a grant; *normal is filled when the answer is that it holds. */
+static enum policy_reason judge(const struct policy_input *in, const struct policy_answer *so_far,
+                                const struct decision *d, struct grant *normal)
+{
+    if (!(so_far->asked >> d->grant.permission & 1))
+        return POLICY_NOT_ASKED;
+    if (so_far->refused >> d->grant.permission & 1)
+        return POLICY_REFUSED;
+    if (!in_time(d->until, in->now))
+        return POLICY_ENDED;
+    if (!scope_normal(&d->grant, false, normal))
+        return POLICY_MEANINGLESS;
+    /* More ceilings than an answer holds: nothing is known to be below all of them. */
+    if (in->nceilings > POLICY_CEILINGS_MAX || policy_forbids_grant(so_far, normal))
+        return POLICY_CEILING;
+    return POLICY_GRANTED;
+}
+
+/* One that an earlier one covers for as long says nothing new. Later ones are not removed in its favour: what is in
+ * force keeps the order of the decisions, so that the same decisions give the same generation. The new one stands
+ * behind the last row already. */
+static bool says_something(const struct policy_answer *out, uint64_t until)
+{
+    const struct grant *g = &out->grants[out->ngrants];
+    for (size_t i = 0; i < out->ngrants; i++) {
+        bool outlasts = out->until[i] == 0 || (until && until <= out->until[i]);
+        if (outlasts && scope_contains(&out->grants[i], g))
+            return false;
+    }
+    return true;
+}
+
+/* Of several reasons why a permission is not granted, the one that the operator can do most with. */
+static void note_reason(struct policy_answer *out, enum permission p, enum policy_reason r)
+{
+    static const uint8_t weight[POLICY_REASON_COUNT] = {
+        [POLICY_UNDECIDED] = 1, [POLICY_MEANINGLESS] = 2, [POLICY_ENDED] = 3, [POLICY_CEILING] = 4,
+        [POLICY_GRANTED] = 5,   [POLICY_REFUSED] = 6,     [POLICY_NOT_ASKED] = 7};
+    if (weight[r] > weight[out->why[p]])
+        out->why[p] = (uint8_t)r;
+}
+
+static void take_grants(const struct policy_input *in, struct policy_answer *out)
+{
+    for (size_t i = 0; i < in->ndecisions && out->ngrants < POLICY_GRANTS_MAX; i++) {
+        const struct decision *d = &in->decisions[i];
+        if (d->refused)
+            continue;
+        enum policy_reason r = judge(in, out, d, &out->grants[out->ngrants]);
+        note_reason(out, d->grant.permission, r);
+        if (r != POLICY_GRANTED)
+            continue;
+        if (d->until && (!out->next_end || d->until < out->next_end))
+            out->next_end = d->until;
+        if (says_something(out, d->until))
+            out->until[out->ngrants++] = d->until;
+    }
+}
+
+/* ---- the answer ---- */
+
+static void begin(const struct policy_input *in, struct policy_answer *out)
+{
+    out->asked = 0;
+    out->ngrants = out->nnever = 0;
+    out->next_end = 0;
+    for (size_t i = 0; i < in->nasks; i++)
+        out->asked |= 1u << in->asks[i].permission;
+    out->refused = out->asked & refused_of(in);
+    find_ceilings(in, out);
+    out->forbidden = 0;
+    for (int p = 0; p < PERMISSION_COUNT; p++) {
+        struct grant all = {.permission = (enum permission)p};
+        bool asked = out->asked >> p & 1, never = false;
+        for (size_t i = 0; asked && i < out->nnever && !never; i++)
+            never = scope_contains(&out->never[i].never, &all);
+        out->forbidden |= never ? 1u << p : 0;
+        out->why[p] = !asked                      ? POLICY_NOT_ASKED
+                      : out->refused >> p & 1     ? POLICY_REFUSED
+                      : never ? POLICY_CEILING
+                              : POLICY_UNDECIDED;
+    }
+}
+
+void policy_decide(const struct policy_input *in, struct policy_answer *out)
+{
     uint32_t granted = 0;
+    begin(in, out);
+    take_grants(in, out);
     for (size_t i = 0; i < out->ngrants; i++)
         granted |= 1u << out->grants[i].permission;
     out->undecided = out->asked & ~granted & ~out->refused;
     out->ready = true;
-    for (size_t i = 0; i < nasks && out->ready; i++) {
-        if (!asks[i].required || granted >> asks[i].permission & 1)
+    out->blocking = (enum permission)0;
+    for (size_t i = 0; i < in->nasks && out->ready; i++) {
+        if (!in->asks[i].required || granted >> in->asks[i].permission & 1)
             continue;
         out->ready = false;
-        out->blocking = asks[i].permission;
+        out->blocking = in->asks[i].permission;
     }
+}
+
+enum policy_reason policy_judge(const struct policy_input *in, const struct decision *d)
+{
+    struct policy_answer so_far;
+    struct grant normal;
+    begin(in, &so_far);
+    if (!d->refused)
+        return judge(in, &so_far, d, &normal);
+    if (!(so_far.asked >> d->grant.permission & 1))
+        return POLICY_NOT_ASKED;
+    return in_time(d->until, in->now) ? POLICY_REFUSED : POLICY_ENDED;
 }

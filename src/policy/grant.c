@@ -43,25 +43,11 @@ bool grant_equal(const struct grant *a, const struct grant *b)
     return a->permission == b->permission && strcmp(a->scope, b->scope) == 0;
 }
 
-/* Scopes that were not normalised by grant_parse (a row written by another version) are made so first, and cover
- * nothing when that fails. */
-static bool normal_scope(const struct grant *g, char out[POLICY_SCOPE_MAX])
-{
-    const struct scope_rule *rule = scope_rule(g->permission);
-    const char *why;
-    if (!*g->scope) {
-        *out = '\0';
-        return !rule->needed;
-    }
-    return rule->normalise && rule->normalise(g->scope, out, &why);
-}
-
 bool grant_covers(const struct grant *a, const struct grant *b)
 {
-    char outer[POLICY_SCOPE_MAX], inner[POLICY_SCOPE_MAX];
-    if (a->permission != b->permission || !normal_scope(a, outer) || !normal_scope(b, inner))
-        return false;
-    if (!*outer)
-        return true;
-    return *inner && scope_rule(a->permission)->contains(outer, inner);
+    /* Scopes that were not normalised by grant_parse (a row written by another version) are made so first, and cover
+     * nothing when that fails. */
+    struct grant outer, inner;
+    return a->permission == b->permission && scope_normal(a, false, &outer) && scope_normal(b, false, &inner) &&
+           scope_contains(&outer, &inner);
 }

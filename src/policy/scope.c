@@ -1,8 +1,6 @@
 #include "policy/scope.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -85,70 +83,107 @@ bool scope_path_is_closed(const char *path)
     return strcmp(path, "/") == 0;
 }
 
-/* ---- host:port ---- */
-
-static bool port_parse(const char *text, unsigned *port)
+/* A path as what a plugin asks for: itself. */
+static bool path_object(const char *text, char out[POLICY_SCOPE_MAX])
 {
-    size_t n = strspn(text, "0123456789");
-    if (n == 0 || n > 5 || text[n] || *text == '0')
-        return false;
-    *port = (unsigned)atoi(text);
-    return *port <= 65535;
+    const char *why;
+    return path_normalise(text, out, &why);
 }
 
-/* A name of letters, digits, '-' and '_' in labels.  Whatever looks like a number must be an IPv4 address written in
- * full: "0x7f.1", "2130706433" and the like reach hosts that nobody meant to grant. */
-static bool host_normalise(char *host)
+static bool path_meets(const char *a, const char *b)
 {
-    size_t n = strlen(host);
-    if (n && host[n - 1] == '.')
-        host[--n] = '\0';
-    if (n == 0 || n > 253)
-        return false;
-    size_t label = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (host[i] >= 'A' && host[i] <= 'Z')
-            host[i] = (char)(host[i] + 32);
-        char c = host[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-        if (c == '.' ? label == 0 : !plain || label == 63)
-            return false;
-        label = c == '.' ? 0 : label + 1;
-    }
-    if (label == 0)
-        return false;
-    const char *last = host + n - label;
-    struct in_addr v4;
-    return (*last < '0' || *last > '9') || inet_pton(AF_INET, host, &v4) == 1;
+    return path_contains(a, b) || path_contains(b, a);
 }
 
-static bool address_normalise(const char *text, char out[POLICY_SCOPE_MAX], const char **why)
+/* ---- a place with how much may lie there: "/out,max=1GiB" ---- */
+
+#define QUOTA ",max="
+
+/* The last QUOTA of the last component, or NULL. */
+static const char *quota_of(const char *text)
 {
-    *why = "the scope must be HOST:PORT, [IPv6]:PORT or IPv4:PORT, without wildcards";
-    char host[POLICY_SCOPE_MAX];
-    const char *colon = strrchr(text, ':');
-    unsigned port;
-    if (!colon || !port_parse(colon + 1, &port) || (size_t)(colon - text) >= sizeof host)
-        return false;
-    size_t n = (size_t)(colon - text);
-    memcpy(host, text, n);
-    host[n] = '\0';
-    if (*host != '[')
-        return host_normalise(host) && snprintf(out, POLICY_SCOPE_MAX, "%s:%u", host, port) > 0;
-    struct in6_addr v6;
-    char shown[INET6_ADDRSTRLEN];
-    if (host[n - 1] != ']')
-        return false;
-    host[n - 1] = '\0';
-    if (inet_pton(AF_INET6, host + 1, &v6) != 1)
-        return false;
-    inet_ntop(AF_INET6, &v6, shown, sizeof shown);
-    return snprintf(out, POLICY_SCOPE_MAX, "[%s]:%u", shown, port) > 0;
+    const char *found = NULL;
+    for (const char *p = text; (p = strstr(p, QUOTA)); p++)
+        found = p;
+    return found && !strchr(found, '/') ? found : NULL;
 }
 
-static bool same_text(const char *outer, const char *inner)
+static void format_size(uint64_t bytes, char out[32])
 {
-    return strcmp(outer, inner) == 0;
+    static const char *const units[] = {"", "KiB", "MiB", "GiB"};
+    unsigned unit = 0;
+    for (; unit < 3 && bytes % 1024 == 0; unit++)
+        bytes /= 1024;
+    snprintf(out, 32, "%llu%s", (unsigned long long)bytes, units[unit]);
+}
+
+/* Both normal and otherwise: the path, and the most (0: no end). */
+static bool quota_split(const char *text, char path[POLICY_SCOPE_MAX], uint64_t *most)
+{
+    const char *quota = quota_of(text);
+    size_t n = quota ? (size_t)(quota - text) : strlen(text);
+    if (n >= POLICY_SCOPE_MAX)
+        return false;
+    memcpy(path, text, n);
+    path[n] = '\0';
+    *most = 0;
+    return !quota || (text_parse_size(quota + strlen(QUOTA), most) && *most);
+}
+
+static bool place_normalise(const char *text, char out[POLICY_SCOPE_MAX], const char **why)
+{
+    char path[POLICY_SCOPE_MAX], normal[POLICY_SCOPE_MAX], size[32] = "";
+    uint64_t most;
+    *why = strlen(text) < 2 * POLICY_SCOPE_MAX ? "what may lie there at most is said as in /out,max=1GiB"
+                                               : "the path is too long";
+    if (!quota_split(text, path, &most) || !path_normalise(path, normal, why))
+        return false;
+    *why = "a path that ends in \",max=\" and more cannot be granted for writing: rename it";
+    if (quota_of(normal))
+        return false;
+    if (most)
+        format_size(most, size);
+    *why = "the path is too long";
+    char whole[POLICY_SCOPE_MAX + 64];
+    snprintf(whole, sizeof whole, "%s%s%s", normal, most ? QUOTA : "", size);
+    return text_copy(out, POLICY_SCOPE_MAX, whole);
+}
+
+static bool place_object(const char *text, char out[POLICY_SCOPE_MAX])
+{
+    char normal[POLICY_SCOPE_MAX];
+    return path_object(text, normal) && !quota_of(normal) && text_copy(out, POLICY_SCOPE_MAX, normal);
+}
+
+static bool place_contains(const char *outer, const char *inner)
+{
+    char a[POLICY_SCOPE_MAX], b[POLICY_SCOPE_MAX];
+    uint64_t most, less;
+    if (!quota_split(outer, a, &most) || !quota_split(inner, b, &less) || !path_contains(a, b))
+        return false;
+    return !most || (less && less <= most);
+}
+
+static bool place_admits(const char *scope, const char *object)
+{
+    char path[POLICY_SCOPE_MAX];
+    uint64_t most;
+    return quota_split(scope, path, &most) && path_contains(path, object);
+}
+
+static bool place_meets(const char *x, const char *y)
+{
+    char a[POLICY_SCOPE_MAX], b[POLICY_SCOPE_MAX];
+    uint64_t most;
+    return !quota_split(x, a, &most) || !quota_split(y, b, &most) || path_meets(a, b);
+}
+
+bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX], uint64_t *most)
+{
+    *most = 0;
+    if (g->permission == PERMISSION_FILE_READ)
+        return *g->scope && text_copy(path, POLICY_SCOPE_MAX, g->scope);
+    return g->permission == PERMISSION_FILE_WRITE && *g->scope && quota_split(g->scope, path, most);
 }
 
 /* ---- names ---- */
@@ -178,18 +213,83 @@ static bool action_contains(const char *outer, const char *inner)
     return strncmp(outer, inner, n) == 0 && (inner[n] == '\0' || inner[n] == '.');
 }
 
+static bool source_object(const char *text, char out[POLICY_SCOPE_MAX])
+{
+    const char *why;
+    return source_normalise(text, out, &why);
+}
+
+static bool same_text(const char *outer, const char *inner)
+{
+    return strcmp(outer, inner) == 0;
+}
+
+static bool action_object(const char *text, char out[POLICY_SCOPE_MAX])
+{
+    const char *why;
+    return action_normalise(text, out, &why);
+}
+
+static bool action_meets(const char *a, const char *b)
+{
+    return action_contains(a, b) || action_contains(b, a);
+}
+
+/* ---- the table ---- */
+
 static const struct scope_rule rules[PERMISSION_COUNT] = {
-    [PERMISSION_FILE_READ] = {true, "PATH", path_normalise, path_contains},
-    [PERMISSION_FILE_WRITE] = {true, "PATH", path_normalise, path_contains},
-    [PERMISSION_NETWORK_ACCESS] = {false, "HOST:PORT", address_normalise, same_text},
-    [PERMISSION_DATABASE_READ] = {false, "NAME", source_normalise, same_text},
-    [PERMISSION_DATABASE_WRITE] = {false, "NAME", source_normalise, same_text},
-    [PERMISSION_EXECUTE_CODE] = {false, NULL, NULL, same_text},
-    [PERMISSION_SYSTEM_ACCESS] = {false, NULL, NULL, same_text},
-    [PERMISSION_AGENT_CONTROL] = {false, "PLUGIN.ACTION", action_normalise, action_contains},
+    [PERMISSION_FILE_READ] = {true, true, "PATH", path_normalise, path_object, path_contains, path_meets,
+                              path_contains},
+    [PERMISSION_FILE_WRITE] = {true, true, "PATH", place_normalise, place_object, place_contains, place_meets,
+                               place_admits},
+    [PERMISSION_NETWORK_ACCESS] = {false, false, "HOST:PORT", host_normalise, host_object, host_contains, host_meets,
+                                   host_contains},
+    [PERMISSION_DATABASE_READ] = {false, false, "NAME", source_normalise, source_object, same_text, same_text,
+                                  same_text},
+    [PERMISSION_DATABASE_WRITE] = {false, false, "NAME", source_normalise, source_object, same_text, same_text,
+                                   same_text},
+    [PERMISSION_EXECUTE_CODE] = {.walls = true},
+    [PERMISSION_SYSTEM_ACCESS] = {.needed = false},
+    [PERMISSION_AGENT_CONTROL] = {false, false, "PLUGIN.ACTION", action_normalise, action_object, action_contains,
+                                  action_meets, action_contains},
 };
 
 const struct scope_rule *scope_rule(enum permission p)
 {
     return &rules[p];
+}
+
+bool scope_contains(const struct grant *outer, const struct grant *inner)
+{
+    if (outer->permission != inner->permission)
+        return false;
+    const struct scope_rule *rule = scope_rule(outer->permission);
+    return !*outer->scope || (*inner->scope && rule->contains && rule->contains(outer->scope, inner->scope));
+}
+
+bool scope_meets(const struct grant *a, const struct grant *b)
+{
+    if (a->permission != b->permission)
+        return false;
+    const struct scope_rule *rule = scope_rule(a->permission);
+    return !*a->scope || !*b->scope || (rule->meets && rule->meets(a->scope, b->scope));
+}
+
+bool scope_admits(const struct grant *g, const struct grant *object)
+{
+    if (g->permission != object->permission)
+        return false;
+    const struct scope_rule *rule = scope_rule(g->permission);
+    return !*g->scope || (*object->scope && rule->admits && rule->admits(g->scope, object->scope));
+}
+
+bool scope_normal(const struct grant *g, bool bare, struct grant *out)
+{
+    const struct scope_rule *rule = scope_rule(g->permission);
+    const char *why;
+    out->permission = g->permission;
+    if (*g->scope)
+        return rule->normalise && rule->normalise(g->scope, out->scope, &why);
+    out->scope[0] = '\0';
+    return bare || !rule->needed;
 }

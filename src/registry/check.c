@@ -18,8 +18,9 @@
 
 #define TABLES \
     "'identity', 'publisher', 'key', 'plugin', 'version', 'decision', 'setting', 'token', 'config', 'counter'," \
-    " 'counter_total', 'search', 'word', 'typo', 'audit', 'audit_head', 'audit_root', 'audit_sign'"
-#define NTABLES 18
+    " 'counter_total', 'search', 'word', 'typo', 'audit', 'audit_head', 'audit_root', 'audit_sign'," \
+    " 'ceiling', 'source', 'home_time'"
+#define NTABLES 21
 
 int check_at_open(struct db *db, struct error *err)
 {

@@ -316,15 +316,11 @@ int registry_each_version(struct registry_reader *reader, const char *name,
     " FROM decision d JOIN plugin p ON p.id = d.plugin"
 #define DECISIONS_ORDER " ORDER BY p.name, d.permission, d.scope"
 
-int registry_each_decision(struct registry_reader *reader, const char *name,
-                           bool (*each)(void *context, const struct registry_decision *d), void *context,
-                           struct error *err)
+static int each_decision(struct registry_reader *reader, int rc, sqlite3_stmt *row,
+                         bool (*each)(void *context, const struct registry_decision *d), void *context,
+                         struct error *err)
 {
-    sqlite3_stmt *row;
     struct registry_decision d;
-    /* Two texts: with one condition for both, every plugin would be looked at for the decisions over one. */
-    int rc = name ? db_start(&reader->db, err, &row, DECISIONS " WHERE p.name = ?" DECISIONS_ORDER, "t", name)
-                  : db_start(&reader->db, err, &row, DECISIONS DECISIONS_ORDER, "");
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_decision(row, &d))
             return damaged(reader, row, err);
@@ -334,6 +330,26 @@ int registry_each_decision(struct registry_reader *reader, const char *name,
         }
     }
     return rc;
+}
+
+int registry_each_decision(struct registry_reader *reader, const char *name,
+                           bool (*each)(void *context, const struct registry_decision *d), void *context,
+                           struct error *err)
+{
+    sqlite3_stmt *row;
+    /* Two texts: with one condition for both, every plugin would be looked at for the decisions over one. */
+    int rc = name ? db_start(&reader->db, err, &row, DECISIONS " WHERE p.name = ?" DECISIONS_ORDER, "t", name)
+                  : db_start(&reader->db, err, &row, DECISIONS DECISIONS_ORDER, "");
+    return each_decision(reader, rc, row, each, context, err);
+}
+
+int registry_each_timed(struct registry_reader *reader,
+                        bool (*each)(void *context, const struct registry_decision *d), void *context,
+                        struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row, DECISIONS " WHERE d.until <> 0" DECISIONS_ORDER, "");
+    return each_decision(reader, rc, row, each, context, err);
 }
 
 int registry_each_setting(struct registry_reader *reader,

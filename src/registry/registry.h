@@ -31,6 +31,7 @@
 #define REGISTRY_SETTING_MAX 64
 #define REGISTRY_NOBODY "unsigned" /* the publisher that owns no name: who signs takes it, without what was decided */
 #define REGISTRY_REASON_MAX 500    /* why a version is deprecated */
+#define REGISTRY_SOURCE_MAX 64    /* of a data source's name */
 #define REGISTRY_TOKEN_NAME_MAX 64
 #define REGISTRY_ACTOR_MAX 80    /* of the audit trail: "uid:1000", "token:3", "plugin:NAME", "host" */
 #define REGISTRY_CALL_MAX 64     /* the id of the request or call that caused it */
@@ -97,6 +98,29 @@ struct registry_decision {
     uint64_t until, decided_at; /* until 0: no end */
 };
 
+/* What somebody can never get: subject and scope as the policy writes them. */
+struct registry_ceiling {
+    char subject[80];
+    int permission;
+    char scope[REGISTRY_SCOPE_MAX];
+    uint64_t set_at;
+};
+#define REGISTRY_CEILINGS_MAX 64
+
+/* A data source that grants may name. */
+struct registry_source {
+    char name[REGISTRY_SOURCE_MAX + 1];
+    char kind[16];        /* "sqlite", "postgres" */
+    char place[PATH_MAX]; /* the database, or the file that has the connection string */
+    uint64_t added_at;
+};
+
+/* The home's time (service/home_time.h) and the boot's, of one moment. */
+struct registry_home_time {
+    char boot[40]; /* the kernel's name for the boot */
+    uint64_t boot_ns, time_ns;
+};
+
 struct registry_token {
     int64_t id;
     uint8_t hash[32];
@@ -145,6 +169,12 @@ enum registry_verb {
     REGISTRY_TOKEN_USED,
     REGISTRY_AUDIT_ROTATE,
     REGISTRY_AUDIT_SIGN,
+    REGISTRY_CEILING_SET,
+    REGISTRY_CEILING_REMOVE,
+    REGISTRY_SOURCE_ADD,
+    REGISTRY_SOURCE_REMOVE,
+    REGISTRY_GRANT_END,
+    REGISTRY_HOME_TIME,
     REGISTRY_NOTE_BACKUP, /* a record of the trail, and nothing else */
     REGISTRY_NOTE_RESTORE,
     REGISTRY_CANARY_START, /* likewise: which version is current is not changed by them */
@@ -254,6 +284,27 @@ struct registry_command {
             const struct registry_decision *list; /* permission, scope, refused, until */
             size_t count;
         } decide, undecide;
+        /* Those whose end is still the one that is told go: their time is over. */
+        struct {
+            const char *name;
+            const struct registry_decision *list;
+            size_t count;
+        } grant_end;
+        /* Set again changes nothing; more than REGISTRY_CEILINGS_MAX is MOAT_E_LIMIT. Removing: MOAT_E_NOT_FOUND. */
+        struct {
+            const char *subject, *scope;
+            int permission;
+        } ceiling;
+        /* MOAT_E_ALREADY_EXISTS. */
+        struct {
+            const char *name, *kind, *place;
+        } source_add;
+        /* MOAT_E_NOT_FOUND. */
+        struct {
+            const char *name;
+        } source_remove;
+        /* Kept unless a later time is kept already. Nothing that the trail tells of. */
+        struct registry_home_time home_time;
         struct {
             const char *key, *value; /* value NULL: the default again */
         } set;
@@ -384,6 +435,18 @@ int registry_each_version(struct registry_reader *reader, const char *name,
 int registry_each_decision(struct registry_reader *reader, const char *name,
                            bool (*each)(void *context, const struct registry_decision *d), void *context,
                            struct error *err);
+/* Those with an end, whether it has come or not. */
+int registry_each_timed(struct registry_reader *reader,
+                        bool (*each)(void *context, const struct registry_decision *d), void *context,
+                        struct error *err);
+int registry_each_ceiling(struct registry_reader *reader,
+                          bool (*each)(void *context, const struct registry_ceiling *c), void *context,
+                          struct error *err);
+int registry_each_source(struct registry_reader *reader, bool (*each)(void *context, const struct registry_source *s),
+                         void *context, struct error *err);
+int registry_find_source(struct registry_reader *reader, const char *name, struct registry_source *out,
+                         struct error *err);
+int registry_find_home_time(struct registry_reader *reader, struct registry_home_time *out, struct error *err);
 int registry_each_setting(struct registry_reader *reader,
                           bool (*each)(void *context, const char *key, const char *value), void *context,
                           struct error *err);

@@ -90,13 +90,23 @@ static const char step_2[] =
     " hash BLOB NOT NULL CHECK (length(hash) = 32), at INTEGER NOT NULL,"
     " signature BLOB NOT NULL CHECK (length(signature) = 64), PRIMARY KEY (seq, key)) STRICT, WITHOUT ROWID;";
 
+/* ceiling: what somebody can never get; source: what database grants name; home_time: the highest time that this home
+ * has seen, and where the boot's clock stood then. */
+static const char step_3[] =
+    "CREATE TABLE ceiling (subject TEXT NOT NULL, permission INTEGER NOT NULL, scope TEXT NOT NULL,"
+    " set_at INTEGER NOT NULL, PRIMARY KEY (subject, permission, scope)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE source (name TEXT PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('sqlite', 'postgres')),"
+    " place TEXT NOT NULL, added_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE home_time (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, boot_ns INTEGER NOT NULL,"
+    " time_ns INTEGER NOT NULL) STRICT;";
+
 static int fill_2(struct db *db, struct error *err)
 {
     int rc = audit_create(db, err);
     return rc < 0 ? rc : search_rebuild(db, err);
 }
 
-const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}};
+const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)

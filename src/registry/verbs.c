@@ -158,6 +158,25 @@ static void tell_undecide(const struct registry_command *c, struct buf *out)
     buf_putc(out, ']');
 }
 
+static void tell_grant_end(const struct registry_command *c, struct buf *out)
+{
+    buf_puts(out, "\"decisions\":[");
+    tell_decisions(out, c->grant_end.list, c->grant_end.count);
+    buf_putc(out, ']');
+}
+
+static void tell_ceiling(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "permission", (uint64_t)c->ceiling.permission);
+    audit_put_text(out, "scope", c->ceiling.scope);
+}
+
+static void tell_source(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "kind", c->source_add.kind);
+    audit_put_text(out, "place", c->source_add.place);
+}
+
 static void tell_set(const struct registry_command *c, struct buf *out)
 {
     audit_put_text(out, "value", c->set.value ? c->set.value : NULL);
@@ -223,6 +242,14 @@ static const struct verb {
     [REGISTRY_DECIDE] = {write_decide, "grant.decide", AT(decide.name), SUBJECT_NAME, tell_decide},
     [REGISTRY_UNDECIDE] = {write_undecide, "grant.withdraw", AT(undecide.name), SUBJECT_NAME, tell_undecide},
     [REGISTRY_SET] = {write_set, "setting.set", AT(set.key), SUBJECT_NAME, tell_set},
+    [REGISTRY_CEILING_SET] = {write_ceiling_set, "ceiling.set", AT(ceiling.subject), SUBJECT_NAME, tell_ceiling},
+    [REGISTRY_CEILING_REMOVE] = {write_ceiling_remove, "ceiling.remove", AT(ceiling.subject), SUBJECT_NAME,
+                                 tell_ceiling},
+    [REGISTRY_SOURCE_ADD] = {write_source_add, "source.add", AT(source_add.name), SUBJECT_NAME, tell_source},
+    [REGISTRY_SOURCE_REMOVE] = {write_source_remove, "source.remove", AT(source_remove.name), SUBJECT_NAME,
+                                tell_nothing},
+    [REGISTRY_GRANT_END] = {write_grant_end, "grant.end", AT(grant_end.name), SUBJECT_NAME, tell_grant_end},
+    [REGISTRY_HOME_TIME] = {write_home_time, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), SUBJECT_ID, tell_token_add},
     [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), SUBJECT_ID, tell_token_revoke},
     [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL},

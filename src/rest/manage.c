@@ -8,7 +8,8 @@
 
 void handle_grant(struct rest_request *q)
 {
-    service_grant(request_service(q), q->params[0], request_text(q, "grant"), request_complete, q);
+    service_grant(request_service(q), q->params[0], request_text(q, "grant"), request_text(q, "for"), request_complete,
+                  q);
 }
 
 void handle_revoke(struct rest_request *q)
@@ -39,6 +40,38 @@ void handle_denials(struct rest_request *q)
 void handle_plugin_denials(struct rest_request *q)
 {
     service_denials(request_service(q), q->params[0], request_complete, q);
+}
+
+void handle_ceiling_list(struct rest_request *q)
+{
+    service_ceiling_list(request_service(q), request_complete, q);
+}
+
+void handle_ceiling_set(struct rest_request *q)
+{
+    service_ceiling_set(request_service(q), request_text(q, "subject"), request_text(q, "never"), request_complete, q);
+}
+
+void handle_ceiling_remove(struct rest_request *q)
+{
+    service_ceiling_remove(request_service(q), request_query(q, "subject"), request_query(q, "never"),
+                           request_complete, q);
+}
+
+void handle_source_list(struct rest_request *q)
+{
+    service_source_list(request_service(q), request_complete, q);
+}
+
+void handle_source_add(struct rest_request *q)
+{
+    service_source_add(request_service(q), request_text(q, "name"), request_text(q, "kind"), request_text(q, "place"),
+                       request_complete, q);
+}
+
+void handle_source_remove(struct rest_request *q)
+{
+    service_source_remove(request_service(q), q->params[0], request_complete, q);
 }
 
 void handle_trust_add(struct rest_request *q)

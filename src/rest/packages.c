@@ -90,6 +90,7 @@ void handle_install(struct rest_request *q)
                                  .metadata = metadata,
                                  .grants = grants,
                                  .ngrants = ngrants,
+                                 .span = request_text(q, "for"),
                                  .load = request_flag(q, "auto_load"),
                                  .use = request_flag(q, "use"),
                                  .allow_older = request_flag(q, "allow_older"),

@@ -8,6 +8,7 @@ static const struct field install_query[] = {
     {"allow_older", FIELD_FLAG, false,
      "take a version older than the newest seen; it does not become current by itself"},
     {"grant", FIELD_TEXTS, false, "a grant to decide with the installation, such as `file_read=/data`; repeatable"},
+    {"for", FIELD_TEXT, false, "a TIME after which these grants end by themselves"},
     {"accept", FIELD_TEXT, false, "with `use`, as in `POST /api/plugins/use/{name}`"},
     {"metadata", FIELD_TEXT, false, "a JSON object; each member must equal the signed manifest's"},
     {0},
@@ -19,6 +20,7 @@ static const struct field install_fields[] = {
     {"use", FIELD_FLAG, false, "as in the query"},
     {"allow_older", FIELD_FLAG, false, "as in the query"},
     {"grants", FIELD_TEXTS, false, "grants to decide with the installation"},
+    {"for", FIELD_TEXT, false, "as in the query"},
     {"accept", FIELD_TEXT, false, "as in the query"},
     {0},
 };
@@ -80,6 +82,7 @@ static const struct field list_query[] = {
 };
 static const struct field grant_fields[] = {
     {"grant", FIELD_TEXT, true, "a permission and its scope, such as `file_read=/data`"},
+    {"for", FIELD_TEXT, false, "a TIME after which it ends by itself, as if it were revoked then"},
     {0},
 };
 static const struct field revoke_query[] = {
@@ -94,6 +97,19 @@ static const struct field trust_fields[] = {
     {"publisher", FIELD_TEXT, true, "a name of your choice for who owns the key"},
     {"public_key", FIELD_TEXT, true, "the public key as PEM"},
     {"names", FIELD_TEXT, false, "which plugin names it may publish, such as `acme_*`; any that nobody else owns"},
+    {0},
+};
+static const struct field ceiling_fields[] = {
+    {"subject", FIELD_TEXT, true, "`publisher:NAME`, `capability:NAME` or `everybody`"},
+    {"never", FIELD_TEXT, true, "a permission, for all of it, or a grant such as `file_write=/etc`"},
+    {0},
+};
+static const struct field source_fields[] = {
+    {"name", FIELD_TEXT, true, "what `database_read=NAME` and `database_write=NAME` name"},
+    {"kind", FIELD_TEXT, true, "`sqlite` or `postgres`"},
+    {"place", FIELD_TEXT, true,
+     "a path of the host, from the root: the database, or for postgres a file with the connection string that only "
+     "the host's user may read"},
     {0},
 };
 static const struct field audit_query[] = {
@@ -317,6 +333,18 @@ const struct route routes[] = {
      "The decisions over every plugin."},
     {"GET", "/api/denials", REST_READ, BODY_NONE, handle_denials, NULL, NULL, "denials",
      "What any plugin tried and did not get."},
+    {"GET", "/api/ceilings", REST_READ, BODY_NONE, handle_ceiling_list, NULL, NULL, "ceiling list",
+     "What publishers, capabilities or everybody can never get."},
+    {"POST", "/api/ceilings", REST_ADMIN, BODY_OBJECT, handle_ceiling_set, NULL, ceiling_fields, "ceiling set",
+     "Sets a ceiling. It holds for what was granted before as well: workers that held it are dead when this returns."},
+    {"DELETE", "/api/ceilings", REST_ADMIN, BODY_NONE, handle_ceiling_remove, ceiling_fields, NULL, "ceiling remove",
+     "Removes a ceiling. What was granted below it holds again; the answer names those plugins."},
+    {"GET", "/api/sources", REST_READ, BODY_NONE, handle_source_list, NULL, NULL, "source list",
+     "The data sources that grants may name, and to whom they are granted."},
+    {"POST", "/api/sources", REST_ADMIN, BODY_OBJECT, handle_source_add, NULL, source_fields, "source add",
+     "Adds a data source. No plugin may use it before it is granted."},
+    {"DELETE", "/api/sources/{name}", REST_ADMIN, BODY_NONE, handle_source_remove, NULL, NULL, "source remove",
+     "Removes a data source. What was granted of it stays and gives nothing."},
     {"GET", "/api/trust", REST_READ, BODY_NONE, handle_trust_list, NULL, NULL, "trust list",
      "The publishers, their keys, and which names they may publish."},
     {"POST", "/api/trust", REST_ADMIN, BODY_OBJECT, handle_trust_add, NULL, trust_fields, "trust add",

@@ -18,7 +18,9 @@ struct compared {
     struct registry_plugin plugin;
     bool known;      /* the name */
     struct buf text; /* of the wanted version's manifest, when it is installed */
+    char publisher[REGISTRY_PUBLISHER_MAX + 1]; /* whose key signed the wanted version */
     struct decisions before;
+    struct policy_answer was; /* of the wanted version with what was decided before */
     struct config config; /* as it is */
     struct buf *out;
 };
@@ -104,6 +106,7 @@ static int compare_version(struct compared *d, struct error *err)
         return found;
     if (!found && !c->arrival)
         return refuse_absent(d, err);
+    snprintf(d->publisher, sizeof d->publisher, "%s", c->arrival ? c->arrival->publisher : v.publisher);
     snprintf(c->before, sizeof c->before, "%s", d->plugin.current);
     c->switches = strcmp(c->before, w->version) != 0;
     int rc = found ? check_installed(d, &v, err) : 0;
@@ -150,19 +153,20 @@ static void tell_decision(struct compared *d, const struct registry_decision *on
     tell_close(d->out, '}');
 }
 
-/* A place is looked at when it is granted: one that has gone since is no difference. */
+/* A place is looked at when it is granted: one that has gone since is no difference. No ceiling may forbid it. */
 static int check_place(struct compared *d, size_t i, struct error *err)
 {
     const struct registry_decision *one = &d->w->decisions.list[i];
     struct grant g = {.permission = (enum permission)one->permission};
     memcpy(g.scope, one->scope, sizeof g.scope);
-    return one->refused || grant_check_place(&g, err) == 0 ? 0 : apply_refuse_at(err, d->c->index, "/grants/%zu", i);
+    return one->refused || grant_check(&g, &d->was, err) == 0 ? 0 : apply_refuse_at(err, d->c->index, "/grants/%zu", i);
 }
 
 static int compare_decisions(struct compared *d, struct error *err)
 {
     const struct decisions *wanted = &d->w->decisions, *before = &d->before;
     int rc = 0;
+    decisions_answer(d->c->manifest, d->publisher, before, &d->was);
     for (size_t i = 0; i < before->count && rc == 0; i++) {
         if (find_same(wanted, &before->list[i]))
             continue;
@@ -198,8 +202,11 @@ static bool is_given(const struct wanted *w, const struct registry_decision *one
 static int compare_rights(struct compared *d, struct error *err)
 {
     struct change *c = d->c;
-    struct policy_answer was, is;
-    decisions_answer(c->manifest, d->w->decisions.list, d->w->decisions.count, &is);
+    struct policy_answer is;
+    struct decisions wanted = d->before; /* the same ceilings and time */
+    wanted.list = d->w->decisions.list;
+    wanted.count = d->w->decisions.count;
+    decisions_answer(c->manifest, d->publisher, &wanted, &is);
     if (!is.ready) {
         error_set(err, MOAT_E_PERMISSION_DENIED,
                   "%s %s requires %s, which the file does not grant: nothing is granted that it does not name",
@@ -208,8 +215,7 @@ static int compare_rights(struct compared *d, struct error *err)
     }
     for (size_t i = 0; i < c->remove.count; i++)
         c->loses |= !c->remove.list[i].refused && !is_given(d->w, &c->remove.list[i]);
-    decisions_answer(c->manifest, d->before.list, d->before.count, &was);
-    c->replaces |= !answer_same_wall(&was, &is) || !was.ready;
+    c->replaces |= !answer_same_wall(&d->was, &is) || !d->was.ready;
     return 0;
 }
 
@@ -379,9 +385,9 @@ static int read_before(struct compared *d, struct error *err)
     bool fresh = d->c->arrival && strcmp(d->plugin.owner, REGISTRY_NOBODY) == 0 &&
                  strcmp(d->c->arrival->publisher, REGISTRY_NOBODY) != 0;
     if (d->known && !fresh) /* else what was decided for a name that nobody signed for does not pass on */
-        rc = decisions_read(d->job->reader, name, &d->before, err);
+        rc = decisions_read(d->job, name, &d->before, err);
     else
-        rc = 0;
+        rc = decisions_begin(d->job, &d->before, err);
     if (rc == 0 && !fresh)
         return config_read(d->job, name, &d->config, err);
     return rc < 0 || (buf_puts(&d->config.value, "{}") && buf_puts(&d->config.secret, "{}"))

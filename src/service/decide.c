@@ -11,8 +11,9 @@
 struct decide_op {
     struct op op;
     struct target target;
-    char *text;
+    char *text, *span;
     struct manifest *manifest; /* of the current version */
+    char publisher[REGISTRY_PUBLISHER_MAX + 1];
     struct decisions before, after, removed;
     struct policy_answer was, is;
     struct grant grant;
@@ -23,57 +24,44 @@ static void clear(struct op *op)
 {
     struct decide_op *d = (struct decide_op *)op;
     free(d->text);
+    free(d->span);
     manifest_unref(d->manifest);
     decisions_free(&d->before);
     decisions_free(&d->after);
     decisions_free(&d->removed);
 }
 
-static void begin(struct service *s, const char *name, const char *text, op_step step, service_done done, void *context)
+static void begin(struct service *s, const char *name, const char *text, const char *span, op_step step,
+                  service_done done, void *context)
 {
     struct decide_op *d = op_new(s, sizeof *d, done, context);
     if (!d)
         return;
     d->op.clear = clear;
     d->text = strdup(text ? text : "");
-    d->op.code = d->text ? target_parse(name, false, &d->target, &d->op.error)
+    d->span = span ? strdup(span) : NULL;
+    d->op.code = d->text && (d->span || !span) ? target_parse(name, false, &d->target, &d->op.error)
                          : error_set(&d->op.error, MOAT_E_OUT_OF_MEMORY, "no memory for the decision");
     op_begin(&d->op, d->op.code < 0 ? NULL : d->target.name, step);
 }
 
 /* ---- before and after ---- */
 
-static int read_manifest(struct job *job, const char *name, struct manifest **out, struct error *err)
-{
-    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
-    struct registry_plugin plugin;
-    struct registry_version v;
-    int rc = registry_find_plugin(job->reader, name, &plugin, err);
-    if (rc < 0)
-        return rc;
-    if (rc == 0 || !plugin.versions)
-        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
-    rc = registry_find_version(job->reader, name, plugin.current, &v, &text, err);
-    if (rc == 0)
-        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` has no current version", name);
-    return rc < 0 ? rc : manifest_parse(text.data, text.len, out, err);
-}
-
 static int read_before(struct decide_op *d, struct job *job)
 {
     int rc = d->op.code;
     if (rc == 0)
-        rc = read_manifest(job, d->target.name, &d->manifest, &d->op.error);
+        rc = current_manifest(job, d->target.name, &d->manifest, d->publisher, &d->op.error);
     if (rc == 0)
-        rc = decisions_read(job->reader, d->target.name, &d->before, &d->op.error);
+        rc = decisions_read(job, d->target.name, &d->before, &d->op.error);
     if (rc == 0)
-        decisions_answer(d->manifest, d->before.list, d->before.count, &d->was);
+        decisions_answer(d->manifest, d->publisher, &d->before, &d->was);
     return rc;
 }
 
-static int write_one(struct decide_op *d, struct job *job, bool refused)
+static int write_one(struct decide_op *d, struct job *job, bool refused, uint64_t until)
 {
-    struct registry_decision one = {.permission = (int)d->grant.permission, .refused = refused};
+    struct registry_decision one = {.permission = (int)d->grant.permission, .refused = refused, .until = until};
     memcpy(one.scope, d->grant.scope, sizeof one.scope);
     struct registry_command c = {.verb = REGISTRY_DECIDE, .decide = {.name = d->target.name, .list = &one, .count = 1}};
     return op_write(&d->op, &c, &d->op.error);
@@ -81,9 +69,9 @@ static int write_one(struct decide_op *d, struct job *job, bool refused)
 
 static int read_after(struct decide_op *d, struct job *job)
 {
-    int rc = decisions_read(job->reader, d->target.name, &d->after, &d->op.error);
+    int rc = decisions_read(job, d->target.name, &d->after, &d->op.error);
     if (rc == 0)
-        decisions_answer(d->manifest, d->after.list, d->after.count, &d->is);
+        decisions_answer(d->manifest, d->publisher, &d->after, &d->is);
     return rc;
 }
 
@@ -94,7 +82,7 @@ static void tell_decided(struct decide_op *d)
     struct buf *out = &d->op.result;
     tell_open(out, NULL, '{');
     tell_text(out, "name", d->target.name);
-    tell_permissions(out, "permissions", d->manifest, d->after.list, d->after.count);
+    tell_permissions(out, "permissions", d->manifest, &d->is, &d->after);
     tell_needs_grant(out, "needs_grant", d->manifest, &d->is);
     tell_unasked(out, "not_asked_for", d->manifest, d->after.list, d->after.count);
     tell_close(out, '}');
@@ -137,8 +125,11 @@ static const struct grant *left_of(const struct grant *g, const struct policy_an
 {
     for (size_t i = 0; i < is->ngrants; i++) {
         struct grant other = is->grants[i];
-        if (g->permission == PERMISSION_FILE_READ && other.permission == PERMISSION_FILE_WRITE)
+        uint64_t most;
+        if (g->permission == PERMISSION_FILE_READ && other.permission == PERMISSION_FILE_WRITE) {
+            grant_place(&is->grants[i], other.scope, &most);
             other.permission = PERMISSION_FILE_READ;
+        }
         if (grant_covers(&other, g) || grant_covers(g, &other))
             return &is->grants[i];
     }
@@ -161,28 +152,9 @@ static int check_nothing_left(struct decide_op *d)
                      "part of it is still granted by %.300s: `moat revoke %s %.300s`", text, d->target.name, text);
 }
 
-/* The old workers are dead when this answers, or the answer says which are not. */
-static int follow_less(struct decide_op *d, struct job *job)
+static int follow_it(struct decide_op *d, struct job *job)
 {
-    struct service *s = d->op.s;
-    const char *name = d->target.name;
-    struct plan p = {0};
-    struct error why;
-    /* A canary may hold what the current version never asked for. */
-    int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", &d->op.error);
-    if (rc < 0)
-        return rc;
-    bool same = answer_same_wall(&d->was, &d->is) && d->was.ready == d->is.ready;
-    if (same && plugin_is_running(s, name))
-        return 0;
-    rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
-    if (rc < 0) { /* whatever it was: no worker with the old rights may go on */
-        p = (struct plan){.gate = why.code};
-        snprintf(p.message, sizeof p.message, "%s", why.message);
-    }
-    rc = plan_set_wait(s, name, &p, LOADER_REVOKE, &d->op.error);
-    plan_clear(&p);
-    return rc;
+    return follow_less(d->op.s, job, d->target.name, &d->was, &d->is, &d->op.error);
 }
 
 /* ---- grant, refuse ---- */
@@ -190,24 +162,32 @@ static int follow_less(struct decide_op *d, struct job *job)
 static void grant(struct op *op, struct job *job)
 {
     struct decide_op *d = (struct decide_op *)op;
+    uint64_t until;
     int rc = read_before(d, job);
     if (rc == 0)
         rc = grant_parse(d->text, &d->grant, &op->error);
     if (rc == 0)
-        rc = grant_check_place(&d->grant, &op->error);
+        rc = decision_until(op->s, d->span, &until, &op->error);
     if (rc == 0)
-        rc = write_one(d, job, false);
+        rc = grant_check(&d->grant, &d->was, &op->error);
+    if (rc == 0)
+        rc = grant_not_shorter(&d->grant, until, &d->before, d->target.name, &op->error);
+    if (rc == 0)
+        rc = write_one(d, job, false, until);
     if (rc == 0)
         rc = read_after(d, job);
+    if (rc == 0)
+        expiry_note(op->s, until);
     if (rc < 0)
         op_end(op, rc);
     else
         follow_more(d, job);
 }
 
-void service_grant(struct service *s, const char *name, const char *text, service_done done, void *context)
+void service_grant(struct service *s, const char *name, const char *text, const char *for_or_null, service_done done,
+                   void *context)
 {
-    begin(s, name, text, grant, done, context);
+    begin(s, name, text, for_or_null, grant, done, context);
 }
 
 static int parse_permission(struct decide_op *d)
@@ -227,11 +207,11 @@ static void refuse(struct op *op, struct job *job)
     if (rc == 0)
         rc = parse_permission(d);
     if (rc == 0)
-        rc = write_one(d, job, true);
+        rc = write_one(d, job, true, 0);
     if (rc == 0)
         rc = read_after(d, job);
     if (rc == 0)
-        rc = follow_less(d, job);
+        rc = follow_it(d, job);
     if (rc == 0)
         tell_decided(d);
     op_end(op, rc);
@@ -239,7 +219,7 @@ static void refuse(struct op *op, struct job *job)
 
 void service_refuse(struct service *s, const char *name, const char *permission, service_done done, void *context)
 {
-    begin(s, name, permission, refuse, done, context);
+    begin(s, name, permission, NULL, refuse, done, context);
 }
 
 /* ---- revoke ---- */
@@ -285,7 +265,7 @@ static void revoke(struct op *op, struct job *job)
     if (rc == 0)
         rc = read_after(d, job);
     if (rc == 0)
-        rc = follow_less(d, job);
+        rc = follow_it(d, job);
     if (rc == 0)
         rc = check_nothing_left(d);
     if (rc == 0)
@@ -295,7 +275,7 @@ static void revoke(struct op *op, struct job *job)
 
 void service_revoke(struct service *s, const char *name, const char *text, service_done done, void *context)
 {
-    begin(s, name, text, revoke, done, context);
+    begin(s, name, text, NULL, revoke, done, context);
 }
 
 /* ---- grants ---- */
@@ -303,8 +283,9 @@ void service_revoke(struct service *s, const char *name, const char *text, servi
 struct listing {
     struct buf *out;
     struct job *job;
-    char name[REGISTRY_NAME_MAX + 1]; /* whose manifest is at hand */
-    struct manifest *manifest;
+    const struct decisions *all;
+    struct manifest *manifest; /* of the plugin that is told of */
+    char publisher[REGISTRY_PUBLISHER_MAX + 1];
 };
 
 static bool asked_for(const struct manifest *m, int permission, bool *required)
@@ -322,7 +303,8 @@ static void tell_decision(struct listing *l, const struct registry_decision *d)
 {
     bool required = false, known = d->permission >= 0 && d->permission < PERMISSION_COUNT;
     bool asked = asked_for(l->manifest, d->permission, &required);
-    uint64_t now = clock_wall_ns() / NS_PER_S;
+    enum policy_reason why =
+        l->manifest ? decisions_judge(l->manifest, l->publisher, l->all, d) : POLICY_NOT_ASKED; /* uninstalled */
     tell_open(l->out, NULL, '{');
     tell_text(l->out, "plugin", d->name);
     tell_text(l->out, "permission", known ? permission_name((enum permission)d->permission) : "unknown");
@@ -330,25 +312,27 @@ static void tell_decision(struct listing *l, const struct registry_decision *d)
     tell_text(l->out, "decision", d->refused ? "refused" : "granted");
     tell_flag(l->out, "asked", asked);
     tell_flag(l->out, "required", required);
-    tell_flag(l->out, "in_force", asked && !d->refused && (!d->until || d->until > now));
-    tell_seconds(l->out, "until", d->until);
+    tell_flag(l->out, "in_force", why == POLICY_GRANTED);
+    tell_text(l->out, "reason", policy_reason_name(why));
+    tell_until(l->out, "until", l->all, d->until);
     tell_seconds(l->out, "decided_at", d->decided_at);
     tell_close(l->out, '}');
 }
 
-static int tell_plugin(struct listing *l, const char *name, const struct decisions *all, struct error *err)
+static int tell_plugin(struct listing *l, const char *name, struct error *err)
 {
     struct error none;
     manifest_unref(l->manifest);
     l->manifest = NULL;
-    int rc = read_manifest(l->job, name, &l->manifest, &none); /* uninstalled: its decisions are shown all the same */
+    /* Uninstalled: its decisions are shown all the same. */
+    int rc = current_manifest(l->job, name, &l->manifest, l->publisher, &none);
     if (rc < 0 && rc != -MOAT_E_NO_SUCH_PLUGIN) {
         *err = none;
         return rc;
     }
-    for (size_t i = 0; i < all->count; i++)
-        if (strcmp(all->list[i].name, name) == 0)
-            tell_decision(l, &all->list[i]);
+    for (size_t i = 0; i < l->all->count; i++)
+        if (strcmp(l->all->list[i].name, name) == 0)
+            tell_decision(l, &l->all->list[i]);
     return 0;
 }
 
@@ -357,26 +341,26 @@ static void tell_undecided(struct decide_op *d, struct job *job, struct buf *out
     struct policy_answer a;
     if (!d->manifest)
         return;
-    decisions_answer(d->manifest, d->before.list, d->before.count, &a);
-    tell_permissions(out, "permissions", d->manifest, d->before.list, d->before.count);
+    decisions_answer(d->manifest, d->publisher, &d->before, &a);
+    tell_permissions(out, "permissions", d->manifest, &a, &d->before);
     tell_needs_grant(out, "needs_grant", d->manifest, &a);
 }
 
 static void grants(struct op *op, struct job *job)
 {
     struct decide_op *d = (struct decide_op *)op;
-    struct listing l = {.out = &op->result, .job = job};
+    struct listing l = {.out = &op->result, .job = job, .all = &d->before};
     const char *name = d->target.name[0] ? d->target.name : NULL;
     int rc = op->code;
     if (rc == 0 && name)
-        rc = read_manifest(job, name, &d->manifest, &op->error);
+        rc = current_manifest(job, name, &d->manifest, d->publisher, &op->error);
     if (rc == 0)
-        rc = decisions_read(job->reader, name, &d->before, &op->error);
+        rc = decisions_read(job, name, &d->before, &op->error);
     tell_open(&op->result, NULL, '{');
     tell_open(&op->result, "grants", '[');
     for (size_t i = 0; i < d->before.count && rc == 0; i++)
         if (i == 0 || strcmp(d->before.list[i].name, d->before.list[i - 1].name) != 0)
-            rc = tell_plugin(&l, d->before.list[i].name, &d->before, &op->error);
+            rc = tell_plugin(&l, d->before.list[i].name, &op->error);
     tell_close(&op->result, ']');
     if (rc == 0 && name)
         tell_undecided(d, job, &op->result);

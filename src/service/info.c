@@ -157,8 +157,8 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_text(out, "previous", i->plugin.previous[0] ? i->plugin.previous : NULL);
     int rc = tell_versions(out, job, i->plugin.name, &i->op.error);
     tell_manifest(out, i->op.s, i->manifest, other ? NULL : i->figures);
-    decisions_answer(i->manifest, i->decisions.list, i->decisions.count, &answer);
-    tell_permissions(out, "permissions", i->manifest, i->decisions.list, i->decisions.count);
+    decisions_answer(i->manifest, i->version.publisher, &i->decisions, &answer);
+    tell_permissions(out, "permissions", i->manifest, &answer, &i->decisions);
     tell_needs_grant(out, "needs_grant", i->manifest, &answer);
     tell_status(out, i->status && !other ? i->status : &nothing, &i->counts);
     tell_generations(out, "generations", i->figures);
@@ -231,7 +231,7 @@ static void info(struct op *op, struct job *job)
     if (rc == 0)
         rc = find(i, job, &text);
     if (rc == 0)
-        rc = decisions_read(job->reader, i->target.name, &i->decisions, &op->error);
+        rc = decisions_read(job, i->target.name, &i->decisions, &op->error);
     if (rc == 0)
         rc = find_status(i);
     i->figures = rc == 0 ? loader_figures(op->s->loader, i->target.name) : NULL;

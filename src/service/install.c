@@ -70,7 +70,7 @@ static void tell_installed(struct install_op *in)
     tell_hex(out, "sha256", sha256, sizeof sha256);
     tell_flag(out, "already", in->already);
     tell_flag(out, "current", in->current);
-    tell_permissions(out, "permissions", m, in->after.list, in->after.count);
+    tell_permissions(out, "permissions", m, &in->answer, &in->after);
     tell_needs_grant(out, "needs_grant", m, &in->answer);
     tell_unasked(out, "not_asked_for", m, in->after.list, in->after.count);
     tell_flag(out, "loaded", in->loaded);
@@ -189,6 +189,9 @@ static int commit(struct install_op *in, struct job *job, struct error *err)
                                              .ndecisions = in->asked.count,
                                              .use = in->use && in->use_error.code == MOAT_E_OK}};
     rc = op_write(&in->op, &c, err);
+    if (rc == 0)
+        for (size_t i = 0; i < in->asked.count; i++)
+            expiry_note(in->op.s, in->asked.list[i].until);
     registry_unstage(&stage);
     in->already = c.install.already;
     in->current = c.install.current;
@@ -222,7 +225,14 @@ static void switched(struct op *op, struct job *job)
 /* Decisions as they will be: a grant takes the place of a refusal of its permission. */
 static int decisions_after(struct install_op *in, struct job *job, struct error *err)
 {
-    int rc = in->intake.takes_name ? 0 : decisions_read(job->reader, manifest_of(in)->name, &in->after, err);
+    const char *name = manifest_of(in)->name;
+    int rc = in->intake.takes_name ? decisions_begin(job, &in->after, err)
+                                   : decisions_read(job, name, &in->after, err);
+    for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
+        struct grant g;
+        if (record_as_grant(&in->asked.list[i], &g))
+            rc = grant_not_shorter(&g, in->asked.list[i].until, &in->after, name, err);
+    }
     for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
         size_t kept = 0;
         for (size_t k = 0; k < in->after.count; k++)
@@ -232,7 +242,12 @@ static int decisions_after(struct install_op *in, struct job *job, struct error 
         rc = decisions_add(&in->after, &in->asked.list[i], err);
     }
     if (rc == 0)
-        decisions_answer(manifest_of(in), in->after.list, in->after.count, &in->answer);
+        decisions_answer(manifest_of(in), package_publisher(in->intake.package), &in->after, &in->answer);
+    for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
+        struct grant g;
+        if (record_as_grant(&in->asked.list[i], &g))
+            rc = grant_check(&g, &in->answer, err);
+    }
     return rc;
 }
 
@@ -285,8 +300,7 @@ static void admit(struct op *op, struct job *job)
         store(op, job);
         return;
     }
-    rc = plan_from_package(job, in->intake.package, &in->intake.files, in->after.list, in->after.count, &p,
-                           &in->use_error);
+    rc = plan_from_package(job, in->intake.package, &in->intake.files, &in->after, &p, &in->use_error);
     if (rc == 0 && p.gate != MOAT_E_OK)
         rc = error_set(&in->use_error, p.gate, "%s", p.message);
     if (rc < 0)
@@ -298,23 +312,10 @@ static void admit(struct op *op, struct job *job)
 
 /* ---- take ---- */
 
-static int check_places(const struct install_op *in, struct error *err)
-{
-    int rc = 0;
-    for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
-        struct grant g = {.permission = (enum permission)in->asked.list[i].permission};
-        memcpy(g.scope, in->asked.list[i].scope, sizeof g.scope);
-        rc = grant_check_place(&g, err);
-    }
-    return rc;
-}
-
 static void take(struct op *op, struct job *job)
 {
     struct install_op *in = (struct install_op *)op;
     int rc = op->code;
-    if (rc == 0)
-        rc = check_places(in, &op->error);
     if (rc == 0)
         rc = intake_read(&in->intake, job, in->path, &op->error);
     if (rc == 0)
@@ -329,14 +330,18 @@ static void take(struct op *op, struct job *job)
 
 static int copy_request(struct install_op *in, const struct service_install *from, struct error *err)
 {
+    uint64_t until;
     in->path = strdup(from->path);
     in->metadata = from->metadata ? strdup(from->metadata) : NULL;
     if (!in->path || (from->metadata && !in->metadata))
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to install %.400s", from->path);
-    int rc = 0;
+    int rc = decision_until(in->op.s, from->span, &until, err);
+    if (rc == 0 && from->span && !from->ngrants)
+        rc = error_set(err, MOAT_E_BAD_USAGE, "`for` is how long the grants hold, and there is none: --grant G");
     for (size_t i = 0; i < from->ngrants && rc == 0; i++) {
         struct registry_decision d;
         rc = decision_parse(from->grants[i], &d, err);
+        d.until = until;
         if (rc == 0)
             rc = decisions_add(&in->asked, &d, err);
     }

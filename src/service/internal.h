@@ -9,6 +9,8 @@
 #include "package/package.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
+#include "service/expiry.h"
+#include "service/home_time.h"
 #include "service/jobs.h"
 #include "service/journal.h"
 #include "service/origins.h"
@@ -43,6 +45,8 @@ struct service {
     struct journal *journal;
     struct spans *spans; /* or NULL: no collector is named */
     struct origins *origins;
+    struct home_time time; /* as at open; never changes */
+    struct expiry expiry;
     _Atomic size_t starting; /* wanted plugins whose first start goes on */
     pthread_mutex_t guest_lock;
     void *guest; /* see service_guest */
@@ -78,6 +82,7 @@ int accept_check(struct job *job, const char *name, const char *current, const s
 
 /* ---- plan.c: what a name is to run ---- */
 
+struct decisions;
 struct plan {
     char version[MANIFEST_VERSION_MAX + 1];
     struct registry_plugin plugin;
@@ -120,8 +125,7 @@ int installed_package(struct job *job, const struct registry_version *v, struct 
 
 /* As PLAN_CODE for a package that is not installed yet: decisions are those that would hold. */
 int plan_from_package(struct job *job, struct package *package, const struct unpacked *files,
-                      const struct registry_decision *decisions, size_t ndecisions, struct plan *out,
-                      struct error *err);
+                      const struct decisions *decisions, struct plan *out, struct error *err);
 
 /* loader_set of a plan. */
 void plan_set(struct service *s, const char *name, const struct plan *p, enum loader_how how, loader_done done,
@@ -137,26 +141,58 @@ void plan_define(struct job *job, const char *name);
 
 #define DECISIONS_MAX 256
 
+/* What was decided, and what else the policy decides by, of one moment. */
 struct decisions {
     struct registry_decision *list;
     size_t count, cap;
+    struct ceiling *ceilings;
+    size_t nceilings;
+    uint64_t now;  /* seconds of the home's time */
+    int64_t ahead; /* of the wall clock, seconds: what a person is shown of an end */
 };
-int decisions_read(struct registry_reader *reader, const char *name, struct decisions *out, struct error *err);
+/* Of one plugin (NULL: all), with the ceilings and the time. */
+int decisions_read(struct job *job, const char *name, struct decisions *out, struct error *err);
+int decisions_begin(struct job *job, struct decisions *out, struct error *err); /* nothing decided yet */
 int decisions_add(struct decisions *d, const struct registry_decision *one, struct error *err);
 void decisions_free(struct decisions *d);
-int decision_parse(const char *text, struct registry_decision *out, struct error *err); /* of a grant */
-/* A place that is not there, or never granted, is refused when it is granted, not when a plugin starts. */
-int grant_check_place(const struct grant *g, struct error *err);
-void decisions_answer(const struct manifest *m, const struct registry_decision *list, size_t count,
+int decision_parse(const char *text, struct registry_decision *out, struct error *err);
+/* When a grant ends that is given now for a TIME (NULL: never). MOAT_E_BAD_USAGE. */
+int decision_until(const struct service *s, const char *span, uint64_t *until, struct error *err);
+/* A place that is not there, or never granted, is refused when it is granted, not when a plugin starts; and what a
+ * ceiling of the answer forbids. */
+int grant_check(const struct grant *g, const struct policy_answer *a, struct error *err);
+/* A grant takes nothing away: what holds for longer is not cut short by one with an end. MOAT_E_WRONG_STATE. */
+int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisions *d, const char *plugin,
+                      struct error *err);
+/* Where the grant leads now, below the ceilings of the answer, and is not a place that is never granted. */
+int grant_resolve(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err);
+/* publisher: whose key signed the version. */
+void decisions_answer(const struct manifest *m, const char *publisher, const struct decisions *d,
                       struct policy_answer *out);
+/* Why one of them holds or not. */
+enum policy_reason decisions_judge(const struct manifest *m, const char *publisher, const struct decisions *d,
+                                   const struct registry_decision *one);
+bool record_as_grant(const struct registry_decision *record, struct grant *out); /* false: of another version */
 /* The same files and the same right to execute? */
 bool answer_same_wall(const struct policy_answer *a, const struct policy_answer *b);
+bool answer_same(const struct policy_answer *a, const struct policy_answer *b); /* the same rights */
 /* "NAME needs file_read: `moat grant NAME file_read=/data`" */
 void answer_explain(const struct manifest *m, const struct policy_answer *a, char *out, size_t size);
 /* One command for each asked permission that is undecided, and each required one that is refused. */
 void tell_needs_grant(struct buf *out, const char *key, const struct manifest *m, const struct policy_answer *a);
-void tell_permissions(struct buf *out, const char *key, const struct manifest *m, const struct registry_decision *list,
-                      size_t count);
+void tell_permissions(struct buf *out, const char *key, const struct manifest *m, const struct policy_answer *a,
+                      const struct decisions *d);
+void tell_until(struct buf *out, const char *key, const struct decisions *d, uint64_t until);
+uint64_t service_now(const struct service *s); /* seconds of the home's time */
+
+/* ---- follow.c: what runs follows what was decided ---- */
+
+/* The current version's manifest and its publisher. */
+int current_manifest(struct job *job, const char *name, struct manifest **out,
+                     char publisher[REGISTRY_PUBLISHER_MAX + 1], struct error *err);
+/* Workers of NAME that hold more than they may are dead when this returns, or the error says which are not. */
+int follow_less(struct service *s, struct job *job, const char *name, const struct policy_answer *was,
+                const struct policy_answer *is, struct error *err);
 
 /* ---- waits.c: several answers of the loader, on a jobs thread ---- */
 

@@ -221,7 +221,7 @@ int moat_unload(struct moat *m, const char *name, struct moat_error *error)
 int moat_grant(struct moat *m, const char *name, const char *grant, struct moat_error *error)
 {
     struct wait w = WAIT;
-    service_grant(m->s, name, grant, finished, &w);
+    service_grant(m->s, name, grant, NULL, finished, &w);
     return wait_for(&w, NULL, error);
 }
 

@@ -112,7 +112,7 @@ static int spec_grants(struct spec *s, const struct policy_answer *a, struct err
             s->execute_code = true;
         if (g->permission != PERMISSION_FILE_READ && g->permission != PERMISSION_FILE_WRITE)
             continue;
-        rc = wall_resolve(g->scope, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
+        rc = grant_resolve(g, a, &resolved, err);
         if (rc == 0)
             rc = add_grant(s, &resolved, err);
         else
@@ -387,10 +387,10 @@ static int find(struct job *job, const char *name, const char *version, struct p
 }
 
 /* The answer of the policy, and an empty spec when it lets the plugin run. */
-static int decide(const struct registry_decision *list, size_t count, struct manifest *m, struct plan *p,
+static int decide(const struct decisions *d, const char *publisher, struct manifest *m, struct plan *p,
                   struct error *err)
 {
-    decisions_answer(m, list, count, &p->answer);
+    decisions_answer(m, publisher, d, &p->answer);
     if (!p->answer.ready) {
         p->gate = MOAT_E_PERMISSION_DENIED;
         answer_explain(m, &p->answer, p->message, sizeof p->message);
@@ -435,9 +435,9 @@ static int decide_installed(struct job *job, const struct registry_version *v, s
     struct manifest *m = NULL;
     int rc = installed_manifest(job, v, text, &m, err);
     if (rc == 0)
-        rc = decisions_read(job->reader, v->name, &decisions, err);
+        rc = decisions_read(job, v->name, &decisions, err);
     if (rc == 0)
-        rc = decide(decisions.list, decisions.count, m, p, err);
+        rc = decide(&decisions, v->publisher, m, p, err);
     if (rc == 0)
         rc = configure(job, p, err);
     decisions_free(&decisions);
@@ -484,12 +484,12 @@ int plan_bring_code(struct job *job, struct plan *p, struct error *err)
 }
 
 int plan_from_package(struct job *job, struct package *package, const struct unpacked *files,
-                      const struct registry_decision *decisions, size_t ndecisions, struct plan *out, struct error *err)
+                      const struct decisions *decisions, struct plan *out, struct error *err)
 {
     struct plan p = {0};
     struct manifest *m = package_manifest(package);
     snprintf(p.version, sizeof p.version, "%s", m->version);
-    int rc = decide(decisions, ndecisions, m, &p, err);
+    int rc = decide(decisions, package_publisher(package), m, &p, err);
     if (rc == 0)
         rc = configure(job, &p, err);
     if (rc == 0 && p.spec)

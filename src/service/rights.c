@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -20,12 +21,79 @@ int decision_parse(const char *text, struct registry_decision *out, struct error
     return 0;
 }
 
-int grant_check_place(const struct grant *g, struct error *err)
+uint64_t service_now(const struct service *s)
+{
+    return home_time_at(&s->time, home_time_boot_clock()) / NS_PER_S;
+}
+
+/* Never earlier than it was said; an end is a whole second. */
+int decision_until(const struct service *s, const char *span, uint64_t *until, struct error *err)
+{
+    uint64_t ns, now = home_time_at(&s->time, home_time_boot_clock());
+    *until = 0;
+    if (!span)
+        return 0;
+    if (!clock_parse_span(span, &ns) || ns < NS_PER_S || ns > 100ull * 365 * 86400 * NS_PER_S)
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "a grant holds for a TIME from 1s to 100 years, such as 90s, 2h or 7d, not \"%.32s\"", span);
+    *until = (now + ns + NS_PER_S - 1) / NS_PER_S;
+    return 0;
+}
+
+static int forbidden(const struct ceiling *c, const char *what, struct error *err)
+{
+    char over[80];
+    ceiling_subject(c, over);
+    return error_set(err, MOAT_E_PERMISSION_DENIED, "a ceiling over %s forbids %.300s: `moat ceiling list`", over,
+                     what);
+}
+
+/* Where it leads to decides, not its name. */
+int grant_resolve(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err)
 {
     struct wall_grant resolved;
-    if (g->permission != PERMISSION_FILE_READ && g->permission != PERMISSION_FILE_WRITE)
-        return 0;
-    return wall_resolve(g->scope, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
+    struct grant real = {.permission = g->permission};
+    char path[POLICY_SCOPE_MAX];
+    uint64_t most;
+    if (!grant_place(g, path, &most))
+        return error_set(err, MOAT_E_BAD_USAGE, "%s=%.300s names no place", permission_name(g->permission), g->scope);
+    int rc = wall_resolve(path, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
+    if (rc < 0)
+        return rc;
+    const struct ceiling *c = text_copy(real.scope, sizeof real.scope, resolved.path) ? policy_forbids_grant(a, &real) : NULL;
+    if (c)
+        return forbidden(c, resolved.path, err);
+    *out = resolved;
+    return 0;
+}
+
+int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisions *d, const char *plugin,
+                      struct error *err)
+{
+    for (size_t i = 0; i < d->count && until; i++) {
+        const struct registry_decision *one = &d->list[i];
+        struct grant there;
+        if (one->refused || !record_as_grant(one, &there) || !grant_equal(&there, g) ||
+            (one->until && one->until <= until))
+            continue;
+        char text[POLICY_SCOPE_MAX + 64];
+        grant_format(g, text, sizeof text);
+        return error_set(err, MOAT_E_WRONG_STATE, "%.300s is granted %s already: `moat revoke %s %.300s` first", text,
+                         one->until ? "for longer" : "without an end", plugin, text);
+    }
+    return 0;
+}
+
+int grant_check(const struct grant *g, const struct policy_answer *a, struct error *err)
+{
+    struct wall_grant resolved;
+    char text[POLICY_SCOPE_MAX + 64];
+    const struct ceiling *c = policy_forbids_grant(a, g);
+    grant_format(g, text, sizeof text);
+    if (c)
+        return forbidden(c, text, err);
+    bool place = g->permission == PERMISSION_FILE_READ || g->permission == PERMISSION_FILE_WRITE;
+    return place ? grant_resolve(g, a, &resolved, err) : 0;
 }
 
 /* ---- a plugin's decisions ---- */
@@ -47,6 +115,7 @@ int decisions_add(struct decisions *d, const struct registry_decision *one, stru
 void decisions_free(struct decisions *d)
 {
     free(d->list);
+    free(d->ceilings);
     *d = (struct decisions){0};
 }
 
@@ -63,36 +132,107 @@ static bool keep(void *context, const struct registry_decision *d)
     return r->code == 0;
 }
 
-int decisions_read(struct registry_reader *reader, const char *name, struct decisions *out, struct error *err)
+/* What cannot be read as a ceiling binds everybody: in doubt, closed. */
+static bool keep_ceiling(void *context, const struct registry_ceiling *record)
+{
+    struct reading *r = context;
+    struct decisions *d = r->out;
+    struct ceiling c;
+    if (record->permission < 0 || record->permission >= PERMISSION_COUNT)
+        return true; /* of what this version cannot give */
+    if (ceiling_parse(record->subject, permission_name((enum permission)record->permission), &c, NULL) < 0)
+        c = (struct ceiling){.of = CEILING_EVERYBODY, .never.permission = (enum permission)record->permission};
+    memcpy(c.never.scope, record->scope, sizeof c.never.scope);
+    struct ceiling *list = realloc(d->ceilings, (d->nceilings + 1) * sizeof *list);
+    if (!list) {
+        r->code = error_set(r->err, MOAT_E_OUT_OF_MEMORY, "no memory for the ceilings");
+        return false;
+    }
+    d->ceilings = list;
+    d->ceilings[d->nceilings++] = c;
+    return true;
+}
+
+int decisions_begin(struct job *job, struct decisions *out, struct error *err)
 {
     struct reading r = {.out = out, .err = err};
-    int rc = registry_each_decision(reader, name, keep, &r, err);
+    out->now = service_now(job->s);
+    out->ahead = (int64_t)out->now - (int64_t)(clock_wall_ns() / NS_PER_S);
+    int rc = registry_each_ceiling(job->reader, keep_ceiling, &r, err);
     return rc < 0 ? rc : r.code;
 }
 
-static void as_decision(const struct registry_decision *record, struct decision *out)
+int decisions_read(struct job *job, const char *name, struct decisions *out, struct error *err)
 {
-    out->grant.permission = (enum permission)record->permission;
-    memcpy(out->grant.scope, record->scope, sizeof out->grant.scope);
-    out->refused = record->refused;
-    out->until = record->until;
+    struct reading r = {.out = out, .err = err};
+    int rc = decisions_begin(job, out, err);
+    if (rc == 0)
+        rc = registry_each_decision(job->reader, name, keep, &r, err);
+    return rc < 0 ? rc : r.code;
 }
 
-/* Without memory nothing is granted: in doubt, closed. */
-void decisions_answer(const struct manifest *m, const struct registry_decision *list, size_t count,
-                      struct policy_answer *out)
+bool record_as_grant(const struct registry_decision *record, struct grant *out)
 {
-    struct ask asks[PERMISSION_COUNT];
+    if (record->permission < 0 || record->permission >= PERMISSION_COUNT)
+        return false;
+    out->permission = (enum permission)record->permission;
+    memcpy(out->scope, record->scope, sizeof out->scope);
+    return true;
+}
+
+static bool as_decision(const struct registry_decision *record, struct decision *out)
+{
+    out->refused = record->refused;
+    out->until = record->until;
+    return record_as_grant(record, &out->grant);
+}
+
+/* Its decisions are left to whoever has them. */
+static struct policy_input input_of(const struct manifest *m, const char *publisher, const struct decisions *d,
+                                    struct ask asks[PERMISSION_COUNT])
+{
     size_t nasks = m->nasks < PERMISSION_COUNT ? m->nasks : PERMISSION_COUNT;
     for (size_t i = 0; i < nasks; i++)
         asks[i] = (struct ask){.permission = m->asks[i].permission, .required = m->asks[i].required};
-    struct decision *decisions = calloc(count + 1, sizeof *decisions);
-    size_t known = 0;
-    for (size_t i = 0; decisions && i < count; i++)
-        if (list[i].permission >= 0 && list[i].permission < PERMISSION_COUNT)
-            as_decision(&list[i], &decisions[known++]);
-    policy_decide(asks, nasks, decisions, known, clock_wall_ns() / NS_PER_S, out);
+    return (struct policy_input){.asks = asks,
+                                 .nasks = nasks,
+                                 .ceilings = d->ceilings,
+                                 .nceilings = d->nceilings,
+                                 .publisher = publisher,
+                                 .capabilities = m->capabilities,
+                                 .now = d->now};
+}
+
+/* Without memory nothing is granted: in doubt, closed. */
+void decisions_answer(const struct manifest *m, const char *publisher, const struct decisions *d,
+                      struct policy_answer *out)
+{
+    struct ask asks[PERMISSION_COUNT];
+    struct policy_input in = input_of(m, publisher, d, asks);
+    struct decision *decisions = calloc(d->count + 1, sizeof *decisions);
+    for (size_t i = 0; decisions && i < d->count; i++)
+        in.ndecisions += as_decision(&d->list[i], &decisions[in.ndecisions]);
+    in.decisions = decisions;
+    policy_decide(&in, out);
     free(decisions);
+}
+
+enum policy_reason decisions_judge(const struct manifest *m, const char *publisher, const struct decisions *d,
+                                   const struct registry_decision *one)
+{
+    struct ask asks[PERMISSION_COUNT];
+    struct policy_input in = input_of(m, publisher, d, asks);
+    struct decision refused = {.grant.permission = (enum permission)one->permission, .refused = true}, decision;
+    if (!as_decision(one, &decision))
+        return POLICY_MEANINGLESS;
+    /* A refusal and a grant of one permission are never both there, but an import may say so. */
+    for (size_t i = 0; i < d->count && !one->refused && !in.ndecisions; i++)
+        if (d->list[i].refused && d->list[i].permission == one->permission && strcmp(d->list[i].name, one->name) == 0) {
+            refused.until = d->list[i].until;
+            in.decisions = &refused;
+            in.ndecisions = 1;
+        }
+    return policy_judge(&in, &decision);
 }
 
 static bool walls(enum permission p)
@@ -119,6 +259,17 @@ bool answer_same_wall(const struct policy_answer *a, const struct policy_answer 
     return true;
 }
 
+bool answer_same(const struct policy_answer *a, const struct policy_answer *b)
+{
+    for (size_t i = 0; i < a->ngrants; i++)
+        if (!has(b, &a->grants[i]))
+            return false;
+    for (size_t i = 0; i < b->ngrants; i++)
+        if (!has(a, &b->grants[i]))
+            return false;
+    return a->ready == b->ready && a->nnever == b->nnever;
+}
+
 /* ---- words ---- */
 
 static bool granted(const struct policy_answer *a, enum permission p)
@@ -139,6 +290,24 @@ static bool is_refused(const struct policy_answer *a, enum permission p)
     return a->refused >> p & 1;
 }
 
+static const char *why_not(const struct policy_answer *a, enum permission p)
+{
+    if (is_refused(a, p))
+        return ", which is refused";
+    if (a->why[p] == POLICY_CEILING)
+        return ", which a ceiling forbids (`moat ceiling list`)";
+    return a->why[p] == POLICY_ENDED ? ", whose grant has ended" : "";
+}
+
+/* The command that decides, or false: none can, or none is known. */
+static bool command_of(const struct manifest *m, const struct policy_answer *a, const struct manifest_ask *ask,
+                       const char *scope, char out[POLICY_COMMAND_MAX])
+{
+    if (a->forbidden >> ask->permission & 1 || (*scope && policy_forbids(a, ask->permission, scope)))
+        return false;
+    return policy_command(m->name, (int)ask->permission, scope, out);
+}
+
 void answer_explain(const struct manifest *m, const struct policy_answer *a, char *out, size_t size)
 {
     size_t used = 0;
@@ -148,20 +317,20 @@ void answer_explain(const struct manifest *m, const struct policy_answer *a, cha
         char command[POLICY_COMMAND_MAX];
         if (!blocks(ask, a))
             continue;
-        bool known = policy_command(m->name, (int)ask->permission, ask->nscopes ? ask->scopes[0] : "", command);
+        bool known = command_of(m, a, ask, ask->nscopes ? ask->scopes[0] : "", command);
         used += (size_t)snprintf(out + used, size - used, "%s%s needs %s%s%s%s%s", used ? "; " : "", m->name,
-                                 permission_name(ask->permission),
-                                 is_refused(a, ask->permission) ? ", which is refused" : "", known ? ": `" : "",
+                                 permission_name(ask->permission), why_not(a, ask->permission), known ? ": `" : "",
                                  known ? command : "", known ? "`" : "");
     }
 }
 
-static void tell_commands(struct buf *out, const struct manifest *m, const struct manifest_ask *ask)
+static void tell_commands(struct buf *out, const struct manifest *m, const struct policy_answer *a,
+                          const struct manifest_ask *ask)
 {
     char command[POLICY_COMMAND_MAX];
     size_t n = ask->nscopes ? ask->nscopes : 1;
     for (size_t i = 0; i < n; i++)
-        if (policy_command(m->name, (int)ask->permission, ask->nscopes ? ask->scopes[i] : "", command))
+        if (command_of(m, a, ask, ask->nscopes ? ask->scopes[i] : "", command))
             tell_text(out, NULL, command);
 }
 
@@ -170,48 +339,56 @@ void tell_needs_grant(struct buf *out, const char *key, const struct manifest *m
     tell_open(out, key, '[');
     for (size_t i = 0; i < m->nasks; i++)
         if (a->undecided >> m->asks[i].permission & 1 || blocks(&m->asks[i], a))
-            tell_commands(out, m, &m->asks[i]);
+            tell_commands(out, m, a, &m->asks[i]);
     tell_close(out, ']');
 }
 
-static void tell_scopes(struct buf *out, const struct manifest_ask *ask, const struct registry_decision *list,
-                        size_t count, const struct policy_answer *a)
+/* By the wall clock as it is now, which is what whoever reads it has. */
+void tell_until(struct buf *out, const char *key, const struct decisions *d, uint64_t until)
+{
+    int64_t shown = (int64_t)until - d->ahead;
+    tell_seconds(out, key, until ? (uint64_t)(shown > 0 ? shown : 1) : 0);
+}
+
+static void tell_scopes(struct buf *out, const struct manifest_ask *ask, const struct policy_answer *a,
+                        const struct decisions *d)
 {
     uint64_t until = 0;
     tell_open(out, "scopes", '[');
-    for (size_t i = 0; i < a->ngrants; i++)
-        if (a->grants[i].permission == ask->permission && a->grants[i].scope[0])
+    for (size_t i = 0; i < a->ngrants; i++) {
+        if (a->grants[i].permission != ask->permission)
+            continue;
+        if (a->grants[i].scope[0])
             tell_text(out, NULL, a->grants[i].scope);
+        if (a->until[i] && (!until || a->until[i] < until))
+            until = a->until[i];
+    }
     tell_close(out, ']');
-    for (size_t i = 0; i < count; i++)
-        if (list[i].permission == (int)ask->permission && list[i].until && (!until || list[i].until < until))
-            until = list[i].until;
-    tell_seconds(out, "until", until);
+    tell_until(out, "until", d, until);
     tell_open(out, "suggested", '[');
     for (size_t i = 0; i < ask->nscopes; i++)
         tell_text(out, NULL, ask->scopes[i]);
     tell_close(out, ']');
 }
 
-void tell_permissions(struct buf *out, const char *key, const struct manifest *m, const struct registry_decision *list,
-                      size_t count)
+void tell_permissions(struct buf *out, const char *key, const struct manifest *m, const struct policy_answer *a,
+                      const struct decisions *d)
 {
-    struct policy_answer a;
-    decisions_answer(m, list, count, &a);
     tell_open(out, key, '[');
     for (size_t i = 0; i < m->nasks; i++) {
         const struct manifest_ask *ask = &m->asks[i];
-        const char *decision = granted(&a, ask->permission)      ? "granted"
-                               : is_refused(&a, ask->permission) ? "refused"
-                                                                 : "undecided";
+        const char *decision = granted(a, ask->permission)      ? "granted"
+                               : is_refused(a, ask->permission) ? "refused"
+                                                                : "undecided";
         tell_open(out, NULL, '{');
         tell_text(out, "permission", permission_name(ask->permission));
         tell_flag(out, "required", ask->required);
         tell_text(out, "decision", decision);
-        tell_scopes(out, ask, list, count, &a);
+        tell_text(out, "reason", policy_reason_name((enum policy_reason)a->why[ask->permission]));
+        tell_scopes(out, ask, a, d);
         tell_open(out, "commands", '[');
-        if (!granted(&a, ask->permission))
-            tell_commands(out, m, ask);
+        if (!granted(a, ask->permission))
+            tell_commands(out, m, a, ask);
         tell_close(out, ']');
         tell_close(out, '}');
     }

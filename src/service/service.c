@@ -106,6 +106,8 @@ static int read_state(struct service *s, struct error *err)
         rc = token_load(s, reader, err);
     if (rc == 0)
         rc = trust_open(s, reader, err);
+    if (rc == 0)
+        rc = expiry_open(s, reader, err);
     registry_reader_free(reader);
     if (rc < 0)
         return rc;
@@ -191,6 +193,8 @@ static int open_all(struct service *s, const struct service_options *options, st
     if (rc == 0)
         rc = jobs_start(s, &s->jobs, err);
     if (rc == 0)
+        expiry_start(s);
+    if (rc == 0)
         rc = wanted_start(s, err);
     return rc;
 }
@@ -208,6 +212,8 @@ int service_open(const struct service_options *options, struct service **out, st
     s->opened_ns = clock_mono_ns();
     pthread_mutex_init(&s->token_lock, NULL);
     pthread_mutex_init(&s->guest_lock, NULL);
+    pthread_mutex_init(&s->expiry.lock, NULL);
+    s->expiry.timer = -1;
     /* Signals are the program's business, on its own threads. */
     sigset_t all, before;
     sigfillset(&all);
@@ -239,11 +245,13 @@ void service_close(struct service *s, uint64_t grace_ns)
     jobs_stop(&s->jobs);
     tokens_flush(s);
     loops_stop(s);
+    expiry_close(s);
     registry_close(s->registry);
     vault_free(s->vault);
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
     pthread_mutex_destroy(&s->guest_lock);
+    pthread_mutex_destroy(&s->expiry.lock);
     tokens_free(s->tokens);
     journal_close(s->journal);
     origins_free(s->origins);

@@ -73,6 +73,7 @@ struct service_install {
     const char *metadata;      /* JSON object of the request, or NULL: each field must equal the manifest's */
     const char *const *grants; /* texts of grants to decide with the installation */
     size_t ngrants;
+    const char *span; /* a TIME after which these grants end; NULL: they do not */
     bool load, use, allow_older;
     const char *accept; /* as service_use's */
 };
@@ -123,10 +124,26 @@ void service_reload(struct service *s, const char *name, service_done done, void
 void service_stop_all(struct service *s, service_done done, void *context);
 
 /* ---- deciding ---- */
-void service_grant(struct service *s, const char *name, const char *grant, service_done done, void *context);
+/* for_or_null: a TIME after which the grant ends by itself, as if it were revoked then. */
+void service_grant(struct service *s, const char *name, const char *grant, const char *for_or_null, service_done done,
+                   void *context);
 void service_refuse(struct service *s, const char *name, const char *permission, service_done done, void *context);
 void service_revoke(struct service *s, const char *name, const char *grant, service_done done, void *context);
 void service_grants(struct service *s, const char *name_or_null, service_done done, void *context);
+
+/* What nobody, a publisher ("publisher:NAME") or a capability ("capability:NAME") can ever get. Holds for what was
+ * granted before as well: workers that held it are dead when it is set. */
+void service_ceiling_list(struct service *s, service_done done, void *context);
+void service_ceiling_set(struct service *s, const char *subject, const char *never, service_done done, void *context);
+void service_ceiling_remove(struct service *s, const char *subject, const char *never, service_done done,
+                            void *context);
+
+/* Data sources, which database grants name. kind: sqlite (place: the database) or postgres (place: a file with the
+ * connection string, which only the host's user may read). */
+void service_source_list(struct service *s, service_done done, void *context);
+void service_source_add(struct service *s, const char *name, const char *kind, const char *place, service_done done,
+                        void *context);
+void service_source_remove(struct service *s, const char *name, service_done done, void *context);
 
 void service_trust_add(struct service *s, const char *publisher, const char *pem, const char *names_or_null,
                        service_done done, void *context);

@@ -213,6 +213,7 @@ struct validate_op {
     bool temporary;
     struct intake intake;
     struct findings findings;
+    struct decisions nothing; /* what holds without a decision: the ceilings */
     enum package_signature signature;
 };
 
@@ -223,6 +224,7 @@ static void clear(struct op *op)
         unlink(v->path);
     intake_clear(&v->intake);
     findings_free(&v->findings);
+    decisions_free(&v->nothing);
     free(v->path);
     free(v->metadata);
 }
@@ -250,7 +252,9 @@ static void tell_validated(struct validate_op *v)
         tell_text(out, "name", m->name);
         tell_text(out, "version", m->version);
         tell_text(out, "publisher", package_publisher(v->intake.package));
-        tell_permissions(out, "permissions", m, NULL, 0);
+        struct policy_answer answer;
+        decisions_answer(m, package_publisher(v->intake.package), &v->nothing, &answer);
+        tell_permissions(out, "permissions", m, &answer, &v->nothing);
     }
     tell_close(out, '}');
 }
@@ -284,6 +288,8 @@ static void validate(struct op *op, struct job *job)
     int rc = op->code;
     if (rc == 0)
         rc = survey(v, job, &op->error);
+    if (rc == 0)
+        rc = decisions_begin(job, &v->nothing, &op->error);
     if (rc == 0)
         tell_validated(v);
     op_end(op, rc);

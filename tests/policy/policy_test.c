@@ -45,6 +45,21 @@ static void scopes_are_normalised(void **state)
         {"network_access=127.0.0.1:80", "network_access=127.0.0.1:80"},
         {"network_access=[0:0::1]:80", "network_access=[::1]:80"},
         {"network_access", "network_access"},
+        {"network_access=*.Example.COM.:443", "network_access=*.example.com:443"},
+        {"network_access=example.com:*", "network_access=example.com:*"},
+        {"network_access=xn--bcher-kva.Example:443", "network_access=xn--bcher-kva.example:443"},
+        {"network_access=10.0.0.0/8:443", "network_access=10.0.0.0/8:443"},
+        {"network_access=0.0.0.0/0:*", "network_access=0.0.0.0/0:*"},
+        {"network_access=10.1.2.3/32:443", "network_access=10.1.2.3:443"},
+        {"network_access=[FD00:0::/8]:443", "network_access=[fd00::/8]:443"},
+        {"network_access=[::ffff:127.0.0.1]:80", "network_access=127.0.0.1:80"},
+        {"network_access=[::FFFF:7f00:1]:80", "network_access=127.0.0.1:80"},
+        {"network_access=[::ffff:10.0.0.0/104]:80", "network_access=10.0.0.0/8:80"},
+        {"file_write=/out,max=1GiB", "file_write=/out,max=1GiB"},
+        {"file_write=/out/./,max=1024MiB", "file_write=/out,max=1GiB"},
+        {"file_write=/out,max=1500", "file_write=/out,max=1500"},
+        {"file_write=/a,max=1/b", "file_write=/a,max=1/b"},
+        {"file_read=/out,max=x", "file_read=/out,max=x"},
         {"database_read=main", "database_read=main"},
         {"execute_code", "execute_code"},
         {"System_Access", "system_access"},
@@ -85,7 +100,29 @@ static void nonsense_is_refused(void **state)
         "network_access=host:0",
         "network_access=host:65536",
         "network_access=host:080",
-        "network_access=*.example.com:443",
+        "network_access=*:443",
+        "network_access=a.*.example.com:443",
+        "network_access=*a.example.com:443",
+        "network_access=*.*.example.com:443",
+        "network_access=*.1:443",
+        "network_access=b\xc3\xbc" "cher.example:443",
+        "network_access=0177.0.0.1:80",
+        "network_access=127.0.0.01:80",
+        "network_access=10.1.2.3/8:443",
+        "network_access=10.0.0.0/33:443",
+        "network_access=10.0.0.0/:443",
+        "network_access=10.0.0.0/08:443",
+        "network_access=[fe80::1%lo]:80",
+        "network_access=[fd00::1/8]:443",
+        "network_access=example.com/8:443",
+        "network_access=[:80",
+        "file_write=/out,max=",
+        "file_write=/out,max=0",
+        "file_write=/out,max=-1",
+        "file_write=/out,max=1TB",
+        "file_write=/out,max=1,max=2",
+        "file_write=/out,max=5/",
+        "file_write=,max=5",
         "network_access=:443",
         "network_access=a..b:1",
         "network_access=a..:1",
@@ -133,6 +170,26 @@ static void a_scope_contains_what_is_below_it(void **state)
         {"network_access=a.b:1", "network_access", false},
         {"network_access=a.b:1", "network_access=a.b:12", false},
         {"network_access=A.b.:1", "network_access=a.B:1", true},
+        {"network_access=*.b.c:1", "network_access=a.B.c.:1", true},
+        {"network_access=*.b.c:1", "network_access=b.c:1", false},
+        {"network_access=*.b.c:1", "network_access=x.a.b.c:1", false},
+        {"network_access=*.b.c:1", "network_access=ab.c:1", false},
+        {"network_access=a.b:*", "network_access=a.b:1", true},
+        {"network_access=a.b:1", "network_access=a.b:*", false},
+        {"network_access=10.0.0.0/8:1", "network_access=10.255.0.1:1", true},
+        {"network_access=10.0.0.0/8:1", "network_access=10.1.0.0/16:1", true},
+        {"network_access=10.1.0.0/16:1", "network_access=10.0.0.0/8:1", false},
+        {"network_access=10.0.0.0/8:1", "network_access=11.0.0.1:1", false},
+        {"network_access=10.128.0.0/9:1", "network_access=10.127.0.1:1", false},
+        {"network_access=0.0.0.0/0:1", "network_access=[::ffff:1.2.3.4]:1", true},
+        {"network_access=0.0.0.0/0:1", "network_access=[::1]:1", false},
+        {"network_access=0.0.0.0/0:1", "network_access=a.b:1", false},
+        {"network_access=[fd00::/8]:1", "network_access=[fdff::1]:1", true},
+        {"network_access=[::1]:1", "network_access=[0:0:0:0:0:0:0:1]:1", true},
+        {"file_write=/out", "file_write=/out,max=1GiB", true},
+        {"file_write=/out,max=1GiB", "file_write=/out", false},
+        {"file_write=/out,max=1GiB", "file_write=/out/a,max=1MiB", true},
+        {"file_write=/out,max=1MiB", "file_write=/out,max=1GiB", false},
         {"agent_control=a", "agent_control=a.run", true},
         {"agent_control=a", "agent_control=ab.run", false},
         {"agent_control=a.run", "agent_control=a", false},
@@ -162,17 +219,29 @@ static struct decision refusal(enum permission p)
     return (struct decision){.grant = {.permission = p}, .refused = true};
 }
 
+static void decide(const struct ask *asks, size_t nasks, const struct decision *decisions, size_t ndecisions,
+                   uint64_t now, struct policy_answer *out)
+{
+    memset(out, 0x5a, sizeof *out); /* what is not written says nothing */
+    policy_decide(&(struct policy_input){.asks = asks,
+                                         .nasks = nasks,
+                                         .decisions = decisions,
+                                         .ndecisions = ndecisions,
+                                         .now = now},
+                  out);
+}
+
 static void nothing_granted_is_nothing(void **state)
 {
     struct ask asks[] = {{PERMISSION_FILE_READ, true}, {PERMISSION_EXECUTE_CODE, false}};
     struct policy_answer a;
-    policy_decide(asks, 2, NULL, 0, 100, &a);
+    decide(asks, 2, NULL, 0, 100, &a);
     assert_false(a.ready);
     assert_int_equal(a.blocking, PERMISSION_FILE_READ);
     assert_int_equal(a.ngrants, 0);
     assert_int_equal(a.asked, 1u << PERMISSION_FILE_READ | 1u << PERMISSION_EXECUTE_CODE);
     assert_int_equal(a.undecided, a.asked);
-    policy_decide(NULL, 0, NULL, 0, 100, &a);
+    decide(NULL, 0, NULL, 0, 100, &a);
     assert_true(a.ready);
 }
 
@@ -181,29 +250,29 @@ static void decisions_by_example(void **state)
     struct ask asks[] = {{PERMISSION_EXECUTE_CODE, false}, {PERMISSION_FILE_READ, true}};
     struct policy_answer a;
     struct decision ok[] = {granted("file_read=/a", 0), granted("file_read=/a/b", 0), granted("file_read=/c", 101)};
-    policy_decide(asks, 2, ok, 3, 100, &a);
+    decide(asks, 2, ok, 3, 100, &a);
     assert_true(a.ready);
     assert_int_equal(a.ngrants, 2); /* /a/b says nothing new */
     assert_string_equal(a.grants[1].scope, "/c");
     assert_int_equal(a.undecided, 1u << PERMISSION_EXECUTE_CODE);
-    policy_decide(asks, 2, ok, 3, 101, &a); /* the end of /c has come */
+    decide(asks, 2, ok, 3, 101, &a); /* the end of /c has come */
     assert_int_equal(a.ngrants, 1);
 
     struct decision unasked[] = {granted("file_write=/a", 0), granted("file_read=/a", 0)};
-    policy_decide(asks, 2, unasked, 2, 100, &a);
+    decide(asks, 2, unasked, 2, 100, &a);
     assert_int_equal(a.ngrants, 1);
     assert_int_equal(a.grants[0].permission, PERMISSION_FILE_READ);
 
     struct decision both[] = {granted("file_read=/a", 0), refusal(PERMISSION_FILE_READ),
                               refusal(PERMISSION_DATABASE_WRITE)};
-    policy_decide(asks, 2, both, 3, 100, &a);
+    decide(asks, 2, both, 3, 100, &a);
     assert_false(a.ready);
     assert_int_equal(a.blocking, PERMISSION_FILE_READ);
     assert_int_equal(a.refused, 1u << PERMISSION_FILE_READ);
     assert_int_equal(a.ngrants, 0);
 
     struct decision optional[] = {granted("file_read=/a", 0), refusal(PERMISSION_EXECUTE_CODE)};
-    policy_decide(asks, 2, optional, 2, 100, &a);
+    decide(asks, 2, optional, 2, 100, &a);
     assert_true(a.ready);
     assert_int_equal(a.undecided, 0);
 }
@@ -228,6 +297,10 @@ static void commands_are_exact(void **state)
         {PERMISSION_EXECUTE_CODE, "/bin/sh", "moat grant p execute_code"},
         {PERMISSION_NETWORK_ACCESS, "example.com:443", "moat grant p network_access=example.com:443"},
         {PERMISSION_NETWORK_ACCESS, "[::1]:9", "moat grant p 'network_access=[::1]:9'"},
+        {PERMISSION_NETWORK_ACCESS, "0x7f.1:9", "moat grant p network_access=127.0.0.1:9"},
+        {PERMISSION_NETWORK_ACCESS, "*.example.com:9", "moat grant p network_access=HOST:PORT"},
+        {PERMISSION_NETWORK_ACCESS, "10.0.0.0/8:9", "moat grant p network_access=HOST:PORT"},
+        {PERMISSION_FILE_WRITE, "/out,max=1GiB", "moat grant p file_write=PATH"},
         {PERMISSION_NETWORK_ACCESS, "", "moat grant p network_access=HOST:PORT"},
         {-1, "/etc/passwd", NULL},
         {PERMISSION_COUNT, "", NULL},
@@ -244,6 +317,195 @@ static void commands_are_exact(void **state)
     quotes[sizeof quotes - 1] = '\0';
     assert_true(policy_command("p", PERMISSION_FILE_READ, quotes, out));
     assert_string_equal(out, "moat grant p file_read=PATH");
+}
+
+/* ---- ceilings ---- */
+
+static struct ceiling ceiling(const char *subject, const char *never)
+{
+    struct ceiling c;
+    struct error err = {0};
+    if (ceiling_parse(subject, never, &c, &err))
+        fail_msg("%s %s: %s", subject, never, err.message);
+    char again[80];
+    ceiling_subject(&c, again);
+    assert_string_equal(again, subject);
+    return c;
+}
+
+static void ceilings_are_parsed(void **state)
+{
+    static const char *const bad[][2] = {
+        {"acme", "file_read"},          {"publisher:", "file_read"},      {"capability:none", "file_read"},
+        {"everybody:x", "file_read"},   {"everybody", "nothing"},         {"everybody", "file_read="},
+        {"everybody", "file_read=rel"}, {"everybody", "file_write=/a,max=1"},
+    };
+    ceiling("everybody", "file_read");
+    ceiling("publisher:acme", "network_access=169.254.0.0/16:*");
+    ceiling("capability:monitoring", "file_write=/etc");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct ceiling c = {.name = "untouched"};
+        struct error err = {0};
+        assert_int_equal(ceiling_parse(bad[i][0], bad[i][1], &c, &err), -MOAT_E_BAD_USAGE);
+        assert_string_equal(c.name, "untouched");
+    }
+}
+
+static void ceilings_by_example(void **state)
+{
+    static const struct {
+        const char *subject, *never, *grant;
+        enum policy_reason why;
+    } rows[] = {
+        {"everybody", "file_read", "file_read=/a", POLICY_CEILING},
+        {"publisher:acme", "file_read=/etc", "file_read=/etc/x", POLICY_CEILING},
+        {"publisher:other", "file_read=/etc", "file_read=/etc/x", POLICY_GRANTED},
+        {"capability:monitoring", "file_read=/etc", "file_read=/etc", POLICY_CEILING},
+        {"capability:security", "file_read=/etc", "file_read=/etc", POLICY_GRANTED},
+        /* A mount is given as a whole. */
+        {"everybody", "file_read=/etc/shadow", "file_read=/etc", POLICY_CEILING},
+        {"everybody", "file_read=/etc", "file_read=/etcetera", POLICY_GRANTED},
+        /* Who writes a place reads it. */
+        {"everybody", "file_read=/etc", "file_write=/etc,max=1MiB", POLICY_CEILING},
+        {"everybody", "file_write=/etc", "file_read=/etc", POLICY_GRANTED},
+        /* Brokers decide object by object. */
+        {"everybody", "network_access=169.254.0.0/16:*", "network_access", POLICY_GRANTED},
+        {"everybody", "network_access=169.254.0.0/16:*", "network_access=169.254.169.254:80", POLICY_CEILING},
+        {"everybody", "network_access=*.corp.example:*", "network_access=db.corp.example:5432", POLICY_CEILING},
+        {"everybody", "execute_code", "execute_code", POLICY_CEILING},
+        {"everybody", "agent_control=vault", "agent_control=vault.read", POLICY_CEILING},
+    };
+    struct ask asks[PERMISSION_COUNT];
+    for (int p = 0; p < PERMISSION_COUNT; p++)
+        asks[p] = (struct ask){(enum permission)p, false};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct decision d = granted(rows[i].grant, 0);
+        struct ceiling c = ceiling(rows[i].subject, rows[i].never);
+        struct policy_input in = {.asks = asks,
+                                  .nasks = PERMISSION_COUNT,
+                                  .decisions = &d,
+                                  .ndecisions = 1,
+                                  .ceilings = &c,
+                                  .nceilings = 1,
+                                  .publisher = "acme",
+                                  .capabilities = 1u << CAPABILITY_MONITORING,
+                                  .now = 100};
+        struct policy_answer a;
+        policy_decide(&in, &a);
+        if (policy_judge(&in, &d) != rows[i].why || (a.ngrants == 1) != (rows[i].why == POLICY_GRANTED))
+            fail_msg("%s %s over %s: %s", rows[i].subject, rows[i].never, rows[i].grant,
+                     policy_reason_name(policy_judge(&in, &d)));
+        assert_int_equal(a.why[d.grant.permission], rows[i].why);
+    }
+}
+
+static void objects_are_allowed_or_not_with_a_reason(void **state)
+{
+    static const struct {
+        const char *object;
+        enum policy_reason why;
+    } rows[] = {
+        {"api.example.com:443", POLICY_GRANTED},
+        {"API.Example.COM.:443", POLICY_GRANTED},
+        {"api.example.com:80", POLICY_OUTSIDE},
+        {"a.b.example.com:443", POLICY_OUTSIDE},
+        {"evil.example.com:443", POLICY_CEILING},
+        {"10.1.2.3:443", POLICY_GRANTED},
+        {"0x0a.1.2.3:443", POLICY_GRANTED}, /* what the resolver would make of it */
+        {"167838211:443", POLICY_GRANTED},
+        {"[::ffff:10.1.2.3]:443", POLICY_GRANTED},
+        {"10.9.9.9:443", POLICY_CEILING},
+        {"012.011.9.9:443", POLICY_CEILING}, /* octal */
+        {"127.0.0.1:443", POLICY_OUTSIDE},
+        {"*.example.com:443", POLICY_OUTSIDE},
+        {"10.0.0.0/8:443", POLICY_OUTSIDE},
+        {"short.example:1", POLICY_ENDED},
+        {"nonsense", POLICY_OUTSIDE},
+        {"", POLICY_GRANTED},
+    };
+    struct ask asks[] = {{PERMISSION_NETWORK_ACCESS, true}, {PERMISSION_FILE_WRITE, false}};
+    struct decision ds[] = {granted("network_access=*.example.com:443", 0), granted("network_access=10.0.0.0/8:443", 0),
+                            granted("network_access=short.example:1", 150), granted("file_write=/out,max=1MiB", 0)};
+    struct ceiling cs[] = {ceiling("everybody", "network_access=10.9.0.0/16:*"),
+                           ceiling("publisher:acme", "network_access=evil.example.com:443")};
+    struct policy_answer a;
+    policy_decide(&(struct policy_input){.asks = asks,
+                                         .nasks = 2,
+                                         .decisions = ds,
+                                         .ndecisions = 4,
+                                         .ceilings = cs,
+                                         .nceilings = 2,
+                                         .publisher = "acme",
+                                         .now = 100},
+                  &a);
+    assert_int_equal(a.next_end, 150);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        enum policy_reason why = policy_allows(&a, PERMISSION_NETWORK_ACCESS, rows[i].object, 150);
+        if (why != rows[i].why)
+            fail_msg("%s: %s, not %s", rows[i].object, policy_reason_name(why), policy_reason_name(rows[i].why));
+    }
+    assert_int_equal(policy_allows(&a, PERMISSION_NETWORK_ACCESS, "short.example:1", 149), POLICY_GRANTED);
+    assert_int_equal(policy_allows(&a, PERMISSION_FILE_WRITE, "/out/a", 100), POLICY_GRANTED);
+    assert_int_equal(policy_allows(&a, PERMISSION_FILE_WRITE, "/outer", 100), POLICY_OUTSIDE);
+    assert_int_equal(policy_allows(&a, PERMISSION_FILE_WRITE, "/out/../x", 100), POLICY_OUTSIDE);
+    assert_int_equal(policy_allows(&a, PERMISSION_FILE_READ, "/out", 100), POLICY_NOT_ASKED);
+    assert_true(policy_names(&a, "10.1.2.3:443", 100));
+    assert_false(policy_names(&a, "api.example.com:443", 100) || policy_names(&a, "127.0.0.1:443", 100));
+    assert_non_null(policy_forbids(&a, PERMISSION_NETWORK_ACCESS, "10.9.1.1:22"));
+    assert_non_null(policy_forbids(&a, PERMISSION_NETWORK_ACCESS, "no address"));
+    assert_null(policy_forbids(&a, PERMISSION_NETWORK_ACCESS, "10.8.1.1:22"));
+    assert_null(policy_forbids(&a, PERMISSION_DATABASE_READ, "main"));
+}
+
+/* A bare grant names no address: loopback and its like stay closed to it. */
+static void a_bare_grant_names_no_address(void **state)
+{
+    struct ask ask = {PERMISSION_NETWORK_ACCESS, true};
+    struct decision d = granted("network_access", 0);
+    struct policy_answer a;
+    decide(&ask, 1, &d, 1, 100, &a);
+    assert_int_equal(policy_allows(&a, PERMISSION_NETWORK_ACCESS, "127.0.0.1:80", 100), POLICY_GRANTED);
+    assert_false(policy_names(&a, "127.0.0.1:80", 100));
+}
+
+static void a_grant_that_ends_first_hides_none_that_stays(void **state)
+{
+    struct ask ask = {PERMISSION_FILE_READ, true};
+    struct decision ds[] = {granted("file_read=/a", 150), granted("file_read=/a/b", 0)};
+    struct policy_answer a;
+    decide(&ask, 1, ds, 2, 100, &a);
+    assert_int_equal(a.ngrants, 2);
+    assert_int_equal(policy_allows(&a, PERMISSION_FILE_READ, "/a/c", 149), POLICY_GRANTED);
+    assert_int_equal(policy_allows(&a, PERMISSION_FILE_READ, "/a/c", 150), POLICY_ENDED);
+    assert_int_equal(policy_allows(&a, PERMISSION_FILE_READ, "/a/b/c", 150), POLICY_GRANTED);
+}
+
+static void the_reason_of_a_permission_is_the_one_to_act_on(void **state)
+{
+    struct ask ask = {PERMISSION_FILE_READ, true};
+    struct ceiling c = ceiling("everybody", "file_read=/etc");
+    struct decision ended = granted("file_read=/a", 50), cut = granted("file_read=/etc", 0), strange = cut;
+    snprintf(strange.grant.scope, sizeof strange.grant.scope, "relative");
+    static const enum policy_reason why[] = {POLICY_ENDED, POLICY_CEILING, POLICY_MEANINGLESS};
+    const struct decision *one[] = {&ended, &cut, &strange};
+    for (size_t i = 0; i < 3; i++) {
+        struct policy_answer a;
+        policy_decide(&(struct policy_input){.asks = &ask,
+                                             .nasks = 1,
+                                             .decisions = one[i],
+                                             .ndecisions = 1,
+                                             .ceilings = &c,
+                                             .nceilings = 1,
+                                             .now = 100},
+                      &a);
+        assert_int_equal(a.why[PERMISSION_FILE_READ], why[i]);
+        assert_int_equal(policy_allows(&a, PERMISSION_FILE_READ, "/a", 100), why[i]);
+        assert_true(a.undecided >> PERMISSION_FILE_READ & 1);
+        assert_false(a.ready);
+    }
+    for (int r = 0; r < POLICY_REASON_COUNT; r++)
+        assert_true(strlen(policy_reason_name((enum policy_reason)r)) > 4 &&
+                    strlen(policy_reason_text((enum policy_reason)r)) > 10);
 }
 
 /* ---- properties ---- */
@@ -265,6 +527,8 @@ static struct grant random_grant(void)
         "file_write=/a",        "file_write=/b",  "network_access",     "network_access=a.b:1",
         "network_access=a.b:2", "database_read",  "database_read=main", "database_write=main",
         "execute_code",         "system_access",  "agent_control=x",    "agent_control=x.run",
+        "network_access=*.b:1", "network_access=a.b:*", "network_access=10.0.0.0/8:1", "network_access=10.1.0.1:1",
+        "file_write=/a,max=1MiB", "file_write=/a,max=2MiB", "file_write=/a/b,max=1KiB",
     };
     return parse(texts[below(sizeof texts / sizeof *texts)]);
 }
@@ -304,7 +568,7 @@ static void properties_hold_on_random_decisions(void **state)
         for (size_t i = 0; i < nds; i++)
             ds[i] = random_decision();
         struct policy_answer before, after;
-        policy_decide(asks, nasks, ds, nds, 100, &before);
+        decide(asks, nasks, ds, nds, 100, &before);
 
         /* Nothing unasked, refused, ended or invented is in force. */
         for (size_t i = 0; i < before.ngrants; i++) {
@@ -324,13 +588,13 @@ static void properties_hold_on_random_decisions(void **state)
         size_t at = below((unsigned)nds + 1);
         memmove(ds + at + 1, ds + at, (nds - at) * sizeof *ds);
         ds[at] = (struct decision){.grant = random_grant()};
-        policy_decide(asks, nasks, ds, nds + 1, 100, &after);
+        decide(asks, nasks, ds, nds + 1, 100, &after);
         assert_no_less(&after, &before);
 
         /* One grant less, or a refusal more, gives no right. */
         ds[at] = (struct decision){.grant = {.permission = (enum permission)below(PERMISSION_COUNT)}, .refused = true};
         struct policy_answer closed;
-        policy_decide(asks, nasks, ds, nds + 1, 100, &closed);
+        decide(asks, nasks, ds, nds + 1, 100, &closed);
         assert_no_less(&before, &closed);
 
         /* Time only ends grants; refusals stand here without an end. */
@@ -338,9 +602,67 @@ static void properties_hold_on_random_decisions(void **state)
         for (size_t i = 0; i <= nds; i++)
             refusal_ends |= ds[i].refused && ds[i].until;
         struct policy_answer later;
-        policy_decide(asks, nasks, ds, nds + 1, 1000, &later);
+        decide(asks, nasks, ds, nds + 1, 1000, &later);
         if (!refusal_ends)
             assert_no_less(&closed, &later);
+    }
+}
+
+static struct ceiling random_ceiling(void)
+{
+    static const char *const subjects[] = {"everybody", "publisher:a", "publisher:b", "capability:security"};
+    struct ceiling c = ceiling(subjects[below(4)], "file_read");
+    c.never = random_grant();
+    c.never.scope[strcspn(c.never.scope, ",")] = '\0';
+    if (below(4) == 0)
+        c.never.scope[0] = '\0';
+    return c;
+}
+
+/* A ceiling more gives no right, to whole grants and to single objects; and what a ceiling forbids nobody has. */
+static void ceilings_only_take(void **state)
+{
+    static const char *const objects[][2] = {
+        {"file_read", "/a"},       {"file_read", "/a/b/c/d"},      {"file_write", "/a/b"},      {"file_write", "/c"},
+        {"network_access", "a.b:1"}, {"network_access", "10.1.0.1:1"}, {"network_access", "q.b:9"},
+        {"database_read", "main"}, {"agent_control", "x.run"},     {"agent_control", "y.run"},  {"execute_code", ""},
+    };
+    for (int round = 0; round < 20000; round++) {
+        struct ask asks[PERMISSION_COUNT];
+        struct decision ds[12];
+        struct ceiling cs[4];
+        size_t nds = below(13), ncs = 1 + below(4);
+        for (int p = 0; p < PERMISSION_COUNT; p++)
+            asks[p] = (struct ask){(enum permission)p, below(2)};
+        for (size_t i = 0; i < nds; i++)
+            ds[i] = random_decision();
+        for (size_t i = 0; i < ncs; i++)
+            cs[i] = random_ceiling();
+        struct policy_input in = {.asks = asks,
+                                  .nasks = PERMISSION_COUNT,
+                                  .decisions = ds,
+                                  .ndecisions = nds,
+                                  .ceilings = cs,
+                                  .nceilings = ncs - 1,
+                                  .publisher = "a",
+                                  .capabilities = below(2) ? 1u << CAPABILITY_SECURITY : 0,
+                                  .now = 100};
+        struct policy_answer before, after;
+        policy_decide(&in, &before);
+        in.nceilings = ncs;
+        policy_decide(&in, &after);
+        assert_no_less(&before, &after);
+        for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
+            enum permission p = (enum permission)permission_parse(objects[i][0]);
+            bool was = policy_allows(&before, p, objects[i][1], 100) == POLICY_GRANTED;
+            bool is = policy_allows(&after, p, objects[i][1], 100) == POLICY_GRANTED;
+            assert_true(was || !is);
+            assert_false(is && policy_forbids(&after, p, objects[i][1]));
+            bool given = false;
+            for (size_t k = 0; k < after.ngrants; k++)
+                given |= after.grants[k].permission == p;
+            assert_true(given || !is);
+        }
     }
 }
 
@@ -369,6 +691,13 @@ int main(void)
         cmocka_unit_test(nothing_granted_is_nothing),
         cmocka_unit_test(decisions_by_example),
         cmocka_unit_test(commands_are_exact),
+        cmocka_unit_test(ceilings_are_parsed),
+        cmocka_unit_test(ceilings_by_example),
+        cmocka_unit_test(objects_are_allowed_or_not_with_a_reason),
+        cmocka_unit_test(a_bare_grant_names_no_address),
+        cmocka_unit_test(a_grant_that_ends_first_hides_none_that_stays),
+        cmocka_unit_test(the_reason_of_a_permission_is_the_one_to_act_on),
+        cmocka_unit_test(ceilings_only_take),
         cmocka_unit_test(properties_hold_on_random_decisions),
         cmocka_unit_test(covering_is_an_order),
     };

@@ -185,8 +185,9 @@ void service_install(struct service *s, const struct service_install *in, servic
         snprintf(with, sizeof with, "%s is not a package", in->path);
         fake_fail(s, s->code, with);
     }
-    answer(s, done, context, "install metadata=%s grants=[%s] load=%d use=%d older=%d%s%s", or_null(in->metadata),
-           grants, in->load, in->use, in->allow_older, in->accept ? " accept=" : "", in->accept ? in->accept : "");
+    answer(s, done, context, "install metadata=%s grants=[%s] load=%d use=%d older=%d%s%s%s%s", or_null(in->metadata),
+           grants, in->load, in->use, in->allow_older, in->accept ? " accept=" : "", in->accept ? in->accept : "",
+           in->span ? " for=" : "", in->span ? in->span : "");
 }
 
 void service_validate(struct service *s, const char *path, bool temporary, const char *metadata, service_done done,
@@ -231,7 +232,11 @@ ONE(load, what)
 ONE(unload, name)
 ONE(reload, name)
 NONE(stop_all)
-TWO(grant, name, grant)
+TWO(ceiling_set, subject, never)
+TWO(ceiling_remove, subject, never)
+NONE(ceiling_list)
+NONE(source_list)
+ONE(source_remove, name)
 TWO(refuse, name, permission)
 TWO(revoke, name, grant)
 ONE(grants, name)
@@ -254,6 +259,18 @@ NONE(audit_head)
 ONE(backup, file)
 NONE(check)
 TWO(audit_verify, anchor, key)
+
+void service_grant(struct service *s, const char *name, const char *grant, const char *span, service_done done,
+                   void *context)
+{
+    answer(s, done, context, "grant %s %s%s%s", name, grant, span ? " for " : "", span ? span : "");
+}
+
+void service_source_add(struct service *s, const char *name, const char *kind, const char *place, service_done done,
+                        void *context)
+{
+    answer(s, done, context, "source_add %s %s %s", name, kind, place);
+}
 
 void service_audit(struct service *s, const struct service_audit *f, service_done done, void *context)
 {

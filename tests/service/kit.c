@@ -255,7 +255,17 @@ int kit_stop_all(struct kit *k)
 
 int kit_grant(struct kit *k, const char *name, const char *grant)
 {
-    WAIT(service_grant(k->s, name, grant, finished, &p));
+    WAIT(service_grant(k->s, name, grant, NULL, finished, &p));
+}
+
+int kit_grant_for(struct kit *k, const char *name, const char *grant, const char *span)
+{
+    WAIT(service_grant(k->s, name, grant, span, finished, &p));
+}
+
+int kit_ceiling(struct kit *k, const char *subject, const char *never, bool set)
+{
+    WAIT((set ? service_ceiling_set : service_ceiling_remove)(k->s, subject, never, finished, &p));
 }
 
 int kit_refuse(struct kit *k, const char *name, const char *permission)

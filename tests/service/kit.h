@@ -46,6 +46,8 @@ int kit_unload(struct kit *k, const char *name);
 int kit_reload(struct kit *k, const char *name);
 int kit_stop_all(struct kit *k);
 int kit_grant(struct kit *k, const char *name, const char *grant);
+int kit_grant_for(struct kit *k, const char *name, const char *grant, const char *span);
+int kit_ceiling(struct kit *k, const char *subject, const char *never, bool set);
 int kit_refuse(struct kit *k, const char *name, const char *permission);
 int kit_revoke(struct kit *k, const char *name, const char *grant);
 int kit_grants(struct kit *k, const char *name);

@@ -1,0 +1,48 @@
+/* What runs follows what was decided: the step that grants, revocations, ceilings and ends of grants share. */
+#include <stdio.h>
+#include <string.h>
+
+#include "service/internal.h"
+
+int current_manifest(struct job *job, const char *name, struct manifest **out,
+                     char publisher[REGISTRY_PUBLISHER_MAX + 1], struct error *err)
+{
+    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
+    struct registry_plugin plugin;
+    struct registry_version v;
+    int rc = registry_find_plugin(job->reader, name, &plugin, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || !plugin.versions)
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
+    rc = registry_find_version(job->reader, name, plugin.current, &v, &text, err);
+    if (rc == 0)
+        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` has no current version", name);
+    if (rc > 0)
+        rc = manifest_parse(text.data, text.len, out, err);
+    if (rc == 0)
+        snprintf(publisher, REGISTRY_PUBLISHER_MAX + 1, "%s", v.publisher);
+    return rc;
+}
+
+int follow_less(struct service *s, struct job *job, const char *name, const struct policy_answer *was,
+                const struct policy_answer *is, struct error *err)
+{
+    struct plan p = {0};
+    struct error why;
+    /* A canary may hold what the current version never asked for. */
+    int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", err);
+    if (rc < 0)
+        return rc;
+    bool same = answer_same_wall(was, is) && was->ready == is->ready;
+    if (same && plugin_is_running(s, name))
+        return 0;
+    rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
+    if (rc < 0) { /* whatever it was: no worker with the old rights may go on */
+        p = (struct plan){.gate = why.code};
+        snprintf(p.message, sizeof p.message, "%s", why.message);
+    }
+    rc = plan_set_wait(s, name, &p, LOADER_REVOKE, err);
+    plan_clear(&p);
+    return rc;
+}

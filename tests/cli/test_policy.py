@@ -1,0 +1,218 @@
+"""Ends of grants, ceilings, data sources and how scopes are compared, as an operator meets them."""
+
+import json
+import os
+import pathlib
+import time
+
+import pytest
+
+ASKS = {"optional_permissions": ["file_read", "file_write", "network_access", "database_read", "agent_control"]}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A directory with a file, and a link to it."""
+    place = tmp_path / "data"
+    place.mkdir()
+    (place / "a").write_text("content")
+    (tmp_path / "link").symlink_to(place)
+    return place
+
+
+@pytest.fixture
+def alpha(either):
+    either.install(only=("read", "write", "sleep", "echo"), **ASKS)
+    return either
+
+
+def grants(place):
+    return {(g["permission"], g["scope"]): g for g in place.result("grants", "alpha")["grants"]}
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+# ---- ends ----
+
+def test_a_grant_ends_by_itself(alpha, data):
+    alpha.good("grant", "alpha", f"file_read={data}", "--for", "2s")
+    assert alpha.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "content"
+    shown = grants(alpha)["file_read", str(data)]
+    assert shown["in_force"] and shown["reason"] == "granted" and shown["until"].endswith("Z")
+    until(lambda: not grants(alpha))
+    alpha.bad(1, "action_failed", "call", "alpha", "read", json.dumps({"path": f"{data}/a"}))
+    [ended] = alpha.result("audit", "--action", "grant.end")["records"]
+    assert ended["subject"] == "alpha" and ended["actor"] == "host"
+
+
+def test_an_end_holds_over_restarts(place, data):
+    place.install(only=("read",), **ASKS)
+    place.good("grant", "alpha", f"file_read={data}", "--for", "3s")
+    place.serve()
+    assert place.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "content"
+    place.end_server()
+    until(lambda: not grants(place))
+    place.serve()
+    place.bad(1, "action_failed", "call", "alpha", "read", json.dumps({"path": f"{data}/a"}))
+
+
+def test_install_with_grants_for_a_time(either, data):
+    package = either.pack(only=("read",), required_permissions=["file_read"])
+    either.bad(2, "bad_usage", "install", package, "--for", "1h")
+    either.bad(2, "bad_usage", "install", package, "--grant", f"file_read={data}", "--for", "soon")
+    done = either.result("install", package, "--grant", f"file_read={data}", "--for", "1h")
+    assert done["permissions"][0]["until"]
+    assert either.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "content"
+
+
+def test_an_end_needs_a_time(alpha, data):
+    for span in ("", "2", "0s", "10ms", "1y"):
+        alpha.bad(2, "bad_usage", "grant", "alpha", f"file_read={data}", "--for", span)
+    assert not grants(alpha)
+
+
+# ---- ceilings ----
+
+def test_what_is_below_a_ceiling_cannot_be_granted(alpha, data):
+    alpha.good("ceiling", "set", "publisher:acme", f"file_read={data}")
+    link = data.parent / "link"
+    for scope in (data, data / "a", data.parent, link):
+        alpha.bad(3, "permission_denied", "grant", "alpha", f"file_read={scope}")
+        alpha.bad(3, "permission_denied", "grant", "alpha", f"file_write={scope}")
+    alpha.bad(3, "permission_denied", "install", alpha.pack("1.1.0", only=("read",), **ASKS), "--grant", f"file_read={data}")
+    assert not grants(alpha)
+    assert [v["version"] for v in alpha.result("info", "alpha")["versions"]] == ["1.0.0"]
+    other = data.parent / "other"
+    other.mkdir()
+    alpha.good("grant", "alpha", f"file_read={other}")
+
+
+@pytest.mark.parametrize("subject", ["publisher:acme", "capability:custom", "everybody"])
+def test_a_ceiling_holds_for_what_was_granted(alpha, data, subject):
+    alpha.good("grant", "alpha", f"file_read={data}")
+    read = json.dumps({"path": f"{data}/a"})
+    assert alpha.result("call", "alpha", "read", read) == "content"
+    assert alpha.result("ceiling", "set", subject, "file_read")["have_less"] == ["alpha"]
+    alpha.bad(1, "action_failed", "call", "alpha", "read", read)
+    shown = grants(alpha)["file_read", str(data)]
+    assert not shown["in_force"] and shown["reason"] == "ceiling" and shown["decision"] == "granted"
+    info = next(p for p in alpha.result("info", "alpha")["permissions"] if p["permission"] == "file_read")
+    assert info["decision"] == "undecided" and info["reason"] == "ceiling" and info["commands"] == []
+    assert alpha.result("ceiling", "set", subject, "FILE_READ")["have_less"] == []  # it is there already
+    [listed] = alpha.result("ceiling", "list")["ceilings"]
+    assert (listed["subject"], listed["permission"], listed["scope"]) == (subject, "file_read", "")
+    assert alpha.result("ceiling", "remove", subject, "file_read")["have_more"] == ["alpha"]
+    assert alpha.result("call", "alpha", "read", read) == "content"
+    assert [r["action"] for r in alpha.result("audit", "--action", "ceiling.")["records"]] == [
+        "ceiling.remove", "ceiling.set"]
+
+
+def test_a_ceiling_binds_only_whom_it_names(alpha, data):
+    alpha.good("ceiling", "set", "publisher:other", "file_read")
+    alpha.good("ceiling", "set", "capability:security", "file_read")
+    alpha.good("grant", "alpha", f"file_read={data}")
+    assert grants(alpha)["file_read", str(data)]["in_force"]
+
+
+def test_a_required_permission_below_a_ceiling_says_so(either, data):
+    either.good("ceiling", "set", "everybody", "file_read")
+    either.install(only=("read",), required_permissions=["file_read"])
+    done = either.bad(3, "permission_denied", "call", "alpha", "read", '{"path":"/x"}')
+    assert "ceiling" in done.err and "moat grant" not in done.err
+    assert either.result("info", "alpha")["needs_grant"] == []
+
+
+def test_a_ceiling_ends_the_call_that_has_the_right(place, data):
+    place.serve()
+    place.install(only=("sleep", "read"), **ASKS)
+    place.good("grant", "alpha", f"file_read={data}")
+    call = place.start("call", "alpha", "sleep", '{"ms":60000,"deaf":true}', "--json")
+    until(lambda: any(p["in_flight"] for p in place.result("list", "--loaded")["plugins"]))
+    place.good("ceiling", "set", "everybody", f"file_read={data}")
+    _, err = call.communicate(timeout=20)
+    assert call.returncode == 3 and json.loads(err)["error"]["code"] == "permission_denied"
+
+
+def test_nonsense_is_no_ceiling(alpha):
+    for subject, never in (("acme", "file_read"), ("publisher:", "file_read"), ("capability:cooking", "file_read"),
+                           ("everybody", "cooking"), ("everybody", "file_read=x"), ("everybody", "file_write=/x,max=1"),
+                           ("publisher:" + "x" * 65, "file_read")):
+        alpha.bad(2, "bad_usage", "ceiling", "set", subject, never)
+        alpha.bad(2, "bad_usage", "ceiling", "remove", subject, never)
+    alpha.bad(4, "not_found", "ceiling", "remove", "everybody", "file_read")
+
+
+def test_a_home_has_so_many_ceilings(place):
+    place.serve()
+    for i in range(64):
+        place.good("ceiling", "set", f"publisher:p{i}", "file_read")
+    place.bad(5, "limit", "ceiling", "set", "everybody", "file_read")
+    place.good("ceiling", "remove", "publisher:p3", "file_read")
+    place.good("ceiling", "set", "everybody", "file_read")
+
+
+# ---- scopes ----
+
+def test_scopes_are_compared_after_normalisation(alpha, data):
+    alpha.good("grant", "alpha", "network_access=API.Example.COM.:443")
+    alpha.good("grant", "alpha", "network_access=[::ffff:10.0.0.1]:80")
+    alpha.good("grant", "alpha", "network_access=*.Example.org:443")
+    alpha.good("grant", "alpha", "network_access=192.168.0.0/16:5432")
+    alpha.good("grant", "alpha", f"file_read={data}/./")
+    assert {s for _, s in grants(alpha)} == {"api.example.com:443", "10.0.0.1:80", "*.example.org:443",
+                                             "192.168.0.0/16:5432", str(data)}
+    alpha.good("revoke", "alpha", "network_access=api.EXAMPLE.com:443")
+    alpha.bad(8, "revoke_incomplete", "revoke", "alpha", "network_access=a.example.org:443")
+    for strange in ("bücher.example:443", "0x7f.1:80", "2130706433:80", "0177.0.0.1:80", "10.0.0.1/8:80", "*:443",
+                    "a.*.example:443", "[fe80::1%eth0]:80", "host:0", "host"):
+        done = alpha.bad(2, "bad_usage", "grant", "alpha", f"network_access={strange}")
+        assert strange in done.err
+    assert "xn--" in alpha.bad(2, "bad_usage", "grant", "alpha", "network_access=bücher.example:443").err
+
+
+# ---- data sources ----
+
+def test_sources(alpha, data, tmp_path):
+    assert alpha.result("source", "list") == {"sources": []}
+    string = tmp_path / "orders.conn"
+    string.write_text("host=db user=moat password=very_secret")
+    string.chmod(0o600)
+    alpha.good("source", "add", "main", "sqlite", "data/main.db")
+    alpha.good("source", "add", "orders", "postgres", string)
+    alpha.good("grant", "alpha", "database_read=orders")
+    listed = alpha.result("source", "list")["sources"]
+    assert [(s["name"], s["kind"], s["place"], s["granted_to"]) for s in listed] == [
+        ("main", "sqlite", str(data / "main.db"), []), ("orders", "postgres", str(string), ["alpha"])]
+    alpha.bad(8, "already_exists", "source", "add", "main", "sqlite", data / "other.db")
+    assert alpha.result("source", "remove", "orders")["granted_to"] == ["alpha"]
+    alpha.bad(4, "not_found", "source", "remove", "orders")
+    assert "very_secret" not in alpha.good("audit").out + alpha.good("export").out
+    assert [r["action"] for r in alpha.result("audit", "--action", "source.")["records"]] == [
+        "source.remove", "source.add", "source.add"]
+
+
+def test_what_is_no_source(alpha, data, tmp_path):
+    string = tmp_path / "open.conn"
+    string.write_text("host=db")
+    string.chmod(0o644)
+    done = alpha.bad(2, "bad_usage", "source", "add", "orders", "postgres", string)
+    assert "chmod 600" in done.err
+    string.chmod(0o600)
+    string.write_text("")
+    alpha.bad(2, "bad_usage", "source", "add", "orders", "postgres", string)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    alpha.bad(2, "bad_usage", "source", "add", "orders", "postgres", tmp_path / "pipe")
+    alpha.bad(4, "no_such_file", "source", "add", "orders", "postgres", tmp_path / "none")
+    alpha.bad(4, "no_such_file", "source", "add", "main", "sqlite", tmp_path / "none" / "x.db")
+    alpha.bad(2, "bad_usage", "source", "add", "main", "sqlite", data)
+    alpha.bad(2, "bad_usage", "source", "add", "main", "oracle", data / "a")
+    alpha.bad(2, "bad_usage", "source", "add", "Main", "sqlite", data / "a")
+    alpha.bad(2, "bad_usage", "source", "add", "x" * 65, "sqlite", data / "a")
+    registry = next(pathlib.Path(alpha.home).rglob("registry.db"))
+    alpha.bad(3, "permission_denied", "source", "add", "main", "sqlite", registry)
+    assert alpha.result("source", "list") == {"sources": []}
