@@ -178,11 +178,10 @@ int run_revoke(struct cli *c)
 
 static void show_grants(struct cli *c, const json_t *result)
 {
-    static const struct column columns[] = {{"PLUGIN", "plugin", false},     {"PERMISSION", "permission", false},
-                                            {"SCOPE", "scope", false},       {"DECISION", "decision", false},
-                                            {"HOLDS", "in_force", false},    {"WHY", "reason", false},
-                                            {"UNTIL", "until", false},
-                                            {"DECIDED", "decided_at", false}};
+    static const struct column columns[] = {{"PLUGIN", "plugin", false},  {"PERMISSION", "permission", false},
+                                            {"SCOPE", "scope", false},    {"DECISION", "decision", false},
+                                            {"HOLDS", "in_force", false}, {"WHY", "reason", false},
+                                            {"UNTIL", "until", false},    {"DECIDED", "decided_at", false}};
     show_table(show_list(result, "grants"), columns, 8, "Nothing is decided.");
     show_needs(result);
 }

@@ -53,8 +53,9 @@ const struct command commands[] = {
      "FILE [--grant G]… [--for TIME] [--load] [--use [--accept DIGEST or --accept-changes]] [--allow-older] "
      "[--metadata JSON]",
      "verify a package and install it", "moat install word_count-0.1.0.moat --grant file_read=/data",
-     OPT(GRANT) | OPT(FOR) | OPT(LOAD) | OPT(USE) | OPT(ALLOW_OLDER) | OPT(ACCEPT) | OPT(ACCEPT_CHANGES) | OPT(METADATA), 1, 1,
-     run_install},
+     OPT(GRANT) | OPT(FOR) | OPT(LOAD) | OPT(USE) | OPT(ALLOW_OLDER) | OPT(ACCEPT) | OPT(ACCEPT_CHANGES) |
+         OPT(METADATA),
+     1, 1, run_install},
     {"uninstall", GROUP_HAVE, "NAME[@VERSION] [--purge]", "remove a plugin, or one version of it",
      "moat uninstall word_count@0.1.0", OPT(PURGE), 1, 1, run_uninstall},
     {"list", GROUP_HAVE,
@@ -148,8 +149,8 @@ const struct command commands[] = {
      "moat source add orders postgres /etc/moat/orders.conn", 0, 3, 3, run_source_add},
     {"source list", GROUP_ALLOW, "", "the data sources, and to whom they are granted", "moat source list", 0, 0, 0,
      run_source_list},
-    {"source remove", GROUP_ALLOW, "NAME", "forget a data source; grants of it give nothing", "moat source remove orders",
-     0, 1, 1, run_source_remove},
+    {"source remove", GROUP_ALLOW, "NAME", "forget a data source; grants of it give nothing",
+     "moat source remove orders", 0, 1, 1, run_source_remove},
 
     {"stats", GROUP_WATCH, "", "what is installed, loaded and executed, in figures", "moat stats", 0, 0, 0, run_stats},
     {"health", GROUP_WATCH, "", "whether the host answers, and how its plugins are", "moat health", 0, 0, 0,

@@ -178,6 +178,15 @@ static int api(FILE *out)
     return 0;
 }
 
+static int permissions(FILE *out)
+{
+    buf_auto text = BUF_INIT(1 << 20);
+    if (!service_permissions_page(&text))
+        return error_info(MOAT_E_OUT_OF_MEMORY)->exit;
+    fwrite(text.data, 1, text.len, out);
+    return 0;
+}
+
 /* docs/schema/settings.schema.json */
 static int settings(FILE *out)
 {
@@ -196,7 +205,11 @@ int run_help(struct cli *c)
     static const struct {
         const char *name;
         int (*print)(FILE *out);
-    } pages[] = {{"pages/cli", markdown}, {"pages/man", manual}, {"pages/api", api}, {"pages/settings", settings}};
+    } pages[] = {{"pages/cli", markdown},
+                 {"pages/man", manual},
+                 {"pages/api", api},
+                 {"pages/permissions", permissions},
+                 {"pages/settings", settings}};
     if (!c->nargs) {
         help_all(stdout);
         return cli_done(c);

@@ -27,8 +27,8 @@ static int parse_subject(const char *subject, struct ceiling *c, struct error *e
             return 0;
         return error_set(err, MOAT_E_BAD_USAGE, "a publisher's name has 1 to 64 bytes");
     }
-    return error_set(err, MOAT_E_BAD_USAGE,
-                     "\"%.64s\": a ceiling is over publisher:NAME, capability:NAME or everybody", subject);
+    return error_set(err, MOAT_E_BAD_USAGE, "\"%.64s\": a ceiling is over publisher:NAME, capability:NAME or everybody",
+                     subject);
 }
 
 int ceiling_parse(const char *subject, const char *never, struct ceiling *out, struct error *err)
@@ -51,8 +51,7 @@ int ceiling_parse(const char *subject, const char *never, struct ceiling *out, s
 
 void ceiling_subject(const struct ceiling *c, char out[80])
 {
-    static const char *const prefix[] = {[CEILING_EVERYBODY] = "everybody",
-                                         [CEILING_PUBLISHER] = "publisher:",
-                                         [CEILING_CAPABILITY] = "capability:"};
+    static const char *const prefix[] = {
+        [CEILING_EVERYBODY] = "everybody", [CEILING_PUBLISHER] = "publisher:", [CEILING_CAPABILITY] = "capability:"};
     snprintf(out, 80, "%s%s", prefix[c->of], c->name);
 }

@@ -122,7 +122,7 @@ static bool says_something(const struct policy_answer *out, uint64_t until)
 static void note_reason(struct policy_answer *out, enum permission p, enum policy_reason r)
 {
     static const uint8_t weight[POLICY_REASON_COUNT] = {
-        [POLICY_UNDECIDED] = 1, [POLICY_MEANINGLESS] = 2, [POLICY_ENDED] = 3, [POLICY_CEILING] = 4,
+        [POLICY_UNDECIDED] = 1, [POLICY_MEANINGLESS] = 2, [POLICY_ENDED] = 3,    [POLICY_CEILING] = 4,
         [POLICY_GRANTED] = 5,   [POLICY_REFUSED] = 6,     [POLICY_NOT_ASKED] = 7};
     if (weight[r] > weight[out->why[p]])
         out->why[p] = (uint8_t)r;
@@ -163,10 +163,10 @@ static void begin(const struct policy_input *in, struct policy_answer *out)
         for (size_t i = 0; asked && i < out->nnever && !never; i++)
             never = scope_contains(&out->never[i].never, &all);
         out->forbidden |= never ? 1u << p : 0;
-        out->why[p] = !asked                      ? POLICY_NOT_ASKED
-                      : out->refused >> p & 1     ? POLICY_REFUSED
-                      : never ? POLICY_CEILING
-                              : POLICY_UNDECIDED;
+        out->why[p] = !asked                  ? POLICY_NOT_ASKED
+                      : out->refused >> p & 1 ? POLICY_REFUSED
+                      : never                 ? POLICY_CEILING
+                                              : POLICY_UNDECIDED;
     }
 }
 

@@ -139,8 +139,9 @@ static bool parse(const char *text, struct endpoint *e, const char **why)
     char host[POLICY_SCOPE_MAX];
     const char *colon = strrchr(text, ':');
     size_t n = colon ? (size_t)(colon - text) : 0;
-    *why = "the scope must be HOST:PORT, *.DOMAIN:PORT, IPv4:PORT, [IPv6]:PORT or a range as in 10.0.0.0/8:PORT; PORT may "
-           "be *";
+    *why =
+        "the scope must be HOST:PORT, *.DOMAIN:PORT, IPv4:PORT, [IPv6]:PORT or a range as in 10.0.0.0/8:PORT; PORT may "
+        "be *";
     *e = (struct endpoint){.port = PORT_ANY};
     if (n == 0 || n >= sizeof host || !parse_port(colon + 1, &e->port))
         return false;

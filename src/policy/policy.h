@@ -68,7 +68,8 @@ struct decision {
 /* Why something holds or does not.  docs/permissions.md is made from this table. */
 #define POLICY_REASONS(X) \
     X(GRANTED, "granted", "the operator granted it") \
-    X(NOT_ASKED, "not_asked", "the manifest does not ask for it: what is decided is kept and holds when a version asks") \
+    X(NOT_ASKED, "not_asked", \
+      "the manifest does not ask for it: what is decided is kept and holds when a version asks") \
     X(REFUSED, "refused", "the operator refused the permission, which wins over every grant of it") \
     X(CEILING, "ceiling", "a ceiling over the plugin's publisher, its capabilities or everybody forbids it") \
     X(ENDED, "ended", "the grant's time is over") \
@@ -99,18 +100,18 @@ struct policy_input {
 };
 
 struct policy_answer {
-    bool ready;               /* every required permission is granted */
-    enum permission blocking; /* when not: the first required one that is missing */
-    uint32_t asked;           /* masks of 1 << enum permission */
-    uint32_t undecided;       /* asked, neither granted nor refused */
-    uint32_t refused;         /* asked and refused */
-    uint32_t forbidden;       /* asked, and a ceiling forbids all of it */
+    bool ready;                    /* every required permission is granted */
+    enum permission blocking;      /* when not: the first required one that is missing */
+    uint32_t asked;                /* masks of 1 << enum permission */
+    uint32_t undecided;            /* asked, neither granted nor refused */
+    uint32_t refused;              /* asked and refused */
+    uint32_t forbidden;            /* asked, and a ceiling forbids all of it */
     uint8_t why[PERMISSION_COUNT]; /* enum policy_reason of each permission as a whole */
     uint64_t next_end;             /* when the first of the grants in force ends; 0: none does */
     size_t ngrants, nnever;
-    uint64_t until[POLICY_GRANTS_MAX];          /* of each grant; 0: no end */
-    struct grant grants[POLICY_GRANTS_MAX];     /* in force: granted, asked for, not ended, below the ceilings; normal */
-    struct ceiling never[POLICY_CEILINGS_MAX];  /* the ceilings over this plugin */
+    uint64_t until[POLICY_GRANTS_MAX];         /* of each grant; 0: no end */
+    struct grant grants[POLICY_GRANTS_MAX];    /* in force: granted, asked for, not ended, below the ceilings; normal */
+    struct ceiling never[POLICY_CEILINGS_MAX]; /* the ceilings over this plugin */
 };
 
 /* A grant of something that the manifest does not ask for is kept and not in force: nothing is given unasked. More
@@ -136,5 +137,8 @@ const struct ceiling *policy_forbids_grant(const struct policy_answer *a, const 
 /* The exact command that would allow it: "moat grant NAME file_read=/etc/passwd"; false when nothing can. object ""
  * gives the form with a placeholder, as in "file_read=PATH". */
 bool policy_command(const char *plugin, int permission, const char *object, char out[POLICY_COMMAND_MAX]);
+
+/* What a grant of the permission looks like and how it is compared: Markdown, for docs/permissions.md. */
+const char *policy_scope_about(enum permission p);
 
 #endif

@@ -238,25 +238,43 @@ static bool action_meets(const char *a, const char *b)
 /* ---- the table ---- */
 
 static const struct scope_rule rules[PERMISSION_COUNT] = {
-    [PERMISSION_FILE_READ] = {true, true, "PATH", path_normalise, path_object, path_contains, path_meets,
-                              path_contains},
-    [PERMISSION_FILE_WRITE] = {true, true, "PATH", place_normalise, place_object, place_contains, place_meets,
-                               place_admits},
-    [PERMISSION_NETWORK_ACCESS] = {false, false, "HOST:PORT", host_normalise, host_object, host_contains, host_meets,
-                                   host_contains},
-    [PERMISSION_DATABASE_READ] = {false, false, "NAME", source_normalise, source_object, same_text, same_text,
-                                  same_text},
-    [PERMISSION_DATABASE_WRITE] = {false, false, "NAME", source_normalise, source_object, same_text, same_text,
-                                   same_text},
-    [PERMISSION_EXECUTE_CODE] = {.walls = true},
-    [PERMISSION_SYSTEM_ACCESS] = {.needed = false},
-    [PERMISSION_AGENT_CONTROL] = {false, false, "PLUGIN.ACTION", action_normalise, action_object, action_contains,
-                                  action_meets, action_contains},
+    [PERMISSION_FILE_READ] = {true, true,
+                              "`file_read=PATH`: a file, or a directory with all that is and appears in it. Absolute, "
+                              "without `..`; doubled and last slashes and `.` are left out.",
+                              "PATH", path_normalise, path_object, path_contains, path_meets, path_contains},
+    [PERMISSION_FILE_WRITE] =
+        {true, true,
+         "`file_write=PATH` or `file_write=PATH,max=SIZE`: as `file_read`, which it includes. SIZE "
+         "(`500KiB`, `64MiB`, `1GiB`) is how much may lie there.",
+         "PATH", place_normalise, place_object, place_contains, place_meets, place_admits},
+    [PERMISSION_NETWORK_ACCESS] =
+        {false, false,
+         "`network_access=HOST:PORT`; PORT may be `*`. HOST is a name (case and a last dot do "
+         "not matter; an international name in its `xn--` form), `*.DOMAIN` for exactly one "
+         "label more, an IPv4 address in full and decimal, `[IPv6]` in any spelling (one that "
+         "maps IPv4 is the IPv4 address), or a range such as `10.0.0.0/8` or `[fd00::/8]`. The "
+         "bare name is any host, but no address that is not public.",
+         "HOST:PORT", host_normalise, host_object, host_contains, host_meets, host_contains},
+    [PERMISSION_DATABASE_READ] = {false, false, "`database_read=NAME`: a data source of `moat source add`.", "NAME",
+                                  source_normalise, source_object, same_text, same_text, same_text},
+    [PERMISSION_DATABASE_WRITE] = {false, false, "`database_write=NAME`: a data source of `moat source add`.", "NAME",
+                                   source_normalise, source_object, same_text, same_text, same_text},
+    [PERMISSION_EXECUTE_CODE] = {.walls = true, .about = "`execute_code`: no scope."},
+    [PERMISSION_SYSTEM_ACCESS] = {.about = "`system_access`: no scope."},
+    [PERMISSION_AGENT_CONTROL] = {false, false,
+                                  "`agent_control=PLUGIN.ACTION`, or `agent_control=PLUGIN` for all of its actions.",
+                                  "PLUGIN.ACTION", action_normalise, action_object, action_contains, action_meets,
+                                  action_contains},
 };
 
 const struct scope_rule *scope_rule(enum permission p)
 {
     return &rules[p];
+}
+
+const char *policy_scope_about(enum permission p)
+{
+    return rules[p].about;
 }
 
 bool scope_contains(const struct grant *outer, const struct grant *inner)

@@ -8,6 +8,7 @@
 struct scope_rule {
     bool needed;             /* without a scope the grant would mean everything, which this permission never does */
     bool walls;              /* given by the kernel's walls, as a whole */
+    const char *about;       /* Markdown */
     const char *placeholder; /* in a command that does not know the object; NULL: the bare name is the whole grant */
     /* Writes the normal form of a scope that is not empty; false with why. NULL: this permission takes no scope. */
     bool (*normalise)(const char *text, char out[POLICY_SCOPE_MAX], const char **why);

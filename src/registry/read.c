@@ -343,9 +343,8 @@ int registry_each_decision(struct registry_reader *reader, const char *name,
     return each_decision(reader, rc, row, each, context, err);
 }
 
-int registry_each_timed(struct registry_reader *reader,
-                        bool (*each)(void *context, const struct registry_decision *d), void *context,
-                        struct error *err)
+int registry_each_timed(struct registry_reader *reader, bool (*each)(void *context, const struct registry_decision *d),
+                        void *context, struct error *err)
 {
     sqlite3_stmt *row;
     int rc = db_start(&reader->db, err, &row, DECISIONS " WHERE d.until <> 0" DECISIONS_ORDER, "");

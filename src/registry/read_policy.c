@@ -9,9 +9,8 @@ static int strange(struct registry_reader *reader, sqlite3_stmt *row, struct err
     return error_set(err, MOAT_E_STORAGE_FAILED, "%s: a record has a form that Moat never writes", reader->db.file);
 }
 
-int registry_each_ceiling(struct registry_reader *reader,
-                          bool (*each)(void *context, const struct registry_ceiling *c), void *context,
-                          struct error *err)
+int registry_each_ceiling(struct registry_reader *reader, bool (*each)(void *context, const struct registry_ceiling *c),
+                          void *context, struct error *err)
 {
     sqlite3_stmt *row;
     int rc = db_start(&reader->db, err, &row,

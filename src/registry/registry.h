@@ -31,7 +31,7 @@
 #define REGISTRY_SETTING_MAX 64
 #define REGISTRY_NOBODY "unsigned" /* the publisher that owns no name: who signs takes it, without what was decided */
 #define REGISTRY_REASON_MAX 500    /* why a version is deprecated */
-#define REGISTRY_SOURCE_MAX 64    /* of a data source's name */
+#define REGISTRY_SOURCE_MAX 64     /* of a data source's name */
 #define REGISTRY_TOKEN_NAME_MAX 64
 #define REGISTRY_ACTOR_MAX 80    /* of the audit trail: "uid:1000", "token:3", "plugin:NAME", "host" */
 #define REGISTRY_CALL_MAX 64     /* the id of the request or call that caused it */
@@ -436,12 +436,10 @@ int registry_each_decision(struct registry_reader *reader, const char *name,
                            bool (*each)(void *context, const struct registry_decision *d), void *context,
                            struct error *err);
 /* Those with an end, whether it has come or not. */
-int registry_each_timed(struct registry_reader *reader,
-                        bool (*each)(void *context, const struct registry_decision *d), void *context,
-                        struct error *err);
-int registry_each_ceiling(struct registry_reader *reader,
-                          bool (*each)(void *context, const struct registry_ceiling *c), void *context,
-                          struct error *err);
+int registry_each_timed(struct registry_reader *reader, bool (*each)(void *context, const struct registry_decision *d),
+                        void *context, struct error *err);
+int registry_each_ceiling(struct registry_reader *reader, bool (*each)(void *context, const struct registry_ceiling *c),
+                          void *context, struct error *err);
 int registry_each_source(struct registry_reader *reader, bool (*each)(void *context, const struct registry_source *s),
                          void *context, struct error *err);
 int registry_find_source(struct registry_reader *reader, const char *name, struct registry_source *out,

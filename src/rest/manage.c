@@ -54,8 +54,8 @@ void handle_ceiling_set(struct rest_request *q)
 
 void handle_ceiling_remove(struct rest_request *q)
 {
-    service_ceiling_remove(request_service(q), request_query(q, "subject"), request_query(q, "never"),
-                           request_complete, q);
+    service_ceiling_remove(request_service(q), request_query(q, "subject"), request_query(q, "never"), request_complete,
+                           q);
 }
 
 void handle_source_list(struct rest_request *q)

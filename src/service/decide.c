@@ -40,8 +40,9 @@ static void begin(struct service *s, const char *name, const char *text, const c
     d->op.clear = clear;
     d->text = strdup(text ? text : "");
     d->span = span ? strdup(span) : NULL;
-    d->op.code = d->text && (d->span || !span) ? target_parse(name, false, &d->target, &d->op.error)
-                         : error_set(&d->op.error, MOAT_E_OUT_OF_MEMORY, "no memory for the decision");
+    d->op.code = d->text && (d->span || !span)
+                     ? target_parse(name, false, &d->target, &d->op.error)
+                     : error_set(&d->op.error, MOAT_E_OUT_OF_MEMORY, "no memory for the decision");
     op_begin(&d->op, d->op.code < 0 ? NULL : d->target.name, step);
 }
 

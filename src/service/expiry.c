@@ -18,9 +18,10 @@
 static void arm(struct service *s, uint64_t at_s)
 {
     struct expiry *e = &s->expiry;
-    uint64_t boot = home_time_boot(&s->time, at_s * NS_PER_S);
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(boot / NS_PER_S), .tv_nsec = (long)(boot % NS_PER_S) + 1}};
-        timerfd_settime(e->timer, TFD_TIMER_ABSTIME, &when, NULL);
+    uint64_t at = home_time_boot(&s->time, at_s * NS_PER_S), now = home_time_boot_clock();
+    uint64_t left = at > now ? at - now : 1; /* 0 would be never */
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(left / NS_PER_S), .tv_nsec = (long)(left % NS_PER_S)}};
+    timerfd_settime(e->timer, 0, &when, NULL);
     e->next_s = at_s;
 }
 
@@ -99,9 +100,8 @@ static int end_grants(struct end_op *e, struct job *job, struct decisions *befor
         decisions_answer(m, publisher, before, &is);
         rc = follow_less(s, job, e->name, &was, &is, &e->op.error);
     }
-    struct registry_command c = {
-        .verb = REGISTRY_GRANT_END,
-        .grant_end = {.name = e->name, .list = e->ended.list, .count = e->ended.count}};
+    struct registry_command c = {.verb = REGISTRY_GRANT_END,
+                                 .grant_end = {.name = e->name, .list = e->ended.list, .count = e->ended.count}};
     struct error unwritten;
     if (e->ended.count && op_write(&e->op, &c, rc < 0 ? &unwritten : &e->op.error) < 0 && rc == 0)
         rc = -(int)e->op.error.code;

@@ -19,8 +19,9 @@ struct expiry {
     struct loop_task begin;
 };
 
-int expiry_open(struct service *s, struct registry_reader *reader, struct error *err); /* and knows the time from here on */
-void expiry_start(struct service *s);                                                  /* jobs and loops run */
+int expiry_open(struct service *s, struct registry_reader *reader,
+                struct error *err);   /* and knows the time from here on */
+void expiry_start(struct service *s); /* jobs and loops run */
 void expiry_close(struct service *s); /* neither jobs nor loops run any more; keeps the time */
 /* A grant ends then; keeps the time as well. Any thread. */
 void expiry_note(struct service *s, uint64_t until_s);

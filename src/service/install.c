@@ -226,8 +226,7 @@ static void switched(struct op *op, struct job *job)
 static int decisions_after(struct install_op *in, struct job *job, struct error *err)
 {
     const char *name = manifest_of(in)->name;
-    int rc = in->intake.takes_name ? decisions_begin(job, &in->after, err)
-                                   : decisions_read(job, name, &in->after, err);
+    int rc = in->intake.takes_name ? decisions_begin(job, &in->after, err) : decisions_read(job, name, &in->after, err);
     for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
         struct grant g;
         if (record_as_grant(&in->asked.list[i], &g))

@@ -60,7 +60,8 @@ int grant_resolve(const struct grant *g, const struct policy_answer *a, struct w
     int rc = wall_resolve(path, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
     if (rc < 0)
         return rc;
-    const struct ceiling *c = text_copy(real.scope, sizeof real.scope, resolved.path) ? policy_forbids_grant(a, &real) : NULL;
+    const struct ceiling *c =
+        text_copy(real.scope, sizeof real.scope, resolved.path) ? policy_forbids_grant(a, &real) : NULL;
     if (c)
         return forbidden(c, resolved.path, err);
     *out = resolved;

@@ -131,6 +131,8 @@ void service_refuse(struct service *s, const char *name, const char *permission,
 void service_revoke(struct service *s, const char *name, const char *grant, service_done done, void *context);
 void service_grants(struct service *s, const char *name_or_null, service_done done, void *context);
 
+bool service_permissions_page(struct buf *out); /* docs/permissions.md; pure */
+
 /* What nobody, a publisher ("publisher:NAME") or a capability ("capability:NAME") can ever get. Holds for what was
  * granted before as well: workers that held it are dead when it is set. */
 void service_ceiling_list(struct service *s, service_done done, void *context);

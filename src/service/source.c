@@ -223,9 +223,9 @@ static void begin(struct service *s, const char *name, const char *kind, const c
                 text_copy(o->source.kind, sizeof o->source.kind, kind) &&
                 text_copy(o->source.place, sizeof o->source.place, place);
     if (!fits)
-        o->op.code = error_set(&o->op.error, MOAT_E_BAD_USAGE,
-                               "a source's name has at most %d characters, its kind is sqlite or postgres",
-                               REGISTRY_SOURCE_MAX);
+        o->op.code =
+            error_set(&o->op.error, MOAT_E_BAD_USAGE,
+                      "a source's name has at most %d characters, its kind is sqlite or postgres", REGISTRY_SOURCE_MAX);
     op_begin(&o->op, JOBS_ALL, step);
 }
 

@@ -49,7 +49,8 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _moat; printf '%s\\n' "${COMPREPLY[@]
     assert set(c.split()[0] for c in commands(place)) == set(complete(""))
 
 
-@pytest.mark.parametrize("page,path", [("cli", "docs/cli.md"), ("api", "docs/api.md")])
+@pytest.mark.parametrize("page,path", [("cli", "docs/cli.md"), ("api", "docs/api.md"),
+                                       ("permissions", "docs/permissions.md")])
 def test_pages_are_as_the_tables_say(place, root, page, path):
     assert (root / path).read_text() == place.good("help", f"pages/{page}").out, (
         f"{path} is old: moat help pages/{page} > {path}")

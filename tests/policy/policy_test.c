@@ -105,7 +105,8 @@ static void nonsense_is_refused(void **state)
         "network_access=*a.example.com:443",
         "network_access=*.*.example.com:443",
         "network_access=*.1:443",
-        "network_access=b\xc3\xbc" "cher.example:443",
+        "network_access=b\xc3\xbc"
+        "cher.example:443",
         "network_access=0177.0.0.1:80",
         "network_access=127.0.0.01:80",
         "network_access=10.1.2.3/8:443",
@@ -223,12 +224,10 @@ static void decide(const struct ask *asks, size_t nasks, const struct decision *
                    uint64_t now, struct policy_answer *out)
 {
     memset(out, 0x5a, sizeof *out); /* what is not written says nothing */
-    policy_decide(&(struct policy_input){.asks = asks,
-                                         .nasks = nasks,
-                                         .decisions = decisions,
-                                         .ndecisions = ndecisions,
-                                         .now = now},
-                  out);
+    policy_decide(
+        &(struct policy_input){
+            .asks = asks, .nasks = nasks, .decisions = decisions, .ndecisions = ndecisions, .now = now},
+        out);
 }
 
 static void nothing_granted_is_nothing(void **state)
@@ -336,9 +335,14 @@ static struct ceiling ceiling(const char *subject, const char *never)
 static void ceilings_are_parsed(void **state)
 {
     static const char *const bad[][2] = {
-        {"acme", "file_read"},          {"publisher:", "file_read"},      {"capability:none", "file_read"},
-        {"everybody:x", "file_read"},   {"everybody", "nothing"},         {"everybody", "file_read="},
-        {"everybody", "file_read=rel"}, {"everybody", "file_write=/a,max=1"},
+        {"acme", "file_read"},
+        {"publisher:", "file_read"},
+        {"capability:none", "file_read"},
+        {"everybody:x", "file_read"},
+        {"everybody", "nothing"},
+        {"everybody", "file_read="},
+        {"everybody", "file_read=rel"},
+        {"everybody", "file_write=/a,max=1"},
     };
     ceiling("everybody", "file_read");
     ceiling("publisher:acme", "network_access=169.254.0.0/16:*");
@@ -523,12 +527,29 @@ static unsigned below(unsigned n)
 static struct grant random_grant(void)
 {
     static const char *const texts[] = {
-        "file_read=/a",         "file_read=/a/b", "file_read=/a/b/c",   "file_read=/",
-        "file_write=/a",        "file_write=/b",  "network_access",     "network_access=a.b:1",
-        "network_access=a.b:2", "database_read",  "database_read=main", "database_write=main",
-        "execute_code",         "system_access",  "agent_control=x",    "agent_control=x.run",
-        "network_access=*.b:1", "network_access=a.b:*", "network_access=10.0.0.0/8:1", "network_access=10.1.0.1:1",
-        "file_write=/a,max=1MiB", "file_write=/a,max=2MiB", "file_write=/a/b,max=1KiB",
+        "file_read=/a",
+        "file_read=/a/b",
+        "file_read=/a/b/c",
+        "file_read=/",
+        "file_write=/a",
+        "file_write=/b",
+        "network_access",
+        "network_access=a.b:1",
+        "network_access=a.b:2",
+        "database_read",
+        "database_read=main",
+        "database_write=main",
+        "execute_code",
+        "system_access",
+        "agent_control=x",
+        "agent_control=x.run",
+        "network_access=*.b:1",
+        "network_access=a.b:*",
+        "network_access=10.0.0.0/8:1",
+        "network_access=10.1.0.1:1",
+        "file_write=/a,max=1MiB",
+        "file_write=/a,max=2MiB",
+        "file_write=/a/b,max=1KiB",
     };
     return parse(texts[below(sizeof texts / sizeof *texts)]);
 }
@@ -623,9 +644,10 @@ static struct ceiling random_ceiling(void)
 static void ceilings_only_take(void **state)
 {
     static const char *const objects[][2] = {
-        {"file_read", "/a"},       {"file_read", "/a/b/c/d"},      {"file_write", "/a/b"},      {"file_write", "/c"},
-        {"network_access", "a.b:1"}, {"network_access", "10.1.0.1:1"}, {"network_access", "q.b:9"},
-        {"database_read", "main"}, {"agent_control", "x.run"},     {"agent_control", "y.run"},  {"execute_code", ""},
+        {"file_read", "/a"},         {"file_read", "/a/b/c/d"},   {"file_write", "/a/b"},
+        {"file_write", "/c"},        {"network_access", "a.b:1"}, {"network_access", "10.1.0.1:1"},
+        {"network_access", "q.b:9"}, {"database_read", "main"},   {"agent_control", "x.run"},
+        {"agent_control", "y.run"},  {"execute_code", ""},
     };
     for (int round = 0; round < 20000; round++) {
         struct ask asks[PERMISSION_COUNT];

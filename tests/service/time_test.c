@@ -1,5 +1,5 @@
-/* Grants that end by themselves: whatever the wall clock does, over restarts of Moat and of the machine.  The clocks and
- * the boots are the test's own. */
+/* Grants that end by themselves: whatever the wall clock does, over restarts of Moat and of the machine.  The clocks
+ * and the boots are the test's own. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,11 +93,11 @@ static void the_time_of_a_home_never_goes_back(void **state)
         const char *boot;
         uint64_t boot_ns, wall_ns, time_ns;
     } rows[] = {
-        {"b", 1000, 5000, 5000},  {"b", 1300, 5000, 5300}, /* the boot's clock went on, the wall's did not */
-        {"b", 1300, 9000, 5300},                           /* the wall clock was set forward: not by the boot's */
-        {"b", 1300, 1, 5300},     {"c", 10, 4000, 5000},   /* another boot: never below */
-        {"c", 10, 9000, 9000},    {"", 1300, 9000, 9000},  /* no name: as another boot */
-        {"b", 900, 4000, 5000},                            /* a clock that is not this boot's */
+        {"b", 1000, 5000, 5000}, {"b", 1300, 5000, 5300}, /* the boot's clock went on, the wall's did not */
+        {"b", 1300, 9000, 5300},                          /* the wall clock was set forward: not by the boot's */
+        {"b", 1300, 1, 5300},    {"c", 10, 4000, 5000},   /* another boot: never below */
+        {"c", 10, 9000, 9000},   {"", 1300, 9000, 9000},  /* no name: as another boot */
+        {"b", 900, 4000, 5000},                           /* a clock that is not this boot's */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct home_time t;
