@@ -2,6 +2,7 @@
  * plugin starts by what held before. */
 #include <string.h>
 
+#include "base/log.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -72,6 +73,23 @@ static int write_it(struct ceiling_op *c)
     return op_write(&c->op, &command, &c->op.error);
 }
 
+/* What runs is replaced without losing a call. A start that fails leaves it as it is, with less than it may. */
+static void follow_again(struct service *s, struct job *job, const char *name)
+{
+    struct plan p = {0};
+    struct error err;
+    if (!plugin_is_running(s, name)) {
+        plan_define(job, name);
+        return;
+    }
+    int rc = plan_make(job, name, NULL, PLAN_CODE, false, &p, &err);
+    if (rc == 0)
+        rc = plan_set_wait(s, name, &p, LOADER_START, &err);
+    plan_clear(&p);
+    if (rc < 0)
+        log_event(LOG_WARN, "ceiling_removed", "plugin", name, "why_not_replaced", err.message, NULL);
+}
+
 /* One plugin: its own rows of both lists, and what follows from them. */
 static int follow_one(struct ceiling_op *c, struct job *job, const char *name, size_t from, size_t count)
 {
@@ -95,7 +113,7 @@ static int follow_one(struct ceiling_op *c, struct job *job, const char *name, s
     if (!c->remove)
         return follow_less(s, job, name, &was, &is, &c->op.error);
     if (!answer_same_wall(&was, &is) || was.ready != is.ready)
-        plan_define(job, name); /* its workers, if there are any, are replaced without losing a call */
+        follow_again(s, job, name);
     return 0;
 }
 

@@ -62,7 +62,7 @@ def test_an_end_holds_over_restarts(place, data):
 
 
 def test_install_with_grants_for_a_time(either, data):
-    package = either.pack(only=("read",), required_permissions=["file_read"])
+    package = either.pack(only=("read",), required_permissions=["file_read"], optional_permissions=[])
     either.bad(2, "bad_usage", "install", package, "--for", "1h")
     either.bad(2, "bad_usage", "install", package, "--grant", f"file_read={data}", "--for", "soon")
     done = either.result("install", package, "--grant", f"file_read={data}", "--for", "1h")
@@ -121,7 +121,7 @@ def test_a_ceiling_binds_only_whom_it_names(alpha, data):
 
 def test_a_required_permission_below_a_ceiling_says_so(either, data):
     either.good("ceiling", "set", "everybody", "file_read")
-    either.install(only=("read",), required_permissions=["file_read"])
+    either.install(only=("read",), required_permissions=["file_read"], optional_permissions=[])
     done = either.bad(3, "permission_denied", "call", "alpha", "read", '{"path":"/x"}')
     assert "ceiling" in done.err and "moat grant" not in done.err
     assert either.result("info", "alpha")["needs_grant"] == []
