@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "service/canary.h"
 #include "service/install.h"
 #include "service/tell.h"
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "service/canary.h"
 #include "service/internal.h"
 
 int current_manifest(struct job *job, const char *name, struct manifest **out,
