@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "orchestrator/run.h"
 #include "service/tell.h"
 
@@ -84,9 +85,77 @@ static void show_it(struct loop_task *task)
     buf_free(&out);
 }
 
+/* ---- what is remembered: asked on the planner, whose the reader is ---- */
+
+struct asking {
+    struct chore chore;
+    struct orchestrator *o;
+    char id[ORCHESTRATOR_ID];
+    struct task_filter filter;
+    char status[16], after[ORCHESTRATOR_ID];
+    service_done done;
+    void *context;
+};
+
+static struct asking *asking_new(struct orchestrator *o, service_done done, void *context)
+{
+    struct error err;
+    struct asking *a = calloc(1, sizeof *a);
+    if (!a) {
+        error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory to ask");
+        done(context, &err, NULL);
+        return NULL;
+    }
+    a->o = o;
+    a->done = done;
+    a->context = context;
+    return a;
+}
+
+static void tell_interrupted(struct buf *out, const struct tasks_row *row)
+{
+    tell_open(out, NULL, '{');
+    tell_text(out, "id", row->id);
+    tell_text(out, "name", *row->name ? row->name : NULL);
+    tell_text(out, "status", run_status_name(RUN_INTERRUPTED));
+    tell_time(out, "began", row->began_ns);
+    tell_raw(out, "steps", "[]");
+    tell_raw(
+        out, "receipt",
+        "{\"calls\":0,\"wall_ns\":0,\"ran_ns\":0,\"cpu_ns\":0,\"bytes_in\":0,\"bytes_out\":0,\"plugins_used\":[]}");
+    tell_close(out, '}');
+}
+
+static void show_remembered(struct chore *chore, struct registry_reader *unused)
+{
+    struct asking *a = (struct asking *)(void *)chore;
+    struct buf out = BUF_INIT(512u << 20);
+    struct tasks_row row;
+    struct error err;
+    int rc = a->o->tasks ? tasks_find(a->o->reader, a->id, &row, &out, &err) : 0;
+    if (rc == 0)
+        rc = error_set(&err, MOAT_E_NOT_FOUND, "there is no task \"%.40s\": `moat task list` shows them", a->id);
+    else if (rc == 1 && !row.ended_ns)
+        tell_interrupted(&out, &row);
+    a->done(a->context, rc < 0 ? &err : NULL, &out);
+    buf_free(&out);
+    free(a);
+}
+
 void orchestrator_show(struct orchestrator *o, const char *id, service_done done, void *context)
 {
-    send(o, id, show_it, NULL, done, context);
+    struct run *r = run_find(o, id);
+    if (r) {
+        run_unref(r);
+        send(o, id, show_it, NULL, done, context); /* or it ends just now: not found here, and the next time there */
+        return;
+    }
+    struct asking *a = asking_new(o, done, context);
+    if (!a)
+        return;
+    text_copy(a->id, sizeof a->id, id);
+    a->chore.work = show_remembered;
+    planner_post(o->planner, &a->chore);
 }
 
 /* ---- those that run ---- */
@@ -125,32 +194,93 @@ static void tell_listed(struct buf *out, const struct run *r)
     tell_close(out, '}');
 }
 
+struct listing {
+    struct buf out;
+    const struct listed *running;
+    const struct asking *a;
+    int wanted; /* -1: any */
+    unsigned left;
+};
+
+static const struct run *find_listed(const struct listed *l, const char *id)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->list[i]->id, id) == 0)
+            return l->list[i];
+    return NULL;
+}
+
+static bool tell_row(void *context, const struct tasks_row *row)
+{
+    struct listing *l = context;
+    int status = row->ended_ns ? row->status : find_listed(l->running, row->id) != NULL ? RUN_RUNNING : RUN_INTERRUPTED;
+    if (l->wanted >= 0 && status != l->wanted)
+        return true;
+    tell_open(&l->out, NULL, '{');
+    tell_text(&l->out, "id", row->id);
+    tell_text(&l->out, "name", *row->name ? row->name : NULL);
+    tell_text(&l->out, "status", run_status_name((enum run_status)status));
+    tell_time(&l->out, "began", row->began_ns);
+    if (row->ended_ns)
+        tell_time(&l->out, "ended", row->ended_ns);
+    else
+        tell_text(&l->out, "ended", NULL);
+    tell_close(&l->out, '}');
+    return --l->left > 0;
+}
+
+/* Those that are not remembered come first: nobody sees them later. */
+static void tell_forgotten(struct listing *l)
+{
+    for (size_t i = 0; i < l->running->n && l->left; i++)
+        if (!l->running->list[i]->kept && (l->wanted < 0 || l->wanted == RUN_RUNNING)) {
+            tell_listed(&l->out, l->running->list[i]);
+            l->left--;
+        }
+}
+
+static void list_all(struct chore *chore, struct registry_reader *unused)
+{
+    struct asking *a = (struct asking *)(void *)chore;
+    struct orchestrator *o = a->o;
+    struct listed running = {0};
+    struct error err;
+    struct listing l = {.out = BUF_INIT(64u << 20), .running = &running, .a = a};
+    l.wanted = *a->status ? run_status_parse(a->status) : -1;
+    l.left = a->filter.limit ? a->filter.limit : 100;
+    gather_runs(o, &running);
+    tell_open(&l.out, NULL, '{');
+    tell_open(&l.out, "tasks", '[');
+    if (!*a->after)
+        tell_forgotten(&l);
+    int of_rows = l.wanted == RUN_INTERRUPTED ? RUN_RUNNING : l.wanted; /* rows know only that it has not ended */
+    int rc = o->tasks && l.left ? tasks_each(o->reader, of_rows, *a->after ? a->after : NULL, tell_row, &l, &err) : 0;
+    tell_close(&l.out, ']');
+    tell_close(&l.out, '}');
+    for (size_t i = 0; i < running.n; i++)
+        run_unref(running.list[i]);
+    free(running.list);
+    if (rc == 0 && l.out.failed)
+        rc = error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for the list");
+    a->done(a->context, rc < 0 ? &err : NULL, &l.out);
+    buf_free(&l.out);
+    free(a);
+}
+
 void orchestrator_list(struct orchestrator *o, const struct task_filter *filter, service_done done, void *context)
 {
-    struct listed l = {0};
     struct error err;
-    struct buf out = BUF_INIT(64u << 20);
     if (filter->status && run_status_parse(filter->status) < 0) {
         error_set(&err, MOAT_E_BAD_REQUEST, "there is no status \"%.20s\"", filter->status);
         done(context, &err, NULL);
         return;
     }
-    gather_runs(o, &l);
-    size_t from = 0, limit = filter->limit ? filter->limit : 100;
-    while (filter->after && from < l.n && strcmp(l.list[from++]->id, filter->after) != 0)
-        ;
-    tell_open(&out, NULL, '{');
-    tell_open(&out, "tasks", '[');
-    bool wanted = !filter->status || strcmp(filter->status, "running") == 0;
-    for (size_t i = from; wanted && i < l.n && i - from < limit; i++)
-        tell_listed(&out, l.list[i]);
-    tell_close(&out, ']');
-    tell_close(&out, '}');
-    for (size_t i = 0; i < l.n; i++)
-        run_unref(l.list[i]);
-    free(l.list);
-    if (out.failed)
-        error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for the list");
-    done(context, out.failed ? &err : NULL, &out);
-    buf_free(&out);
+    struct asking *a = asking_new(o, done, context);
+    if (!a)
+        return;
+    text_copy(a->status, sizeof a->status, filter->status ? filter->status : "");
+    text_copy(a->after, sizeof a->after, filter->after ? filter->after : "");
+    a->filter.limit = filter->limit;
+    a->chore.work = list_all;
+    planner_post(o->planner, &a->chore);
 }

@@ -75,10 +75,10 @@ static void tell_executions(struct buf *out, struct orchestrator *o, const struc
     tell_open(out, "execution_stats", '{');
     tell_number(out, "running", running);
     for (int i = RUN_SUCCEEDED; i <= RUN_CANCELLED; i++)
-        tell_number(out, run_status_name((enum run_status)i), atomic_load(&o->tasks[i]));
+        tell_number(out, run_status_name((enum run_status)i), atomic_load(&o->ended[i]));
     tell_open(out, "steps", '{');
     for (int i = OUTCOME_SUCCEEDED; i < OUTCOME_COUNT; i++)
-        tell_number(out, task_outcome_name((enum task_outcome)i), atomic_load(&o->steps[i]));
+        tell_number(out, task_outcome_name((enum task_outcome)i), atomic_load(&o->over[i]));
     tell_close(out, '}');
     tell_number(out, "calls", calls);
     tell_number(out, "errors", errors);
@@ -93,7 +93,7 @@ bool orchestrator_stats(struct orchestrator *o, struct buf *out)
     if (!list)
         return false;
     size_t n = gather(o, list, USED_MAX);
-    uint64_t good = atomic_load(&o->tasks[RUN_SUCCEEDED]), bad = atomic_load(&o->tasks[RUN_FAILED]);
+    uint64_t good = atomic_load(&o->ended[RUN_SUCCEEDED]), bad = atomic_load(&o->ended[RUN_FAILED]);
     char rate[24] = "null";
     if (good + bad)
         snprintf(rate, sizeof rate, "%.6f", (double)good / (double)(good + bad));

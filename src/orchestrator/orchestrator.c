@@ -51,7 +51,7 @@ void run_leave_table(struct run *r)
     bool found = *at != NULL;
     if (found) {
         *at = r->next;
-        atomic_fetch_add_explicit(&o->tasks[r->status], 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&o->ended[r->status], 1, memory_order_relaxed);
         if (--o->running == 0)
             pthread_cond_broadcast(&o->nothing);
     }
@@ -86,6 +86,7 @@ void run_unref(struct run *r)
         return;
     for (uint32_t i = 0; r->steps && i < r->task->nsteps; i++)
         step_free(&r->steps[i]);
+    remembered_free(r);
     free(r->steps);
     free(r->ready);
     free(r->text);
@@ -142,10 +143,13 @@ static void go(struct run *r)
     struct error full;
     if (r->check_only) {
         tell_check(r);
-    } else if (r->code < 0) {
+    } else if (r->code < 0 && !r->resumed) {
         r->request.done(r->request.context, r->error, NULL);
     } else if (enter_table(r, &full) < 0) {
         r->request.done(r->request.context, &full, NULL);
+    } else if (r->code < 0) {
+        run_cannot(r);
+        return;
     } else {
         run_start(r);
         return;
@@ -178,23 +182,27 @@ static void read_run(struct run *r)
     r->text = NULL;
 }
 
-static void roster_run(struct run *r, struct registry_reader *reader)
+static void plan_run(struct run *r, struct registry_reader *reader)
 {
     struct roster_rights rights = {asker_may, &r->request.asker};
     r->code = roster_make(r->o->catalog, r->task, r->request.asker.everything ? NULL : &rights, reader, &r->roster,
                           &r->faults, error_room(r));
 }
 
-static void roster_there(struct chore *chore, struct registry_reader *reader)
+void run_plan_there(struct run *r, struct registry_reader *reader)
 {
-    struct run *r = (struct run *)(void *)((char *)chore - offsetof(struct run, chore));
     if (!r->task)
         read_run(r);
     if (r->code == 0 && catalog_is_stale(r->o->catalog))
         r->code = catalog_renew(r->o->catalog, error_room(r));
     if (r->code == 0)
-        roster_run(r, reader);
+        plan_run(r, reader);
     go_there(r);
+}
+
+static void plan_there(struct chore *chore, struct registry_reader *reader)
+{
+    run_plan_there((struct run *)(void *)((char *)chore - offsetof(struct run, chore)), reader);
 }
 
 static void renew_figures(struct chore *chore, struct registry_reader *reader)
@@ -212,8 +220,7 @@ void orchestrator_look(struct orchestrator *o)
     planner_post(o->planner, &o->figures);
 }
 
-/* NULL: done was called. */
-static struct run *run_new(struct orchestrator *o, const struct task_request *request)
+struct run *run_make(struct orchestrator *o, const struct task_request *request)
 {
     struct run *r = calloc(1, sizeof *r);
     uint8_t *text = r && request->len <= TASK_TEXT_MAX ? malloc(request->len + 1) : NULL;
@@ -236,6 +243,7 @@ static struct run *run_new(struct orchestrator *o, const struct task_request *re
     r->request.text = NULL;
     r->place = place_of(o, request->loop);
     r->began_wall_ns = clock_wall_ns();
+    r->kept = o->tasks != NULL;
     call_make_id(r->id);
     return r;
 }
@@ -244,7 +252,7 @@ static void begin(struct run *r)
 {
     struct orchestrator *o = r->o;
     orchestrator_look(o);
-    r->chore.work = roster_there;
+    r->chore.work = plan_there;
     if (r->request.len > READ_HERE) {
         planner_post(o->planner, &r->chore);
         return;
@@ -255,7 +263,7 @@ static void begin(struct run *r)
         return;
     }
     if (r->code == 0)
-        roster_run(r, NULL);
+        plan_run(r, NULL);
     if (loop_is_mine(r->place->loop))
         go(r);
     else
@@ -264,7 +272,7 @@ static void begin(struct run *r)
 
 void orchestrator_run(struct orchestrator *o, const struct task_request *request, char id[ORCHESTRATOR_ID])
 {
-    struct run *r = run_new(o, request);
+    struct run *r = run_make(o, request);
     if (!r)
         return;
     if (id)
@@ -274,7 +282,7 @@ void orchestrator_run(struct orchestrator *o, const struct task_request *request
 
 void orchestrator_check(struct orchestrator *o, const struct task_request *request)
 {
-    struct run *r = run_new(o, request);
+    struct run *r = run_make(o, request);
     if (!r)
         return;
     r->check_only = true;
@@ -321,6 +329,7 @@ static void stop_it(struct loop_task *task)
     struct stopping *m = (struct stopping *)(void *)task;
     struct error err;
     error_set(&err, MOAT_E_DRAINING, "the host has ended");
+    m->run->closing = !m->run->ended;
     run_stop(m->run, STOP_CANCELLED, &err);
     run_pump(m->run);
     run_unref(m->run);
@@ -389,6 +398,10 @@ static void orchestrator_free(void *guest)
     planner_free(o->planner); /* then what it read is refused */
     if (o->places.n)
         wait_for_loops(o);
+    tasks_reader_free(o->reader);
+    tasks_close(o->tasks);
+    if (o->places.n)
+        wait_for_loops(o); /* what was written told them */
     for (unsigned i = 0; i < o->places.n; i++)
         free_place(&o->places.list[i]);
     free(o->places.list);
@@ -412,6 +425,11 @@ static void *orchestrator_new(struct service *s, struct error *err)
     int rc = make_places(o) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the orchestrator");
     if (rc == 0)
         rc = catalog_new(s, &o->catalog, err);
+    uint64_t keep = service_setting(s, "tasks_history"), keep_ns = service_setting(s, "tasks_keep");
+    if (rc == 0 && keep)
+        rc = tasks_open(service_home(s)->registry_dir, keep, keep_ns / NS_PER_MS, &o->tasks, err);
+    if (rc == 0 && keep)
+        rc = tasks_reader_new(o->tasks, &o->reader, err);
     if (rc == 0)
         rc = planner_new(service_registry(s), &o->planner, err);
     if (rc < 0) {

@@ -16,6 +16,9 @@ struct orchestrator;
 /* That of the service: made when it is first asked for, gone when the service closes. Opens its database: blocks. */
 struct orchestrator *orchestrator_of(struct service *s, struct error *err);
 
+/* Tasks that another host left unfinished go on, soon. Once, by a host that stays. */
+void orchestrator_resume(struct orchestrator *o);
+
 /* In whose name a task runs. */
 struct task_asker {
     bool everything;                  /* may run any plugin */

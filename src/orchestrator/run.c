@@ -79,7 +79,8 @@ static bool undo_next(struct run *r)
 {
     while (r->undoing) {
         uint32_t i = r->successes[--r->undoing];
-        struct unit *u = r->task->steps[i].compensate ? unit_new(r, i, NO_ITEM, PHASE_COMPENSATE) : NULL;
+        bool over = r->steps[i].compensated || r->steps[i].compensation_failed; /* by another host */
+        struct unit *u = r->task->steps[i].compensate && !over ? unit_new(r, i, NO_ITEM, PHASE_COMPENSATE) : NULL;
         if (u) {
             run_queue(r, u);
             return true;
@@ -140,15 +141,32 @@ static bool make_room(struct run *r)
     return r->steps && r->ready;
 }
 
-static void begin_done(struct run *r)
+static void begin_done(struct run *r, const struct error *err)
 {
     struct buf told = BUF_INIT(256);
-    if (!r->request.background)
+    if (r->told)
         return;
     buf_printf(&told, "{\"id\":\"%s\",\"status\":\"running\"}", r->id);
     r->told = true;
-    r->request.done(r->request.context, NULL, &told);
+    r->request.done(r->request.context, err, &told);
     buf_free(&told);
+}
+
+/* Its id is of use only when it outlives this host. */
+static void begin_is_kept(struct loop_task *task)
+{
+    struct run *r = (struct run *)(void *)((char *)task - offsetof(struct run, begun));
+    begin_done(r, r->begin_code < 0 ? r->error : NULL);
+    run_unref(r);
+}
+
+static void tell_begin(struct run *r)
+{
+    bool waits = r->request.background && !r->resumed;
+    r->begun.run = begin_is_kept;
+    bool kept = !r->resumed && keep_begin(r, waits);
+    if (waits && !kept)
+        begin_done(r, NULL);
 }
 
 void run_start(struct run *r)
@@ -156,7 +174,7 @@ void run_start(struct run *r)
     r->began_ns = clock_mono_ns();
     r->culprit = UINT32_MAX;
     r->pending_end = &r->pending;
-    begin_done(r);
+    tell_begin(r);
     if (!make_room(r) || !loop_timer_set(r->place->loop, &r->timer, r->began_ns + r->task->budget.time_ns)) {
         struct error why;
         error_set(&why, MOAT_E_OUT_OF_MEMORY, "no memory for the task");
@@ -167,12 +185,10 @@ void run_start(struct run *r)
         return;
     }
     r->timer.fire = out_of_time;
-    for (uint32_t i = 0; i < r->task->nsteps; i++) {
-        r->steps[i].waiting = r->task->steps[i].nneeds;
-        if (!r->steps[i].waiting)
-            run_ready(r, i);
-    }
+    run_ref(r); /* what is restored may end it */
+    run_remember(r);
     run_pump(r);
+    run_unref(r);
 }
 
 /* The results of the steps that nobody needed, by their ids. */
@@ -222,7 +238,7 @@ static void tell_end(struct run *r)
     struct buf out = BUF_INIT(256u << 20);
     struct error err;
     if (r->request.background)
-        return;
+        return; /* told already, or soon */
     document_run(&out, r);
     if (out.failed)
         error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for what the task has to say");
@@ -240,6 +256,16 @@ static void run_end(struct run *r)
     r->ended_wall_ns = clock_wall_ns();
     loop_timer_clear(&r->timer);
     tell_end(r);
+    if (keep_end(r))
+        return;
     run_leave_table(r);
     run_unref(r);
+}
+
+void run_cannot(struct run *r)
+{
+    r->culprit = UINT32_MAX;
+    r->stop = STOP_FAILED;
+    set_failure(r, r->error);
+    run_end(r);
 }

@@ -10,7 +10,9 @@
  *     value.c         what references stand for
  *     lane.c          how many calls of a plugin are under way
  *     ask.c           cancel, show, list
- *     document.c      what is told of a run */
+ *     document.c      what is told of a run
+ *     keep.c          what is remembered of it
+ *     resume.c        going on with what another host began */
 #ifndef ORCHESTRATOR_RUN_H
 #define ORCHESTRATOR_RUN_H
 
@@ -20,6 +22,7 @@
 #include "orchestrator/orchestrator.h"
 #include "orchestrator/planner.h"
 #include "orchestrator/roster.h"
+#include "registry/tasks.h"
 
 enum run_status { RUN_RUNNING, RUN_SUCCEEDED, RUN_FAILED, RUN_CANCELLED, RUN_INTERRUPTED, RUN_STATUS_COUNT };
 const char *run_status_name(enum run_status s);
@@ -73,10 +76,12 @@ struct orchestrator {
     size_t running;
     bool closing;
     struct sticky sticky[STICKY_SLOTS];
-    struct chore figures;
+    struct tasks *tasks;         /* NULL: nothing is remembered */
+    struct tasks_reader *reader; /* the planner's */
+    struct chore figures, resume;
     _Atomic bool figuring;
     /* Since it was opened. */
-    _Atomic uint64_t tasks[RUN_STATUS_COUNT], steps[OUTCOME_COUNT];
+    _Atomic uint64_t ended[RUN_STATUS_COUNT], over[OUTCOME_COUNT];
 };
 
 /* ---- one step of a run ---- */
@@ -99,6 +104,7 @@ struct step_run {
     uint32_t waiting;  /* for how many steps */
     uint32_t attempts; /* calls, of all items */
     uint32_t finished; /* the how-manieth to succeed: for compensations */
+    bool noted;        /* it is remembered that it was begun */
     bool fell_back, compensated, compensation_failed;
     enum moat_code code; /* why it failed */
     char *message;
@@ -133,6 +139,7 @@ struct unit {
     enum moat_code code; /* of the last failure */
     char *message;
     struct error *error;                    /* of filling */
+    bool is_noted;                          /* keep_note was asked for it */
     bool called, filling, resting, counted; /* resting: until its timer; counted: in the run's in_flight */
 };
 
@@ -156,6 +163,12 @@ struct run {
     struct error *error;
     struct faults faults;
     bool check_only, told;
+    bool kept;    /* remembered in the tasks' database */
+    bool resumed; /* another host began it */
+    bool closing; /* this host ends: the next one goes on */
+    struct remembered *remembered;
+    struct loop_task begun; /* what was written of its beginning */
+    int begin_code;
 
     struct step_run *steps;
     uint32_t *ready; /* a ring of steps; each is in it once */
@@ -185,8 +198,22 @@ void run_leave_table(struct run *r);
 void orchestrator_look(struct orchestrator *o);  /* old figures are renewed soon */
 bool asker_may(void *asker, const char *plugin); /* roster_rights.may */
 
+struct run *run_make(struct orchestrator *o, const struct task_request *request); /* NULL: done was called */
+void run_plan_there(struct run *r, struct registry_reader *reader); /* planner; then it goes to its loop */
+
+/* keep.c: false: nothing is remembered. */
+bool keep_begin(struct run *r, bool wait); /* wait: r->begun comes to the loop, with a reference of the run's */
+void keep_step(struct run *r, uint32_t i);
+bool keep_note(struct unit *u); /* u->task comes to the loop when it is on the disk; u->error: it could not be */
+bool keep_end(struct run *r);   /* the run leaves the table when it is on the disk */
+
+/* resume.c */
+void run_remember(struct run *r); /* on its loop, in place of a beginning */
+void remembered_free(struct run *r);
+
 /* run.c */
-void run_start(struct run *r); /* read and planned: on its loop */
+void run_start(struct run *r);  /* read and planned: on its loop */
+void run_cannot(struct run *r); /* one that was resumed cannot go on: r->error says why */
 void run_pump(struct run *r);
 void run_stop(struct run *r, enum stop stop, const struct error *why); /* nothing more begins */
 void run_ready(struct run *r, uint32_t step);
@@ -194,9 +221,10 @@ void run_queue(struct run *r, struct unit *u);
 
 /* step.c */
 void step_start(struct run *r, uint32_t i);
-void step_unit_done(struct unit *u);    /* its call's result is the unit's; takes it and the unit */
-void step_unit_failed(struct unit *u);  /* code and message stand in the unit; takes the unit */
-void step_unit_dropped(struct unit *u); /* it never began, and never will; takes the unit */
+void step_unit_done(struct unit *u);          /* its call's result is the unit's; takes it and the unit */
+void step_unit_failed(struct unit *u);        /* code and message stand in the unit; takes the unit */
+void step_unknown(struct run *r, uint32_t i); /* begun by another host, and nobody knows how it ended */
+void step_unit_dropped(struct unit *u);       /* it never began, and never will; takes the unit */
 void step_free(struct step_run *s);
 
 /* unit.c */

@@ -49,7 +49,8 @@ static void step_over(struct run *r, uint32_t i, enum task_outcome outcome)
         r->successes[r->succeeded++] = i;
         s->finished = r->succeeded;
     }
-    atomic_fetch_add_explicit(&r->o->steps[outcome], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->o->over[outcome], 1, memory_order_relaxed);
+    keep_step(r, i);
     tell_heirs(r, i);
 }
 
@@ -258,6 +259,7 @@ void step_unit_done(struct unit *u)
     if (undone) {
         s->compensated = true;
         free(result);
+        keep_step(r, i);
     } else if (item == NO_ITEM) {
         s->result = result;
         s->len = len;
@@ -284,6 +286,7 @@ void step_unit_failed(struct unit *u)
     if (undone) {
         s->compensation_failed = true;
         free(message);
+        keep_step(r, i);
     } else if (item == NO_ITEM) {
         step_failed(r, i, code, message);
     } else {
@@ -310,4 +313,12 @@ void step_unit_dropped(struct unit *u)
     if (!u->code)
         u->code = MOAT_E_CANCELLED;
     step_unit_failed(u);
+}
+
+void step_unknown(struct run *r, uint32_t i)
+{
+    struct error err;
+    error_set(&err, MOAT_E_OUTCOME_UNKNOWN,
+              "the host ended while it ran; it is not idempotent, so it is not run again");
+    step_fails(r, i, &err);
 }

@@ -335,6 +335,10 @@ static int fill(struct unit *u, struct error *err)
     return rc;
 }
 
+static bool must_note(struct unit *u);
+static void noted(struct loop_task *task);
+static void filled_there(struct loop_task *task);
+
 static void filled(struct unit *u, int code, const struct error *err)
 {
     struct run *r = u->run;
@@ -354,9 +358,28 @@ static void filled(struct unit *u, int code, const struct error *err)
         run_stop(r, STOP_BUDGET, &why);
         u->filling = false;
         step_unit_dropped(u);
-    } else {
+    } else if (!must_note(u)) {
         lane_enter(u);
     }
+}
+
+/* A step that must not be run twice is remembered before it is run. */
+static bool must_note(struct unit *u)
+{
+    struct step_run *s = &u->run->steps[u->step];
+    if ((s->noted && u->phase != PHASE_COMPENSATE) || u->is_noted || is_idempotent(u) || !keep_note(u))
+        return false;
+    u->filling = true;
+    u->task.run = noted;
+    return true;
+}
+
+static void noted(struct loop_task *task)
+{
+    struct unit *u = (struct unit *)(void *)((char *)task - offsetof(struct unit, task));
+    u->is_noted = true;
+    u->run->steps[u->step].noted = true;
+    filled_there(task);
 }
 
 static void filled_there(struct loop_task *task)

@@ -17,7 +17,11 @@ static struct orchestrator *orchestrator(struct rest_request *q)
 
 int rest_resume(struct rest *r, struct error *err)
 {
-    return orchestrator_of(r->service, err) ? 0 : -(int)err->code;
+    struct orchestrator *o = orchestrator_of(r->service, err);
+    if (!o)
+        return -(int)err->code;
+    orchestrator_resume(o);
+    return 0;
 }
 
 static struct task_asker asker_of(const struct rest_request *q)

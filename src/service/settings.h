@@ -22,6 +22,7 @@ struct settings {
         http_idle_time, http_rate_min;
     uint64_t log_level, log_lines, log_memory;
     uint64_t token_requests;
+    uint64_t tasks_history, tasks_keep;
     uint64_t memory_max, tmp_max, file_size_max, cpu_max, processes_max, descriptors_max, workers_max;
     char cors_origins[SETTINGS_TEXT_MAX];  /* JSON, checked */
     char otlp_endpoint[SETTINGS_TEXT_MAX]; /* a URL, or "" */

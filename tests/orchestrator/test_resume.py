@@ -1,0 +1,184 @@
+"""Hosts that are killed: what was begun goes on with the next one, nothing that must not be done twice is."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from place import Place
+from taskkit import Tasks, outcomes, step, steps_of, task
+
+
+@pytest.fixture
+def host(build, tmp_path):
+    place = Place(build, tmp_path)
+    place.have("echo")
+    yield Tasks(place)
+    if place.server:
+        place.close()
+
+
+def kill(host):
+    host.place.end_server(signal.SIGKILL)
+
+
+def until_ended(host, id, seconds=30):
+    end = time.monotonic() + seconds
+    while (document := host.good("GET", f"/api/tasks/{id}"))["status"] in ("running", "interrupted"):
+        assert time.monotonic() < end, document
+        time.sleep(0.02)
+    return document
+
+
+def until_step(host, id, name, outcome):
+    end = time.monotonic() + 30
+    while steps_of(document := host.good("GET", f"/api/tasks/{id}"))[name]["outcome"] != outcome:
+        assert time.monotonic() < end, document
+        time.sleep(0.01)
+
+
+def slow(*more):
+    """`hold` is a step that runs until somebody lets it; `sleep` is not idempotent."""
+    return task(step("a", parameters={"v": "first"}), step("b", parameters={"v": {"$from": "/steps/a/result/v"}}),
+                step("hold", "sleep", {"ms": 60_000}, depends_on=["b"], **dict(more)),
+                step("c", depends_on=["hold"], when=[{"step": "hold", "outcome": "failed"}],
+                     parameters={"b": {"$from": "/steps/b/result"}, "hold": {"$from": "/steps/hold/error/code"}}))
+
+
+def test_what_must_not_be_done_twice_is_unknown(host):
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", slow(("on_error", "continue")))["id"]
+    until_step(host, id, "hold", "running")
+    kill(host)
+    host.start()
+    document = until_ended(host, id)
+    done = steps_of(document)
+    assert document["status"] == "succeeded"
+    assert done["hold"]["error"]["code"] == "outcome_unknown"
+    assert done["a"]["attempts"] == done["b"]["attempts"] == 1, "what was over is not run again"
+    assert document["result"] == {"c": {"b": {"v": "first"}, "hold": "outcome_unknown"}}
+    assert document["receipt"]["calls"] == 1, "of the second host: c alone"
+
+
+def test_it_fails_cleanly_where_nothing_else_was_said(host):
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", slow())["id"]
+    until_step(host, id, "hold", "running")
+    kill(host)
+    host.start()
+    document = until_ended(host, id)
+    assert document["status"] == "failed" and document["error"]["code"] == "outcome_unknown"
+    assert outcomes(document) == {"a": "succeeded", "b": "succeeded", "hold": "failed", "c": "not_run"}
+    assert host.place.moat("task", "show", id).err.startswith(f"Task {id} failed")
+
+
+def test_an_end_in_good_order_goes_on_as_well(host):
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", slow(("on_error", "continue")))["id"]
+    until_step(host, id, "hold", "running")
+    assert host.place.end_server()[0] == 0
+    listed = host.place.good("task", "list", "--json").json["tasks"]
+    assert [(t["id"], t["status"]) for t in listed] == [(id, "interrupted")]
+    host.start()
+    assert until_ended(host, id)["status"] == "succeeded"
+
+
+def test_what_can_be_run_again_is(host):
+    """An idempotent step that ran when the host was killed is run again, with the same outcome."""
+    host.start()
+    items = list(range(3000))
+    made = task(step("each", parameters={"v": {"$from": "/item"}}, for_each={"items": items, "concurrency": 2}),
+                step("last", parameters={"n": {"$from": "/steps/each/result/2999/v"}}))
+    id = host.good("POST", "/api/tasks?wait=false", made)["id"]
+    kill(host)
+    host.start()
+    document = until_ended(host, id)
+    assert document["status"] == "succeeded" and document["result"] == {"last": {"n": 2999}}
+
+
+def test_a_plugin_that_is_gone_fails_the_task(host):
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", slow())["id"]
+    until_step(host, id, "hold", "running")
+    kill(host)
+    host.place.good("uninstall", "echo")
+    host.start()
+    document = until_ended(host, id)
+    assert document["status"] == "failed" and document["error"]["code"] == "bad_task"
+    assert "no plugin" in document["error"]["message"]
+
+
+def test_what_was_undone_is_not_undone_again(host):
+    """Killed while the third of four is being undone."""
+    undo = {"plugin": "echo", "action": "count"}
+    made = task(*[step(f"s{i}", depends_on=[f"s{i - 1}"] if i else [],
+                       compensate=undo if i != 1 else {"plugin": "echo", "action": "sleep", "parameters": {"ms": 60_000}})
+                  for i in range(4)],
+                step("end", "fail", depends_on=["s3"], on_error="compensate"))
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", made)["id"]
+    end = time.monotonic() + 30
+    while steps_of(host.good("GET", f"/api/tasks/{id}"))["s2"].get("compensation") != "done":
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(0.1)  # so that the sleeping one has begun, as far as it can be seen from here
+    kill(host)
+    host.start()
+    document = until_ended(host, id)
+    said = {i: s.get("compensation") for i, s in steps_of(document).items()}
+    assert document["status"] == "failed" and document["error"]["step"] == "end"
+    assert said == {"s3": "done", "s2": "done", "s1": "failed", "s0": "done", "end": None}
+    assert document["receipt"]["calls"] == 1, "of the second host: s0's alone"
+
+
+def test_killed_at_every_step(host, long, rng):
+    """A chain that is killed again and again, wherever it is, ends as if nothing had been."""
+    n, kills = (60, 25) if long else (30, 5)
+    made = task(step("s0", parameters={"v": [0]}),
+                *[step(f"s{i}", parameters={"v": [{"$from": f"/steps/s{i - 1}/result/v/0"}, i]}) for i in range(1, n)],
+                *[step(f"w{i}", "sleep", {"ms": 5}, depends_on=[f"s{i}"], on_error="continue") for i in range(n)])
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", made)["id"]
+    for _ in range(kills):
+        time.sleep(rng.random() * 0.05)
+        kill(host)
+        host.start()
+    document = until_ended(host, id)
+    done = steps_of(document)
+    assert document["status"] == "succeeded"
+    assert all(done[f"s{i}"]["outcome"] == "succeeded" for i in range(n))
+    for i in range(n):
+        w = done[f"w{i}"]
+        assert w["outcome"] == "succeeded" or w["error"]["code"] == "outcome_unknown", w
+        assert w["attempts" if "attempts" in w else "id"] in (1, f"w{i}"), "never twice"
+
+
+def test_history(host):
+    host.place.good("settings", "set", "tasks_history", "5")
+    host.start()
+    ids = []
+    for i in range(8):
+        ids.append(host.run(step("a", **({"action": "fail"} if i % 2 else {})), name=f"task {i}")["id"])
+    listed = host.good("GET", "/api/tasks")["tasks"]
+    assert [t["id"] for t in listed][:5] == ids[:2:-1] and all(t["ended"] for t in listed)
+    assert [t["name"] for t in host.good("GET", "/api/tasks?status=failed&limit=2")["tasks"]] == ["task 7", "task 5"]
+    assert [t["id"] for t in host.good("GET", f"/api/tasks?after={ids[5]}&limit=1")["tasks"]] == [ids[4]]
+    document = host.good("GET", f"/api/tasks/{ids[7]}")
+    assert document["status"] == "failed" and document["steps"][0]["id"] == "a"
+    kill(host)
+    host.start()
+    assert host.good("GET", f"/api/tasks/{ids[7]}") == document
+    host.place.end_server()
+    shown = host.place.good("task", "show", ids[7], "--json").json
+    assert shown == document
+
+
+def test_without_history(host):
+    host.place.good("settings", "set", "tasks_history", "0")
+    host.start()
+    id = host.run(step("a"))["id"]
+    host.bad(404, "not_found", "GET", f"/api/tasks/{id}")
+    assert host.good("GET", "/api/tasks") == {"tasks": []}
+    assert not (host.place.home / "registry" / "tasks.db").exists()
+    assert json.loads(host.place.good("task", "list", "--json").out) == {"tasks": []}
