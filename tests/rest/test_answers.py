@@ -176,6 +176,22 @@ def keep_house(api):
     assert api.ask("GET", "/metrics").status_code == api.ask("GET", "/openapi.json").status_code == 200
 
 
+def tasks(api):
+    """alpha is pinned, and has `echo`; a task that waits for nothing is there to be cancelled."""
+    one = {"id": "a", "capability": "custom", "action": "echo", "parameters": {"x": {"$from": "/input"}}}
+    made = {"task": 1, "name": "a task", "input": 7, "steps": [one]}
+    done = api.good("POST", "/api/tasks?explain", made)
+    assert done["status"] == "succeeded" and done["steps"][0]["choice"]
+    failing = {"task": 1, "steps": [{"id": "a", "plugin": "alpha", "action": "none"}]}
+    assert api.good("POST", "/api/tasks/check", failing)["findings"]
+    assert api.good("POST", "/api/tasks/select", {"capability": "custom", "action": "echo", "explain": True})["candidates"]
+    api.good("GET", f"/api/tasks/{done['id']}")
+    assert api.good("GET", "/api/tasks")["tasks"]
+    assert api.good("GET", "/api/tasks/stats")["plugins_used"]
+    sleeps = {"task": 1, "steps": [{"id": "a", "plugin": "alpha", "action": "sleep", "parameters": {"ms": 60000}}]}
+    api.good("DELETE", f"/api/tasks/{api.good('POST', '/api/tasks?wait=false', sleeps)['id']}")
+
+
 def part(api, key):
     other = api.place.good("keygen", "other.key") and (api.place.root / "other.key.pub").read_text()
     api.good("POST", "/api/trust", {"publisher": "other", "public_key": other})
@@ -187,7 +203,7 @@ def part(api, key):
 
 def test_every_route_answers_as_it_says(api):
     key = have_publisher(api)
-    for step in (have_versions, decide, run, configure, change_versions, audit, keep_house):
+    for step in (have_versions, decide, run, tasks, configure, change_versions, audit, keep_house):
         step(api)
     part(api, key)
     silent = [f"{m} {p}" for m, p, _ in api.contract.operations if (m, p, 200) not in api.contract.seen]
