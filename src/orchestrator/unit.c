@@ -293,7 +293,10 @@ static uint64_t deadline_of(const struct unit *u)
 {
     const struct run *r = u->run;
     uint64_t timeout = r->task->steps[u->step].timeout_ns, end = r->began_ns + r->task->budget.time_ns;
-    uint64_t now = clock_mono_ns(), left = u->phase == PHASE_COMPENSATE ? UINT64_MAX : end > now ? end - now : 1;
+    /* The budget's own timer comes first: it knows the reason. */
+    uint64_t now = clock_mono_ns() - NS_PER_S, left = u->phase == PHASE_COMPENSATE ? UINT64_MAX
+                                                      : end > now                  ? end - now
+                                                                                   : 1;
     return timeout && timeout < left ? timeout : left == UINT64_MAX ? 0 : left;
 }
 
