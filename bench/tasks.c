@@ -230,17 +230,22 @@ static void check_large(struct moat *m)
 
 /* ---- choosing ---- */
 
-static void write_file(const char *path, const char *format, const char *word)
+static void write_manifest(const char *path, const char *name)
 {
     FILE *f = fopen(path, "w");
-    if (!f || fprintf(f, format, word) < 0 || fclose(f))
+    if (!f ||
+        fprintf(f,
+                "{\"moat\":1,\"name\":\"%s\",\"version\":\"1.0.0\",\"engine\":\"native\",\"entry\":\"echo.so\","
+                "\"capabilities\":[\"monitoring\"],\"actions\":[{\"name\":\"echo\",\"idempotent\":true}]}",
+                name) < 0 ||
+        fclose(f))
         bench_die("cannot write %s", path);
 }
 
 /* A thousand manifests around the code of one plugin. */
 static void install_many(struct moat *m, const char *home)
 {
-    char dir[300], path[400], command[1400], name[32], *pem = NULL;
+    char dir[300], path[400], command[1400], name[32];
     snprintf(dir, sizeof dir, "%s/many", home);
     mkdir(dir, 0700);
     snprintf(command, sizeof command, "cp %s/tests/plugins/echo.so %s/echo.so && %s/moat keygen %s/key >/dev/null",
@@ -259,14 +264,10 @@ static void install_many(struct moat *m, const char *home)
     if (moat_trust_add(m, "many", buf_text(&text), NULL, &error))
         bench_die("%s", error.message);
     buf_free(&text);
-    free(pem);
     for (unsigned i = 0; i < CANDIDATES; i++) {
         snprintf(name, sizeof name, "candidate_%u", i);
         snprintf(path, sizeof path, "%s/plugin.json", dir);
-        write_file(path,
-                   "{\"moat\":1,\"name\":\"%s\",\"version\":\"1.0.0\",\"engine\":\"native\",\"entry\":\"echo.so\","
-                   "\"capabilities\":[\"monitoring\"],\"actions\":[{\"name\":\"echo\",\"idempotent\":true}]}",
-                   name);
+        write_manifest(path, name);
         snprintf(command, sizeof command, "%s/moat pack %s --key %s/key -o %s/p.moat >/dev/null", bench_build(), dir,
                  dir, dir);
         if (system(command))
