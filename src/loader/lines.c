@@ -17,7 +17,7 @@ void lines_running(struct worker *w, const struct call *c, uint32_t action)
     uint64_t words[8] = {0};
     if (c) {
         char trace[33];
-        call_trace_id(c, trace);
+        trace_id(CALL_PLACE(c), trace);
         memcpy(words, c->id, 32);
         memcpy(words + 4, trace, 32);
     }
@@ -60,7 +60,7 @@ static void about_call(const struct call *c, struct about *out)
     if (!c)
         return;
     memcpy(out->call, c->id, sizeof out->call);
-    call_trace_id(c, out->trace);
+    trace_id(CALL_PLACE(c), out->trace);
     out->action = c->action;
 }
 

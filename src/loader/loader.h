@@ -50,7 +50,7 @@ struct loader_line {
     enum line_source source;
     unsigned level; /* enum moat_log_level */
     const char *plugin, *version, *text;
-    const char *action, *call, *trace; /* "" when no call is known; see call_trace_id */
+    const char *action, *call, *trace; /* "" when no call is known; see trace_id */
     pid_t pid;                         /* of the worker */
     uint64_t dropped;                  /* so many lines before this one were thrown away */
 };
@@ -367,14 +367,18 @@ struct call_times {
     uint64_t begun, ended;
 };
 
-/* A call without a traceparent begins a trace of its own, whose id is the call's. */
-void call_trace_id(const struct call *c, char out[33]);
-/* The call as a span: the first half of its id; the one that it belongs to, or "". */
-void call_span_id(const struct call *c, char out[17]);
-void call_parent_span(const struct call *c, char out[17]);
-bool call_is_sampled(const struct call *c); /* as the caller said, else yes */
-/* What a call is begun with that this one makes. */
-void call_child_traceparent(const struct call *c, char out[56]);
+/* What has an id of 32 digits and may belong to a trace: a call, a task. */
+struct trace_place {
+    const char *id, *traceparent; /* traceparent "": it begins a trace of its own, whose id is this one */
+};
+#define CALL_PLACE(c) ((struct trace_place){(c)->id, (c)->traceparent})
+void trace_id(struct trace_place at, char out[33]);
+/* As a span: the first half of the id; the span that it belongs to, or "". */
+void trace_span(struct trace_place at, char out[17]);
+void trace_parent(struct trace_place at, char out[17]);
+bool trace_is_sampled(struct trace_place at); /* as the caller said, else yes */
+/* What a call is begun with that belongs to it. */
+void trace_child(struct trace_place at, char out[56]);
 
 /* A fresh id, unique but no secret. Any thread. */
 void call_make_id(char id[33]);

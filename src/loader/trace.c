@@ -14,22 +14,19 @@ static void copy(char *out, const char *from, size_t len)
     out[len] = '\0';
 }
 
-void call_trace_id(const struct call *c, char out[33])
+void trace_id(struct trace_place at, char out[33])
 {
-    copy(out, *c->traceparent ? c->traceparent + TRACE_AT : c->id, 32);
+    copy(out, *at.traceparent ? at.traceparent + TRACE_AT : at.id, 32);
 }
 
-void call_span_id(const struct call *c, char out[17])
+void trace_span(struct trace_place at, char out[17])
 {
-    copy(out, c->id, 16);
+    copy(out, at.id, 16);
 }
 
-void call_parent_span(const struct call *c, char out[17])
+void trace_parent(struct trace_place at, char out[17])
 {
-    if (*c->traceparent)
-        copy(out, c->traceparent + PARENT_AT, 16);
-    else
-        out[0] = '\0';
+    copy(out, *at.traceparent ? at.traceparent + PARENT_AT : "", *at.traceparent ? 16 : 0);
 }
 
 static int digit(char c)
@@ -37,15 +34,15 @@ static int digit(char c)
     return c <= '9' ? c - '0' : c - 'a' + 10;
 }
 
-bool call_is_sampled(const struct call *c)
+bool trace_is_sampled(struct trace_place at)
 {
-    return !*c->traceparent || digit(c->traceparent[FLAGS_AT + 1]) & 1;
+    return !*at.traceparent || digit(at.traceparent[FLAGS_AT + 1]) & 1;
 }
 
-void call_child_traceparent(const struct call *c, char out[56])
+void trace_child(struct trace_place at, char out[56])
 {
     char trace[33], span[17];
-    call_trace_id(c, trace);
-    call_span_id(c, span);
-    snprintf(out, 56, "00-%s-%s-%.2s", trace, span, *c->traceparent ? c->traceparent + FLAGS_AT : "01");
+    trace_id(at, trace);
+    trace_span(at, span);
+    snprintf(out, 56, "00-%s-%s-%.2s", trace, span, *at.traceparent ? at.traceparent + FLAGS_AT : "01");
 }

@@ -245,6 +245,7 @@ struct run *run_make(struct orchestrator *o, const struct task_request *request)
     r->began_wall_ns = clock_wall_ns();
     r->kept = o->tasks != NULL;
     call_make_id(r->id);
+    trace_child((struct trace_place){r->id, request->traceparent}, r->traceparent);
     return r;
 }
 

@@ -37,9 +37,10 @@ struct task_request {
     const void *text; /* the task as JSON; copied */
     size_t len;
     struct task_asker asker;
-    struct loop *loop; /* where it is to live; NULL: one of the service's */
-    bool background;   /* done comes as soon as it is begun, with {"id", "status"}; the history has the rest */
-    bool explain;      /* tell of each step's choice */
+    char traceparent[56]; /* W3C, or empty: the task begins a trace, whose id is its own */
+    struct loop *loop;    /* where it is to live; NULL: one of the service's */
+    bool background;      /* done comes as soon as it is begun, with {"id", "status"}; the history has the rest */
+    bool explain;         /* tell of each step's choice */
     /* result: the task's document; when it failed as well: error is of tasks that did not run */
     service_done done;
     void *context;

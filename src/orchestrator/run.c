@@ -247,6 +247,22 @@ static void tell_end(struct run *r)
     buf_free(&out);
 }
 
+/* As the span that its calls belong to. */
+static void tell_trace(const struct run *r)
+{
+    static const struct error unknown = {.code = MOAT_E_OUT_OF_MEMORY};
+    struct service_task t = {.id = r->id,
+                             .traceparent = r->request.traceparent,
+                             .begun_ns = r->began_wall_ns,
+                             .ended_ns = r->ended_wall_ns,
+                             .cpu_ns = r->cpu_ns,
+                             .bytes_in = r->bytes_in,
+                             .bytes_out = r->bytes_out};
+    if (r->stop != STOP_NOT)
+        t.error = r->failure ? r->failure : &unknown;
+    service_tell_task(r->o->service, &t);
+}
+
 static void run_end(struct run *r)
 {
     r->ended = true;
@@ -255,6 +271,7 @@ static void run_end(struct run *r)
     r->status = status_of(r);
     r->ended_wall_ns = clock_wall_ns();
     loop_timer_clear(&r->timer);
+    tell_trace(r);
     tell_end(r);
     if (keep_end(r))
         return;

@@ -152,7 +152,8 @@ struct run {
     struct orchestrator *o;
     struct place *place;
     char id[ORCHESTRATOR_ID];
-    struct run *next; /* in the table: the orchestrator's lock */
+    char traceparent[56]; /* of its calls: the task is their span's parent */
+    struct run *next;     /* in the table: the orchestrator's lock */
     struct task_request request;
     uint8_t *text; /* of the request, until it is read */
     struct task *task;

@@ -311,6 +311,7 @@ void unit_call(struct unit *u)
     c->parameters = u->parameters.data;
     c->parameters_len = u->parameters.len;
     c->deadline_ns = deadline_of(u);
+    memcpy(c->traceparent, r->traceparent, sizeof c->traceparent);
     c->principal = (uint64_t)r->request.asker.token;
     c->loop = r->place->loop;
     c->done = call_done;

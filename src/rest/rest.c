@@ -146,7 +146,7 @@ static void take_traceparent(struct rest_request *q, const char *text)
 {
     bool good = text && strlen(text) == 55 && is_hex(text, 2) && text[2] == '-' && is_hex(text + 3, 32) &&
                 text[35] == '-' && is_hex(text + 36, 16) && text[52] == '-' && is_hex(text + 53, 2) &&
-                strncmp(text, "ff", 2) != 0;
+                strncmp(text, "ff", 2) != 0 && strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
     if (good)
         memcpy(q->traceparent, text, 56);
 }

@@ -35,14 +35,16 @@ static struct task_asker asker_of(const struct rest_request *q)
 static struct task_request request_of(struct rest_request *q)
 {
     const char *wait = request_query(q, "wait");
-    return (struct task_request){.text = buf_text(&q->body),
-                                 .len = q->body.len,
-                                 .asker = asker_of(q),
-                                 .loop = q->loop,
-                                 .background = wait && !request_flag(q, "wait"),
-                                 .explain = request_flag(q, "explain"),
-                                 .done = request_complete,
-                                 .context = q};
+    struct task_request request = {.text = buf_text(&q->body),
+                                   .len = q->body.len,
+                                   .asker = asker_of(q),
+                                   .loop = q->loop,
+                                   .background = wait && !request_flag(q, "wait"),
+                                   .explain = request_flag(q, "explain"),
+                                   .done = request_complete,
+                                   .context = q};
+    memcpy(request.traceparent, q->traceparent, sizeof request.traceparent);
+    return request;
 }
 
 void handle_task_run(struct rest_request *q)

@@ -264,6 +264,14 @@ void service_end_waits(struct service *s);
 /* The lines of one call, and when its worker died in it the last ones of that worker: a JSON array. Any thread; reads
  * all that is kept. */
 void service_log_of(struct service *s, const char *call_id, struct buf *out);
+/* A task that has ended, as the span of which its calls are children. Any thread, does not block. */
+struct service_task {
+    const char *id, *traceparent; /* traceparent: of who asked for it, or "" */
+    uint64_t begun_ns, ended_ns;  /* wall */
+    uint64_t cpu_ns, bytes_in, bytes_out;
+    const struct error *error; /* NULL: it succeeded */
+};
+void service_tell_task(struct service *s, const struct service_task *task);
 /* OpenMetrics families of registry, plugins and host, without the end. */
 void service_metrics(struct service *s, service_done done, void *context);
 /* 0: open, and every wanted plugin's first start is over, well or not. MOAT_E_NOT_READY. Any thread. */

@@ -45,6 +45,7 @@ static void put_attributes(struct buf *out, const struct span *s)
     put_text(out, "moat.version", s->version);
     put_text(out, "moat.action", s->action);
     put_text(out, "moat.call", s->call);
+    put_text(out, "moat.task", s->task);
     put_text(out, "moat.code", s->code);
     put_number(out, "moat.queued_ns", s->queued_ns);
     put_number(out, "moat.ran_ns", s->ran_ns);
@@ -57,15 +58,15 @@ static void put_attributes(struct buf *out, const struct span *s)
 /* When a worker began it, between waiting and running. */
 static void put_events(struct buf *out, const struct span *s)
 {
+    unsigned long long running_ns = s->begun_ns + s->queued_ns;
     if (s->ran_ns)
-        buf_printf(out, ",\"events\":[{\"timeUnixNano\":\"%llu\",\"name\":\"running\"}]",
-                   (unsigned long long)(s->begun_ns + s->queued_ns));
+        buf_printf(out, ",\"events\":[{\"timeUnixNano\":\"%llu\",\"name\":\"running\"}]", running_ns);
 }
 
 static void put_span(struct buf *out, const struct span *s)
 {
-    buf_printf(out, "{\"traceId\":\"%s\",\"spanId\":\"%s\",\"parentSpanId\":\"%s\",\"name\":\"%s.", s->trace, s->id,
-               s->parent, s->plugin);
+    buf_printf(out, "{\"traceId\":\"%s\",\"spanId\":\"%s\",\"parentSpanId\":\"%s\",\"name\":\"%s%s", s->trace, s->id,
+               s->parent, s->plugin, *s->plugin ? "." : "");
     text_json_escape(out, s->action, strlen(s->action));
     buf_printf(out, "\",\"kind\":%d", KIND_SERVER);
     buf_printf(out, ",\"startTimeUnixNano\":\"%llu\",\"endTimeUnixNano\":\"%llu\"", (unsigned long long)s->begun_ns,

@@ -16,11 +16,11 @@
 #define SPANS_AT_ONCE 256 /* in one request */
 
 struct span {
-    char trace[33], id[17], parent[17]; /* hex; parent "": it begins the trace */
-    char plugin[32], version[64], action[40], call[33];
-    char code[32], message[200]; /* of a failure, else "ok" and "" */
-    uint64_t begun_ns, ended_ns; /* wall */
-    uint64_t queued_ns, ran_ns;  /* spans; ran 0: no worker had it */
+    char trace[33], id[17], parent[17];                           /* hex; parent "": it begins the trace */
+    char plugin[32], version[64], action[40], call[33], task[33]; /* plugin "": the action alone is its name */
+    char code[32], message[200];                                  /* of a failure, else "ok" and "" */
+    uint64_t begun_ns, ended_ns;                                  /* wall */
+    uint64_t queued_ns, ran_ns;                                   /* spans; ran 0: no worker had it */
     uint64_t cpu_ns, bytes_in, bytes_out;
     bool failed;
 };

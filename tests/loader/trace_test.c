@@ -25,14 +25,14 @@ static void a_call_of_a_trace_belongs_to_it(void **state)
 {
     char text[56];
     struct call c = call_of("00-" TRACE "-" PARENT "-01");
-    call_trace_id(&c, text);
+    trace_id(CALL_PLACE(&c), text);
     assert_string_equal(text, TRACE);
-    call_parent_span(&c, text);
+    trace_parent(CALL_PLACE(&c), text);
     assert_string_equal(text, PARENT);
-    call_span_id(&c, text);
+    trace_span(CALL_PLACE(&c), text);
     assert_string_equal(text, "0011223344556677");
-    assert_true(call_is_sampled(&c));
-    call_child_traceparent(&c, text);
+    assert_true(trace_is_sampled(CALL_PLACE(&c)));
+    trace_child(CALL_PLACE(&c), text);
     assert_string_equal(text, "00-" TRACE "-0011223344556677-01");
 }
 
@@ -40,12 +40,12 @@ static void a_call_without_one_begins_its_own(void **state)
 {
     char text[56];
     struct call c = call_of("");
-    call_trace_id(&c, text);
+    trace_id(CALL_PLACE(&c), text);
     assert_string_equal(text, ID);
-    call_parent_span(&c, text);
+    trace_parent(CALL_PLACE(&c), text);
     assert_string_equal(text, "");
-    assert_true(call_is_sampled(&c));
-    call_child_traceparent(&c, text);
+    assert_true(trace_is_sampled(CALL_PLACE(&c)));
+    trace_child(CALL_PLACE(&c), text);
     assert_string_equal(text, "00-" ID "-0011223344556677-01");
 }
 
@@ -59,8 +59,8 @@ static void what_the_caller_does_not_record_is_not_recorded(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct call c = call_of("00-" TRACE "-" PARENT "-01");
         memcpy(c.traceparent + 53, cases[i].flags, 2);
-        assert_int_equal(call_is_sampled(&c), cases[i].sampled);
-        call_child_traceparent(&c, text);
+        assert_int_equal(trace_is_sampled(CALL_PLACE(&c)), cases[i].sampled);
+        trace_child(CALL_PLACE(&c), text);
         assert_string_equal(text + 53, cases[i].flags); /* and so are its children */
     }
 }

@@ -186,6 +186,48 @@ def test_every_call_of_a_batch(begin, collector):
     assert {s["traceId"] for s in spans} == {TRACE} and len({s["spanId"] for s in spans}) == 600
 
 
+STEPS = [{"id": "one", "plugin": "echo", "action": "echo", "parameters": {"n": 1}},
+         {"id": "two", "plugin": "echo", "action": "log", "parameters": {"text": "in a task"}}]
+
+
+@pytest.mark.parametrize("given", [None, f"00-{TRACE}-{PARENT}-01"])
+def test_a_task_is_the_parent_of_its_calls(begin, collector, given):
+    api = begin(collector.url)
+    headers = {"traceparent": given} if given else {}
+    answer = api.ask("POST", "/api/tasks", {"task": 1, "steps": STEPS}, **headers)
+    assert answer.status_code == 200, answer.text
+    task_id = answer.json()["result"]["id"]
+    spans = {s["name"]: s for s in collector.spans(3)}
+    assert set(spans) == {"task", "echo.echo", "echo.log"}
+    task = spans.pop("task")
+    trace = TRACE if given else task_id
+    assert (task["traceId"], task["spanId"], task["parentSpanId"]) == (trace, task_id[:16], PARENT if given else "")
+    assert attributes(task)["moat.task"] == task_id and attributes(task)["moat.code"] == "ok"
+    assert "moat.plugin" not in attributes(task)
+    for span in spans.values():
+        assert (span["traceId"], span["parentSpanId"]) == (trace, task_id[:16])
+        assert int(task["startTimeUnixNano"]) <= int(span["startTimeUnixNano"])
+        assert int(span["endTimeUnixNano"]) <= int(task["endTimeUnixNano"])
+    lines = api.good("GET", f"/api/log?trace={trace}")["records"]
+    assert "in a task" in [r["text"] for r in lines]
+
+
+def test_a_task_that_fails_says_why(begin, collector):
+    api = begin(collector.url)
+    api.ask("POST", "/api/tasks", {"task": 1, "steps": [{"id": "one", "plugin": "echo", "action": "fail"}]})
+    spans = {s["name"]: s for s in collector.spans(2)}
+    assert spans["task"]["status"]["code"] == 2 and "it was asked to fail" in spans["task"]["status"]["message"]
+
+
+@pytest.mark.parametrize("bad", [f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE.upper()}-{PARENT}-01",
+                                 f"ff-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}", "nonsense"])
+def test_a_malformed_trace_begins_another(begin, collector, bad):
+    api = begin(collector.url)
+    call = json.loads(api.ask("POST", ECHO, {}, traceparent=bad).headers["Moat-Receipt"])["id"]
+    span, = collector.spans(1)
+    assert (span["traceId"], span["parentSpanId"]) == (call, "")
+
+
 def test_a_collector_that_comes_later_gets_them(begin):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
