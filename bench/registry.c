@@ -172,13 +172,12 @@ static void add_version(struct db *db, uint32_t plugin, uint32_t v, const char *
     key_of(plugin % PUBLISHERS + 1, key);
     snprintf(version, sizeof version, "1.%u.0", v);
     make_manifest(manifest, name, version);
-    must(
-        db_run(db, err,
-               "INSERT INTO version (id, plugin, version, sha256, size, key, signed_at, expires_at, installed_at,"
-               " capabilities, permissions, words, manifest) VALUES (?, ?, ?, ?, 20000, ?, 1000, 0, 1000, ?, ?, '', ?)",
-               "iitbbiit", (int64_t)id, (int64_t)plugin + 1, version, sha256, (size_t)32, key, (size_t)32,
-               (int64_t)1 << dice(8), (int64_t)1 << dice(8), buf_text(manifest)),
-        err);
+    must(db_run(db, err,
+                "INSERT INTO version (id, plugin, version, sha256, size, key, signed_at, expires_at, installed_at,"
+                " capabilities, permissions, manifest) VALUES (?, ?, ?, ?, 20000, ?, 1000, 0, 1000, ?, ?, ?)",
+                "iitbbiit", (int64_t)id, (int64_t)plugin + 1, version, sha256, (size_t)32, key, (size_t)32,
+                (int64_t)1 << dice(8), (int64_t)1 << dice(8), buf_text(manifest)),
+         err);
 }
 
 static void add_plugins(struct db *db, uint32_t plugins, struct error *err)
@@ -391,7 +390,6 @@ static void install(struct registry *r, uint32_t n, struct error *err)
                                              .size = sizeof content,
                                              .signed_at = 1000,
                                              .manifest = buf_text(&manifest),
-                                             .words = name,
                                              .stage = &stage}};
     must(registry_run(r, &c, err), err);
     buf_free(&manifest);

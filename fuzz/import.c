@@ -31,22 +31,34 @@ static void check(const struct dump_record *d)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* Every record; checking also looks into the manifests. Their number, or an error. */
+static long read_all(struct document *document, bool checking, struct error *err)
 {
-    struct import in = {0};
+    struct import in;
     struct dump_record record = {0};
-    struct error err;
-    int rc = import_open_bytes(&in, data, size, &err);
-    if (rc == 0)
-        rc = import_check(&in, &err);
-    if (rc < 0) {
-        require(err.message[0]);
-    } else {
-        import_rewind(&in);
-        while ((rc = import_next(&in, &record, &err)) > 0)
+    long n = 0;
+    int rc = import_open(&in, document, checking, err);
+    while (rc == 0 && (rc = import_next(&in, &record, err)) > 0) {
+        if (checking)
             check(&record);
-        require(rc == 0); /* what was checked has no fault any more */
+        n++;
+        rc = 0;
     }
     import_close(&in);
+    return rc < 0 ? rc : n;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct document document = {0};
+    struct error err;
+    long n = document_open_bytes(&document, data, size, IMPORT_MAX, &err);
+    if (n == 0)
+        n = read_all(&document, true, &err);
+    if (n < 0)
+        require(err.message[0]);
+    else
+        require(read_all(&document, false, &err) == n); /* what was checked has no fault any more */
+    document_close(&document);
     return 0;
 }

@@ -206,11 +206,23 @@ static int ask_here(struct service *s, const struct ask *a, struct reply *reply,
 
 /* ---- which of the two ---- */
 
+/* Routes that neither call a plugin nor tell how one is: for them alone, a home of thousands need not be defined. */
+static bool is_about_the_registry(const struct ask *a)
+{
+    static const char *const routes[] = {"/api/apply",  "/api/audit",  "/api/backup",   "/api/check",
+                                         "/api/export", "/api/import", "/api/settings", "/api/tokens"};
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (strncmp(buf_text(&a->target), routes[i], strlen(routes[i])) == 0)
+            return true;
+    return false;
+}
+
 /* Either *socket is connected to the owner, or *service is open in this process.  The owner may be another command,
  * which ends soon, or a server that is just starting or ending; in no case do two write at once. */
-static int reach(struct cli *c, int *socket, struct service **service, struct error *err)
+static int reach(struct cli *c, const struct ask *a, int *socket, struct service **service, struct error *err)
 {
-    struct service_options options = {.home = c->home, .loops = 1, .secrets = &c->secrets};
+    struct service_options options = {
+        .home = c->home, .loops = 1, .secrets = &c->secrets, .undefined = is_about_the_registry(a)};
     uint64_t until = clock_mono_ns() + HOME_WAIT_NS;
     for (;;) {
         *socket = client_connect(c->home.socket);
@@ -253,7 +265,7 @@ static int ask_any(struct cli *c, const struct ask *a, struct reply *reply, int 
     if (rc == 0 && a->server_only)
         rc = reach_server(c, a->server_only, &socket, err);
     else if (rc == 0)
-        rc = reach(c, &socket, &service, err);
+        rc = reach(c, a, &socket, &service, err);
     if (rc < 0)
         return rc;
     if (socket >= 0)

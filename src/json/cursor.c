@@ -50,6 +50,16 @@ bool cursor_next_item(const uint8_t **at, const uint8_t **item)
     return true;
 }
 
+const uint8_t *cursor_item(const uint8_t *at)
+{
+    return walk_item(enter(at, '['));
+}
+
+const uint8_t *cursor_close(const uint8_t *at)
+{
+    return scan_space(*at == '{' || *at == '[' ? at + 1 : at) + 1;
+}
+
 const uint8_t *cursor_get(const uint8_t *object, const char *name)
 {
     struct cursor_member m;

@@ -35,6 +35,11 @@ struct cursor_member {
 bool cursor_next_member(const uint8_t **at, struct cursor_member *out);
 bool cursor_next_item(const uint8_t **at, const uint8_t **item);
 
+/* The same for who finds the end of an item in reading it: at is the array before the first, then the end of the last
+ * one. NULL: no more. And the end of an object or array whose last member or item (none: itself) ends at `at`. */
+const uint8_t *cursor_item(const uint8_t *at);
+const uint8_t *cursor_close(const uint8_t *at);
+
 /* The member of that name, or NULL (also when `object` is NULL or no object). The first one of several. */
 const uint8_t *cursor_get(const uint8_t *object, const char *name);
 

@@ -465,7 +465,7 @@ static int parse(const uint8_t *text, size_t len, struct findings *findings, str
     atomic_init(&holder->refs, 1);
     struct reader r = {.holder = holder, .m = &holder->public, .err = err, .findings = findings};
     holder->root = build_tree((const char *)text, len, err);
-    char *copy = holder->root ? reader_keep(&r, len + 1, 1) : NULL; /* slices want a 0 at the end */
+    char *copy = holder->root ? reader_keep(&r, len + JSON_PAD, 1) : NULL; /* slices want it behind */
     if (copy) {
         memcpy(copy, text, len);
         r.text = slice_value(copy);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "json/cursor.h"
+
 static const char *skip_space(const char *p)
 {
     return p + strspn(p, " \t\n\r");
@@ -16,26 +18,9 @@ static const char *skip_string(const char *p)
     return p + 1;
 }
 
-/* Past the value that starts at p.  Brackets outside strings are balanced: the text is JSON. */
 static const char *skip_value(const char *p)
 {
-    size_t depth = 0;
-    do {
-        if (*p == '"') {
-            p = skip_string(p);
-        } else if (*p == '{' || *p == '[') {
-            depth++;
-            p++;
-        } else if (*p == '}' || *p == ']') {
-            depth--;
-            p++;
-        } else if (depth) {
-            p += strcspn(p, "\"{}[]");
-        } else {
-            p += strcspn(p, ",]} \t\n\r");
-        }
-    } while (depth);
-    return p;
+    return (const char *)cursor_behind((const uint8_t *)p);
 }
 
 struct slice slice_value(const char *text)

@@ -1,5 +1,5 @@
 /* package/slice: where a value stands in a text that was checked already.  Schemas are kept as their author wrote them,
- * not as a tree prints them again.  Pure; the text must be valid JSON. */
+ * not as a tree prints them again.  Pure; the text must be valid JSON with JSON_PAD bytes behind it. */
 #ifndef PACKAGE_SLICE_H
 #define PACKAGE_SLICE_H
 

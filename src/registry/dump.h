@@ -39,7 +39,8 @@ struct dump_record {
  * stays revoked; the newest version ever seen only grows. A version whose package is not in the store is damaged until
  * it is installed. */
 struct registry_import {
-    /* 1: *out is the next record; 0: there is no more; or an error. On the store thread: it must not wait. */
+    /* 1: *out is the next record; 0: there is no more; or an error. On the store thread: it may wait for
+     * nobody but a thread that checks the records before it, and that waits for nothing. */
     int (*next)(void *context, struct dump_record *out, struct error *err);
     /* Where the last record stands, to name it in an error. */
     void (*where)(void *context, struct error *err);

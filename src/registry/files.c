@@ -39,6 +39,21 @@ int files_stage(const char *plugin_dir, const void *bytes, size_t len, struct re
     return 0;
 }
 
+int files_open(const char *plugin_dir)
+{
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s/sha256", plugin_dir);
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+bool files_is_there(int packages, const uint8_t sha256[32])
+{
+    char name[HEX + sizeof SUFFIX];
+    text_hex(name, sha256, 32);
+    memcpy(name + HEX, SUFFIX, sizeof SUFFIX);
+    return packages >= 0 && faccessat(packages, name, F_OK, 0) == 0;
+}
+
 void registry_unstage(struct registry_stage *stage)
 {
     if (stage->path[0])

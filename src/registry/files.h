@@ -14,6 +14,9 @@
 #define FILES_STAGE ".stage-" /* how the name of what was not published begins */
 
 void files_path(const char *plugin_dir, const uint8_t sha256[32], char out[PATH_MAX]);
+/* The packages' directory, to look for many of them; -1: nothing is there. The caller closes it. */
+int files_open(const char *plugin_dir);
+bool files_is_there(int packages, const uint8_t sha256[32]);
 int files_stage(const char *plugin_dir, const void *bytes, size_t len, struct registry_stage *out, struct error *err);
 
 /* Before a package is published or dropped. */

@@ -220,7 +220,6 @@ struct registry_command {
             const uint8_t *sha256, *key;
             uint64_t size, signed_at, expires_at;
             const char *manifest;               /* JSON */
-            const char *words;                  /* lower case: what a search looks at */
             uint32_t capabilities, permissions; /* masks, for filters */
             struct registry_stage *stage;       /* taken when the command succeeds */
             const struct registry_decision *decisions;

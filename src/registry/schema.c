@@ -106,7 +106,10 @@ static int fill_2(struct db *db, struct error *err)
     return rc < 0 ? rc : search_rebuild(db, err);
 }
 
-const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL}};
+/* What a search looks at stands in its own tables. */
+static const char step_4[] = "ALTER TABLE version DROP COLUMN words;";
+
+const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL}, {step_4, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)

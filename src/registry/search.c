@@ -1,6 +1,13 @@
 #include "registry/search.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/buf.h"
+#include "json/cursor.h"
+#include "json/json.h"
+
+#define MANIFEST_TEXT_MAX (8u << 20) /* far more than a manifest may have */
 
 /* ---- words ---- */
 
@@ -52,6 +59,46 @@ int search_keys(const char *word, int (*each)(void *context, const char *key, st
     return rc;
 }
 
+/* ---- words that were seen ---- */
+
+#define SEEN_SIZE (1u << 17) /* 4 MiB; half of it is used */
+
+static size_t place_of(const char *word)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (; *word; word++)
+        hash = (hash ^ (unsigned char)*word) * 1099511628211u;
+    return (size_t)(hash ^ hash >> 32) & (SEEN_SIZE - 1);
+}
+
+/* Was it seen? From now on it was, when there is room. */
+static bool seen_before(struct search_seen *seen, const char *word)
+{
+    if (!seen)
+        return false;
+    if (!seen->words) {
+        seen->words = calloc(SEEN_SIZE, sizeof *seen->words);
+        seen->size = seen->words ? SEEN_SIZE : 0;
+    }
+    if (!seen->size)
+        return false;
+    size_t i = place_of(word);
+    for (; seen->words[i][0]; i = (i + 1) & (SEEN_SIZE - 1))
+        if (strcmp(seen->words[i], word) == 0)
+            return true;
+    if (seen->used < SEEN_SIZE / 2) {
+        memcpy(seen->words[i], word, strlen(word) + 1);
+        seen->used++;
+    }
+    return false;
+}
+
+void search_seen_free(struct search_seen *seen)
+{
+    free(seen->words);
+    *seen = (struct search_seen){0};
+}
+
 /* ---- the index ---- */
 
 struct one_word {
@@ -75,59 +122,126 @@ static int add_word(struct db *db, const char *word, struct error *err)
     return search_keys(word, add_key, &w, err);
 }
 
-static int add_words(struct db *db, const char *text, struct error *err)
+static int add_words(struct db *db, const char *text, struct search_seen *seen, struct error *err)
 {
     char word[SEARCH_WORD_MAX + 1];
     size_t len;
     int rc = 0;
     while (rc == 0 && (len = search_next_word(&text, word)))
-        if (len >= SEARCH_WORD_MIN)
+        if (len >= SEARCH_WORD_MIN && !seen_before(seen, word))
             rc = add_word(db, word, err);
     return rc;
 }
 
-enum { COLUMNS = 5 }; /* of search */
+/* ---- a row ---- */
 
-static int add_row_words(struct db *db, int64_t plugin, struct error *err)
+enum { NAME, DESCRIPTION, AUTHOR, ACTIONS, KEYWORDS, COLUMNS }; /* of search */
+
+struct row {
+    struct buf manifest, text, columns[COLUMNS];
+};
+
+static void row_free(struct row *r)
 {
-    sqlite3_stmt *row;
-    int rc = db_start(db, err, &row, "SELECT name, description, author, actions, keywords FROM search WHERE rowid = ?",
-                      "i", plugin);
-    if (rc <= 0)
-        return rc;
-    rc = 0;
-    for (int i = 0; i < COLUMNS && rc == 0; i++) {
-        const char *text = (const char *)sqlite3_column_text(row, i);
-        rc = add_words(db, text ? text : "", err);
-    }
-    db_end(row);
-    return rc;
+    buf_free(&r->manifest);
+    buf_free(&r->text);
+    for (int i = 0; i < COLUMNS; i++)
+        buf_free(&r->columns[i]);
+}
+
+/* A string's characters behind what is there; what is no string adds nothing. */
+static void put_string(struct row *r, int column, const uint8_t *value)
+{
+    buf_clear(&r->text);
+    if (cursor_kind(value) != CURSOR_STRING || !buf_reserve(&r->text, cursor_length(value)))
+        return;
+    if (cursor_text(value, (char *)r->text.data, r->text.cap) < 0)
+        return;
+    struct buf *out = &r->columns[column];
+    buf_puts(out, out->len ? " " : "");
+    buf_puts(out, (char *)r->text.data);
 }
 
 /* The manifest's members by name: the one place of the registry that looks into a manifest. */
-#define MEMBERS \
-    "p.name, ifnull(v.manifest ->> '$.description', ''), ifnull(v.manifest ->> '$.author', '')," \
-    " ifnull((SELECT group_concat(ifnull(value ->> '$.name', '') || ' ' || ifnull(value ->> '$.description', ''), ' " \
-    "')" \
-    " FROM json_each(v.manifest, '$.actions')), '')," \
-    " ifnull((SELECT group_concat(value, ' ') FROM json_each(v.manifest, '$.keywords')), '')"
+static void read_manifest(struct row *r)
+{
+    const uint8_t *root, *list, *item;
+    if (!json_valid(r->manifest.data, r->manifest.len)) /* nobody wrote it like this; nothing of it is found */
+        return;
+    r->manifest.data[r->manifest.len] = 0;
+    root = cursor_root(r->manifest.data);
+    put_string(r, DESCRIPTION, cursor_get(root, "description"));
+    put_string(r, AUTHOR, cursor_get(root, "author"));
+    list = cursor_get(root, "actions");
+    bool some = cursor_kind(list) == CURSOR_ARRAY;
+    while (some && cursor_next_item(&list, &item)) {
+        put_string(r, ACTIONS, cursor_get(item, "name"));
+        put_string(r, ACTIONS, cursor_get(item, "description"));
+    }
+    list = cursor_get(root, "keywords");
+    some = cursor_kind(list) == CURSOR_ARRAY;
+    while (some && cursor_next_item(&list, &item))
+        put_string(r, KEYWORDS, item);
+}
+
+/* Of the version that stands for it: 1, or 0 when there is none. */
+static int read_row(struct db *db, int64_t plugin, struct row *r, struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(db, err, &row,
+                      "SELECT p.name, v.manifest FROM plugin p JOIN version v"
+                      " ON v.id = ifnull(p.current, (SELECT max(id) FROM version n WHERE n.plugin = p.id))"
+                      " WHERE p.id = ?",
+                      "i", plugin);
+    if (rc <= 0)
+        return rc;
+    buf_puts(&r->columns[NAME], (const char *)sqlite3_column_text(row, 0));
+    buf_put(&r->manifest, sqlite3_column_text(row, 1), (size_t)sqlite3_column_bytes(row, 1));
+    db_end(row);
+    if (r->manifest.len)
+        read_manifest(r);
+    bool failed = r->manifest.failed || r->text.failed;
+    for (int i = 0; i < COLUMNS; i++)
+        failed |= r->columns[i].failed;
+    return failed ? error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the search") : 1;
+}
+
+static int insert_row(struct db *db, int64_t plugin, const struct row *r, struct search_seen *seen, struct error *err)
+{
+    const struct buf *c = r->columns;
+    int rc = db_run(db, err,
+                    "INSERT INTO search (rowid, name, description, author, actions, keywords)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    "ittttt", plugin, buf_text(&c[NAME]), buf_text(&c[DESCRIPTION]), buf_text(&c[AUTHOR]),
+                    buf_text(&c[ACTIONS]), buf_text(&c[KEYWORDS]));
+    for (int i = 0; i < COLUMNS && rc == 0; i++)
+        rc = add_words(db, buf_text(&c[i]), seen, err);
+    return rc;
+}
 
 int search_refresh(struct db *db, int64_t plugin, struct error *err)
 {
+    return search_refresh_many(db, plugin, NULL, err);
+}
+
+int search_refresh_many(struct db *db, int64_t plugin, struct search_seen *seen, struct error *err)
+{
+    struct row r = {.manifest = BUF_INIT(MANIFEST_TEXT_MAX), .text = BUF_INIT(MANIFEST_TEXT_MAX)};
+    for (int i = 0; i < COLUMNS; i++)
+        r.columns[i] = BUF_INIT(MANIFEST_TEXT_MAX);
     int rc = db_run(db, err, "DELETE FROM search WHERE rowid = ?", "i", plugin);
     if (rc == 0)
-        rc = db_run(db, err,
-                    "INSERT INTO search (rowid, name, description, author, actions, keywords) SELECT p.id, " MEMBERS
-                    " FROM plugin p JOIN version v"
-                    " ON v.id = ifnull(p.current, (SELECT max(id) FROM version n WHERE n.plugin = p.id))"
-                    " WHERE p.id = ?",
-                    "i", plugin);
-    return rc < 0 ? rc : add_row_words(db, plugin, err);
+        rc = read_row(db, plugin, &r, err);
+    if (rc > 0)
+        rc = insert_row(db, plugin, &r, seen, err);
+    row_free(&r);
+    return rc;
 }
 
 int search_rebuild(struct db *db, struct error *err)
 {
     static const char *const clear[] = {"DELETE FROM typo", "DELETE FROM word", "DELETE FROM search"};
+    struct search_seen seen = {0};
     int64_t plugin = 0;
     int rc = 0;
     for (size_t i = 0; i < sizeof clear / sizeof *clear && rc == 0; i++)
@@ -136,7 +250,8 @@ int search_rebuild(struct db *db, struct error *err)
         rc = db_number(db, err, 0, &plugin, "SELECT min(id) FROM plugin WHERE id > ?", "i", plugin);
         if (rc < 0 || plugin == 0)
             break;
-        rc = search_refresh(db, plugin, err);
+        rc = search_refresh_many(db, plugin, &seen, err);
     }
+    search_seen_free(&seen);
     return rc;
 }

@@ -17,6 +17,15 @@
 
 /* After anything that changes which version stands for the plugin; the plugin may be gone. */
 int search_refresh(struct db *db, int64_t plugin, struct error *err);
+
+/* For thousands of them in one transaction: words that it has seen need no statement each time. Bounded; zeroes are an
+ * empty one. */
+struct search_seen {
+    char (*words)[SEARCH_WORD_MAX + 1]; /* a hash table of `size` places */
+    size_t size, used;
+};
+int search_refresh_many(struct db *db, int64_t plugin, struct search_seen *seen, struct error *err);
+void search_seen_free(struct search_seen *seen);
 /* All of it anew: the migration's, and the cure of a search that `doctor --deep` finds wrong. */
 int search_rebuild(struct db *db, struct error *err);
 

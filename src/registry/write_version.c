@@ -82,13 +82,13 @@ static int same_version(struct registry *r, const struct registry_command *c, in
 static int insert_version(struct registry *r, struct registry_command *c, int64_t plugin, uint64_t now,
                           struct error *err)
 {
-    int rc = db_run(&r->writer, err,
-                    "INSERT INTO version (plugin, version, sha256, size, key, signed_at, expires_at, installed_at,"
-                    " capabilities, permissions, words, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    "itbibiiiiitt", plugin, c->install.version, c->install.sha256, (size_t)32, (int64_t)c->install.size,
-                    c->install.key, (size_t)32, (int64_t)c->install.signed_at, (int64_t)c->install.expires_at,
-                    (int64_t)now, (int64_t)c->install.capabilities, (int64_t)c->install.permissions, c->install.words,
-                    c->install.manifest);
+    int rc =
+        db_run(&r->writer, err,
+               "INSERT INTO version (plugin, version, sha256, size, key, signed_at, expires_at, installed_at,"
+               " capabilities, permissions, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+               "itbibiiiiit", plugin, c->install.version, c->install.sha256, (size_t)32, (int64_t)c->install.size,
+               c->install.key, (size_t)32, (int64_t)c->install.signed_at, (int64_t)c->install.expires_at, (int64_t)now,
+               (int64_t)c->install.capabilities, (int64_t)c->install.permissions, c->install.manifest);
     if (rc == 0)
         rc = db_run(&r->writer, err, "UPDATE plugin SET newest = ? WHERE id = ?", "ti", c->install.newest, plugin);
     return rc;

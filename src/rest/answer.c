@@ -131,15 +131,21 @@ void request_actor(const struct rest_request *q, char out[32])
         snprintf(out, 32, "uid:%u", q->uid);
 }
 
-/* Who knocks without the right to, or too often, is told of in the trail, folded with a count. */
-static void note(struct rest_request *q, const struct error *err, const char *id)
+/* Who knocks without the right to, or too often, or wants of a plugin what it was not granted, is told of in the trail,
+ * folded with a count. The subject is the plugin, when it is the one without the right; else the route. */
+static void note(struct rest_request *q, const struct error *err, const char *id, const char *plugin)
 {
     char actor[32];
-    if (err->code != MOAT_E_UNAUTHORIZED && err->code != MOAT_E_FORBIDDEN && err->code != MOAT_E_RATE_LIMITED)
+    bool denied = err->code == MOAT_E_PERMISSION_DENIED;
+    if (err->code != MOAT_E_UNAUTHORIZED && err->code != MOAT_E_FORBIDDEN && err->code != MOAT_E_RATE_LIMITED &&
+        !denied)
         return;
     request_actor(q, actor);
     service_note_refusal(request_service(q), *actor ? actor : "nobody", id, "request.refused",
-                         q->route ? q->route->path : "", err->code);
+                         denied && plugin && *plugin ? plugin
+                         : q->route                  ? q->route->path
+                                                     : "",
+                         err->code);
 }
 
 bool request_put_failure(struct rest_request *q, struct buf *out, const struct error *err, const char *id,
@@ -157,7 +163,7 @@ bool request_put_failure(struct rest_request *q, struct buf *out, const struct e
     put_message(q, out, err->message);
     buf_printf(out, "\",\"id\":\"%s\",\"detail\":%s}}", id, *err->detail ? err->detail : "{}");
     remember(q, err, id, plugin, action);
-    note(q, err, id);
+    note(q, err, id, plugin);
     if (log_enabled(LOG_DEBUG))
         log_event(LOG_DEBUG, "refused", "id", id, "code", info->name, "message", err->message, "route",
                   q->route ? q->route->path : NULL, NULL);

@@ -56,7 +56,6 @@ static bool make_install(const struct change *c, struct registry_command *out)
                                                  .signed_at = a->signed_at,
                                                  .expires_at = a->expires_at,
                                                  .manifest = buf_text(&a->text),
-                                                 .words = buf_text(&a->words),
                                                  .capabilities = c->manifest->capabilities,
                                                  .permissions = a->permissions,
                                                  .stage = &a->stage,

@@ -52,7 +52,7 @@ struct arrival {
     bool takes_name;
     uint8_t key[32];
     uint64_t size, signed_at, expires_at;
-    struct buf text, words; /* the manifest's */
+    struct buf text; /* the manifest's */
     uint32_t permissions;
 };
 

@@ -14,7 +14,6 @@ void change_clear(struct change *c)
     if (c->arrival) {
         registry_unstage(&c->arrival->stage);
         buf_free(&c->arrival->text);
-        buf_free(&c->arrival->words);
         free(c->arrival);
     }
     c->arrival = NULL;
@@ -97,12 +96,11 @@ static int keep(struct job *job, struct change *c, const struct intake *in, bool
     a->signed_at = h->signed_at;
     a->expires_at = h->expires_at;
     snprintf(a->publisher, sizeof a->publisher, "%s", package_publisher(in->package));
-    a->text = a->words = BUF_INIT(2 * MANIFEST_MAX);
+    a->text = BUF_INIT(2 * MANIFEST_MAX);
     c->manifest = manifest_ref(package_manifest(in->package));
     a->permissions = intake_permissions(c->manifest);
-    intake_words(c->manifest, &a->words);
     buf_put(&a->text, bytes + PACKAGE_HEAD, h->manifest_len);
-    if (a->text.failed || a->words.failed)
+    if (a->text.failed)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", c->wanted->name);
     return stage ? registry_stage(job->s->registry, bytes, len, &a->stage, err) : 0;
 }

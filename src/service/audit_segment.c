@@ -178,13 +178,14 @@ static bool check_anchor(struct segment_check *c, const struct registry_audit_he
 
 static bool check_begin(const json_t *line, struct segment_check *c)
 {
+    struct registry_audit_head from = {0};
     uint64_t format;
-    if (!get_number(line, "moat_audit", &format) || format != 1 || !get_number(line, "after", &c->from.count) ||
-        !get_hash(line, c->from.hash)) {
+    if (!get_number(line, "moat_audit", &format) || format != 1 || !get_number(line, "after", &from.count) ||
+        !get_hash(line, from.hash)) {
         snprintf(c->problem, sizeof c->problem, "this is not a segment of an audit trail");
         return false;
     }
-    c->upto = c->from;
+    c->from = c->upto = from;
     return true;
 }
 

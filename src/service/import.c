@@ -1,36 +1,223 @@
 /* import: an exported document, all or nothing.
  *
- *     check   "*"   the whole text is JSON, every record is one, every manifest is one that an install would take
- *     store   "*"   the records once more, straight into one command of the registry
- *     follow  "*"   what is named is defined anew; what ran is drained and starts again with its next call */
+ *     import  "*"   the whole text is JSON; then three read it side by side. Two check, each its share of the plugins:
+ * the records are some, every manifest is one that an install would take. The store thread takes plugin after plugin
+ * that was found good into one command, which ends with the last of them, or is undone follow  "*"   what is named is
+ * defined anew; what ran is drained and starts again with its next call */
 #include "service/import.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "package/package.h"
-#include "service/config.h"
 #include "service/install.h"
 #include "service/tell.h"
-#include "json/json.h"
+
+#define CHECKERS 2
+#define SHARE 32 /* plugins, one checker's turn */
+
+struct import_op;
+
+/* One that checks. But for op, under the lock. */
+struct checker {
+    struct import_op *op;
+    size_t plugins; /* those of its share before this one are good; publishers are when one plugin is, or it is over */
+    bool over;
+    struct error error;         /* code 0: none */
+    struct import_masks *masks; /* of every version of its share, in order */
+    size_t nmasks, cap;
+    size_t taken; /* of the masks; the store thread's */
+};
 
 struct import_op {
     struct op op;
     int fd;
+    struct document document;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct checker checkers[CHECKERS];
+    bool stored;
+    /* The store thread's. */
     struct import in;
+    size_t plugin, good; /* whose records are taken; this one and those before it are known to be good: 0 none */
 };
 
 static void clear(struct op *op)
 {
     struct import_op *i = (struct import_op *)op;
     import_close(&i->in);
+    document_close(&i->document);
+    for (size_t k = 0; k < CHECKERS; k++)
+        free(i->checkers[k].masks);
+    pthread_mutex_destroy(&i->lock);
+    pthread_cond_destroy(&i->more);
     io_close(&i->fd);
+}
+
+static struct checker *checker_of(struct import_op *i, size_t plugin)
+{
+    return &i->checkers[plugin / SHARE % CHECKERS];
+}
+
+/* ---- checking ---- */
+
+static int keep_masks(struct checker *c, const struct import_masks *masks, struct error *err)
+{
+    if (c->nmasks == c->cap) {
+        size_t cap = c->cap ? 2 * c->cap : 1024;
+        struct import_masks *more = realloc(c->masks, cap * sizeof *more);
+        if (!more)
+            return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the document");
+        c->masks = more;
+        c->cap = cap;
+    }
+    c->masks[c->nmasks++] = *masks;
+    return 0;
+}
+
+/* 1: go on; 0: the store has given up. */
+static int note(struct checker *c, const struct import *in, const struct dump_record *record, struct error *err)
+{
+    int rc = 1;
+    if (record->kind != DUMP_VERSION && record->kind != DUMP_PLUGIN_END)
+        return 1;
+    pthread_mutex_lock(&c->op->lock);
+    /* Behind the publishers each reads the first plugin, whosever it is. */
+    if (record->kind == DUMP_VERSION && checker_of(c->op, in->plugin) == c && keep_masks(c, &in->masks, err) < 0)
+        rc = -MOAT_E_OUT_OF_MEMORY;
+    if (record->kind == DUMP_PLUGIN_END) {
+        c->plugins = in->plugin;
+        pthread_cond_broadcast(&c->op->more);
+    }
+    if (c->op->stored)
+        rc = 0;
+    pthread_mutex_unlock(&c->op->lock);
+    return rc;
+}
+
+static void *check(void *context)
+{
+    struct checker *c = context;
+    struct import in;
+    struct dump_record record = {0};
+    struct error err = {0};
+    int rc = 1;
+    import_open_again(&in, &c->op->in, true);
+    while (rc > 0) {
+        while (checker_of(c->op, in.plugin) != c && import_skip(&in))
+            ;
+        rc = import_next(&in, &record, &err);
+        if (rc > 0)
+            rc = note(c, &in, &record, &err);
+    }
+    import_close(&in);
+    pthread_mutex_lock(&c->op->lock);
+    c->over = true;
+    if (rc < 0)
+        c->error = err;
+    pthread_cond_broadcast(&c->op->more);
+    pthread_mutex_unlock(&c->op->lock);
+    return NULL;
+}
+
+/* All of them; this thread is one. */
+static void check_all(struct import_op *i)
+{
+    pthread_t threads[CHECKERS];
+    bool started[CHECKERS] = {0};
+    for (size_t k = 1; k < CHECKERS; k++)
+        started[k] = pthread_create(&threads[k], NULL, check, &i->checkers[k]) == 0;
+    check(&i->checkers[0]);
+    for (size_t k = 1; k < CHECKERS; k++)
+        if (started[k])
+            pthread_join(threads[k], NULL);
+        else
+            check(&i->checkers[k]);
+}
+
+/* ---- storing, on the store thread ---- */
+
+/* Until the plugin whose turn it is was found good. Who checks it waits for nobody. At the end, all must be over. */
+static int wait_for(struct import_op *i, struct error *err)
+{
+    struct checker *c = checker_of(i, i->plugin);
+    pthread_mutex_lock(&i->lock);
+    while (!c->over && c->plugins <= i->plugin)
+        pthread_cond_wait(&i->more, &i->lock);
+    bool good = c->plugins > i->plugin;
+    for (size_t k = 0; k < CHECKERS && !good; k++) {
+        while (!i->checkers[k].over)
+            pthread_cond_wait(&i->more, &i->lock);
+        if (i->checkers[k].error.code && !c->error.code)
+            c = &i->checkers[k];
+    }
+    pthread_mutex_unlock(&i->lock);
+    if (good)
+        i->good = i->plugin + 1;
+    if (good || !c->error.code)
+        return 0;
+    if (err)
+        *err = c->error; /* over: it does not change any more */
+    return -(int)c->error.code;
+}
+
+static void take_masks(struct import_op *i, struct dump_version *v)
+{
+    struct checker *c = checker_of(i, i->plugin);
+    pthread_mutex_lock(&i->lock);
+    v->capabilities = c->masks[c->taken].capabilities;
+    v->permissions = c->masks[c->taken].permissions;
+    pthread_mutex_unlock(&i->lock);
+    c->taken++;
+}
+
+static int next(void *context, struct dump_record *out, struct error *err)
+{
+    struct import_op *i = context;
+    int rc = i->plugin >= i->good ? wait_for(i, err) : 0;
+    if (rc == 0)
+        rc = import_next(&i->in, out, err);
+    if (rc <= 0)
+        return rc;
+    if (out->kind == DUMP_VERSION)
+        take_masks(i, &out->version);
+    i->plugin += out->kind == DUMP_PLUGIN_END;
+    return 1;
+}
+
+static void where(void *context, struct error *err)
+{
+    import_where(&((struct import_op *)context)->in, err);
+}
+
+static void stored(struct registry_command *command)
+{
+    struct import_op *i = command->context;
+    pthread_mutex_lock(&i->lock);
+    i->stored = true;
+    pthread_cond_broadcast(&i->more);
+    pthread_mutex_unlock(&i->lock);
+}
+
+static int store(struct import_op *i, struct registry_import *records, struct error *err)
+{
+    struct registry_command command = {
+        .verb = REGISTRY_IMPORT, .import = {.records = records}, .done = stored, .context = i};
+    int rc = import_open(&i->in, &i->document, false, err);
+    if (rc < 0)
+        return rc;
+    op_write_begin(&i->op, &command);
+    check_all(i);
+    pthread_mutex_lock(&i->lock);
+    while (!i->stored)
+        pthread_cond_wait(&i->more, &i->lock);
+    pthread_mutex_unlock(&i->lock);
+    if (command.code < 0)
+        *err = command.error;
+    return command.code;
 }
 
 /* ---- what ran follows ---- */
@@ -51,32 +238,29 @@ static int follow_one(struct job *job, const char *name, struct error *err)
 
 static int follow(struct import_op *i, struct job *job)
 {
+    struct import in;
     struct dump_record record = {0};
     struct error *err = &i->op.error;
-    int rc, followed = 0;
-    import_rewind(&i->in);
-    while ((rc = import_next(&i->in, &record, err)) > 0 && followed == 0)
+    int followed = 0;
+    int rc;
+    import_open_again(&in, &i->in, false);
+    while ((rc = import_next(&in, &record, err)) > 0 && followed == 0)
         if (record.kind == DUMP_PLUGIN_END)
             followed = follow_one(job, record.plugin.name, err);
+    import_close(&in);
     return rc < 0 ? rc : followed;
 }
 
 static void import(struct op *op, struct job *job)
 {
     struct import_op *i = (struct import_op *)op;
-    struct registry_import records = {
-        .next = import_next, .where = import_where, .context = &i->in, .compare = version_compare};
-    struct registry_command c = {.verb = REGISTRY_IMPORT, .import = {.records = &records}};
+    struct registry_import records = {.next = next, .where = where, .context = i, .compare = version_compare};
     int rc = op->code;
     if (rc == 0)
-        rc = import_open(&i->in, i->fd, &op->error);
+        rc = document_open(&i->document, i->fd, IMPORT_MAX, &op->error);
     if (rc == 0)
-        rc = import_check(&i->in, &op->error);
-    if (rc == 0) {
-        import_rewind(&i->in);
-        rc = op_write(op, &c, &op->error);
-    }
-    if (rc == 0)
+        rc = store(i, &records, &op->error);
+    if (rc == 0 && !job->s->undefined)
         rc = follow(i, job);
     tell_open(&op->result, NULL, '{');
     tell_number(&op->result, "publishers", records.publishers);
@@ -94,6 +278,10 @@ void service_import(struct service *s, int file, service_done done, void *contex
     if (!i)
         return;
     i->op.clear = clear;
+    pthread_mutex_init(&i->lock, NULL);
+    pthread_cond_init(&i->more, NULL);
+    for (size_t k = 0; k < CHECKERS; k++)
+        i->checkers[k] = (struct checker){.op = i};
     i->fd = fcntl(file, F_DUPFD_CLOEXEC, 3);
     if (i->fd < 0)
         i->op.code = error_errno(&i->op.error, MOAT_E_LIMIT, errno, "cannot take the document");

@@ -14,31 +14,43 @@ struct import_masks {
 };
 
 struct import {
-    struct document document;
+    struct document *document;           /* the caller's */
     const uint8_t *publishers, *plugins; /* the two arrays */
     /* Where the reading is. */
     const uint8_t *publisher_at, *key_at, *plugin_at, *decision_at, *version_at;
-    int step;                                         /* what comes next */
+    enum {
+        IMPORT_PUBLISHER,
+        IMPORT_KEY,
+        IMPORT_PLUGIN,
+        IMPORT_DECISION,
+        IMPORT_CONFIG,
+        IMPORT_VERSION,
+    } step;                                           /* what comes next */
     size_t publisher, key, plugin, decision, version; /* indices, for pointers */
+    bool has_current, has_previous;                   /* were they among the versions so far? */
     const uint8_t *config;
     struct buf manifest, config_text;
     char state[16], reason[REGISTRY_REASON_MAX + 1], version_text[REGISTRY_VERSION_MAX + 1], pointer[128];
-    /* Of every version, in order: found when it was checked, told when it is stored. */
-    struct import_masks *masks;
-    size_t nmasks, cap, mask;
+    /* Of the version that was read, when it was checked. */
+    struct import_masks masks;
     bool checking;
 };
 
-/* Maps the file. MOAT_E_BAD_JSON, MOAT_E_BAD_DOCUMENT with the pointer, MOAT_E_TOO_LARGE. */
-int import_open(struct import *in, int fd, struct error *err);
-/* The same for bytes at hand, which are copied. */
-int import_open_bytes(struct import *in, const void *bytes, size_t len, struct error *err);
-void import_close(struct import *in); /* safe on zeroes */
-
-/* Every record, with its manifest: what import_next gives afterwards has no fault of its own. */
-int import_check(struct import *in, struct error *err);
-void import_rewind(struct import *in);
+/* A document (service/document.h) as records; several may read one. MOAT_E_BAD_DOCUMENT with the pointer. checking:
+ * with every manifest, so that what another reads of it afterwards has no fault of its own, and with `masks`. */
+int import_open(struct import *in, struct document *document, bool checking, struct error *err);
+/* One more that reads the same from its beginning; `of` was opened. */
+void import_open_again(struct import *in, const struct import *of, bool checking);
+/* Between two plugins: goes over the next one without a look. false: it is not there, or not between two. */
+bool import_skip(struct import *in);
+void import_close(struct import *in);                                      /* safe on zeroes */
 int import_next(void *import, struct dump_record *out, struct error *err); /* see struct registry_import */
 void import_where(void *import, struct error *err);
+
+/* ---- import_read.c and import_version.c to each other ---- */
+
+/* Of the record that is being read; it stays in in->pointer until the next one. */
+const char *import_pointer(struct import *in);
+int import_read_version(struct import *in, const uint8_t *item, struct dump_record *out, struct error *err);
 
 #endif

@@ -161,12 +161,11 @@ static int commit(struct install_op *in, struct job *job, struct error *err)
     uint8_t sha256[32];
     const uint8_t *bytes;
     size_t len;
-    buf_auto words = BUF_INIT(2 * MANIFEST_MAX), text = BUF_INIT(2 * MANIFEST_MAX);
+    buf_auto text = BUF_INIT(2 * MANIFEST_MAX);
     package_sha256(in->intake.package, sha256);
     package_bytes(in->intake.package, &bytes, &len);
-    intake_words(m, &words);
     buf_put(&text, bytes + PACKAGE_HEAD, head->manifest_len);
-    if (words.failed || text.failed)
+    if (text.failed)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to install %s", m->name);
     int rc = registry_stage(in->op.s->registry, bytes, len, &stage, err);
     if (rc < 0)
@@ -181,7 +180,6 @@ static int commit(struct install_op *in, struct job *job, struct error *err)
                                              .signed_at = head->signed_at,
                                              .expires_at = head->expires_at,
                                              .manifest = buf_text(&text),
-                                             .words = buf_text(&words),
                                              .capabilities = m->capabilities,
                                              .permissions = intake_permissions(m),
                                              .stage = &stage,

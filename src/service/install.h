@@ -26,7 +26,6 @@ int intake_metadata(struct intake *in, const char *text, struct findings *findin
  * They need no more than the head. */
 int intake_admit(struct intake *in, struct job *job, bool allow_older, struct findings *findings, struct error *err);
 
-void intake_words(const struct manifest *m, struct buf *out); /* what a search looks at */
 uint32_t intake_permissions(const struct manifest *m);
 
 /* Decisions over permissions that the manifest does not ask for: kept, and not in force. */

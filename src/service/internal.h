@@ -27,7 +27,7 @@
 struct service {
     struct home home;
     int lock; /* the home's */
-    bool server, auto_load;
+    bool server, auto_load, undefined;
     const struct secrets *secrets; /* or NULL */
     struct registry *registry;
     struct loader *loader;

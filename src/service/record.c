@@ -19,16 +19,20 @@ int record_refuse(struct error *err, const char *pointer, const char *format, ..
     return -MOAT_E_BAD_DOCUMENT;
 }
 
+/* Most records have their members in the table's order: *index is where to look first, and where it was. */
 static const struct record_member *find(const struct record_member *members, const uint8_t *name, size_t *index)
 {
+    if (members[*index].name && cursor_text_is(name, members[*index].name))
+        return &members[*index];
     for (*index = 0; members[*index].name; ++*index)
         if (cursor_text_is(name, members[*index].name))
             return &members[*index];
     return NULL;
 }
 
-static bool fill(const struct record_member *m, const uint8_t *value, void *out)
+static bool fill(const struct record_member *m, const uint8_t *value, const uint8_t *end, void *out)
 {
+    struct record_span span = {value, (size_t)(end - value)};
     char *at = (char *)out + m->offset, hex[65];
     bool flag;
     switch (m->kind) {
@@ -48,9 +52,9 @@ static bool fill(const struct record_member *m, const uint8_t *value, void *out)
     case RECORD_OBJECT:
         memcpy(at, &value, sizeof value);
         return cursor_kind(value) == CURSOR_OBJECT;
-    case RECORD_VALUE:
-        memcpy(at, &value, sizeof value);
-        return true;
+    case RECORD_SPAN:
+        memcpy(at, &span, sizeof span);
+        return cursor_kind(value) == CURSOR_OBJECT;
     }
     return false;
 }
@@ -61,7 +65,7 @@ static int wrong_kind(const struct record_member *m, const char *pointer, struct
         [RECORD_TEXT] = "a text",        [RECORD_WHOLE] = "a whole number that is not negative",
         [RECORD_FLAG] = "true or false", [RECORD_HEX32] = "64 hexadecimal digits",
         [RECORD_LIST] = "an array",      [RECORD_OBJECT] = "an object",
-        [RECORD_VALUE] = "a value"};
+        [RECORD_SPAN] = "an object"};
     char at[512];
     snprintf(at, sizeof at, "%s/%s", pointer, m->name);
     if (m->kind == RECORD_TEXT)
@@ -72,9 +76,16 @@ static int wrong_kind(const struct record_member *m, const char *pointer, struct
 int record_read(const uint8_t *object, const struct record_member *members, const char *pointer, void *out,
                 struct error *err)
 {
+    const uint8_t *end;
+    return record_read_to(object, members, pointer, out, &end, err);
+}
+
+int record_read_to(const uint8_t *object, const struct record_member *members, const char *pointer, void *out,
+                   const uint8_t **end, struct error *err)
+{
     struct cursor_member m;
     uint64_t seen = 0;
-    size_t i;
+    size_t i = 0;
     char name[64];
     if (cursor_kind(object) != CURSOR_OBJECT)
         return record_refuse(err, pointer, "this must be an object");
@@ -86,9 +97,11 @@ int record_read(const uint8_t *object, const struct record_member *members, cons
         if (seen >> i & 1)
             return record_refuse(err, pointer, "the member `%s` is there twice", known->name);
         seen |= 1ull << i;
-        if (!fill(known, m.value, out))
+        if (!fill(known, m.value, object, out))
             return wrong_kind(known, pointer, err);
+        i++;
     }
+    *end = cursor_close(object);
     for (i = 0; members[i].name; i++)
         if (members[i].required && !(seen >> i & 1))
             return record_refuse(err, pointer, "the member `%s` is missing", members[i].name);

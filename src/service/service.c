@@ -194,7 +194,7 @@ static int open_all(struct service *s, const struct service_options *options, st
         rc = jobs_start(s, &s->jobs, err);
     if (rc == 0)
         expiry_start(s);
-    if (rc == 0)
+    if (rc == 0 && !s->undefined)
         rc = wanted_start(s, err);
     return rc;
 }
@@ -207,6 +207,7 @@ int service_open(const struct service_options *options, struct service **out, st
     s->home = options->home;
     s->lock = -1;
     s->server = options->server;
+    s->undefined = options->undefined;
     s->auto_load = options->auto_load;
     s->secrets = options->secrets;
     s->opened_ns = clock_mono_ns();

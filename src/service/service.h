@@ -22,8 +22,10 @@ struct service;
 
 struct service_options {
     struct home home;
-    bool server;             /* `moat serve`: start what is wanted, write the socket's owner into the lock */
-    bool auto_load;          /* load what is installed (moat.h's option) */
+    bool server;    /* `moat serve`: start what is wanted, write the socket's owner into the lock */
+    bool auto_load; /* load what is installed (moat.h's option) */
+    bool undefined; /* for one request that is about the registry: no installed plugin is defined, which takes a
+                       moment for each; what is called or asked for its state is not known */
     const char *worker_path; /* NULL: beside this executable or library, then $MOAT_LIBEXEC, then PREFIX/libexec */
     const char *helper_path;
     unsigned loops;                /* 0: one per core, at most 4 */

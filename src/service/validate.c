@@ -1,5 +1,4 @@
 /* The way of a package up to the point where it would be stored, and what is told about it. */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,24 +159,6 @@ int intake_admit(struct intake *in, struct job *job, bool allow_older, struct fi
     if (rc < 0)
         return rc;
     return refuse(check_age(in, allow_older || same == 1, &why), findings, &why, err);
-}
-
-static void add_words(struct buf *out, const char *text)
-{
-    for (; text && *text; text++)
-        buf_putc(out, (char)tolower((unsigned char)*text));
-    buf_putc(out, '\n');
-}
-
-void intake_words(const struct manifest *m, struct buf *out)
-{
-    add_words(out, m->name);
-    add_words(out, m->description);
-    add_words(out, m->author);
-    for (size_t i = 0; i < m->nkeywords; i++)
-        add_words(out, m->keywords[i]);
-    for (size_t i = 0; i < m->nactions; i++)
-        add_words(out, m->actions[i].name);
 }
 
 uint32_t intake_permissions(const struct manifest *m)

@@ -119,6 +119,38 @@ def set_at(document, pointer, value):
         document[int(last) if isinstance(document, list) else last] = value
 
 
+def many(document, n):
+    """The document with its last plugin n times over, each with a capability that its number says."""
+    words = ("custom", "integration", "security")
+    *_, last = [p for p in document["plugins"] if p["versions"]]
+    for i in range(n):
+        one = json.loads(json.dumps(last))
+        one["name"] = f"many_{i:04}"
+        for version in one["versions"]:
+            version["sha256"] = f"{i:064x}"
+            version["manifest"].update(name=one["name"], capabilities=[words[i % 3]])
+        document["plugins"].append(one)
+    return {w: {f"many_{i:04}" for i in range(n) if words[i % 3] == w} for w in words}
+
+
+def test_many_plugins(stocked, fresh, long):
+    document = export(stocked)
+    of = many(document, 2000 if long else 150)
+    fresh.result("import", put(fresh, document))
+    for word, names in of.items():
+        listed = fresh.result("list", "--capability", word, "--limit", 1000)["plugins"]
+        assert {p["name"] for p in listed if p["name"].startswith("many")} == names
+    assert len(export(fresh)["plugins"]) == len(document["plugins"])
+    # A bad one anywhere, in whichever share, refuses all; of several the first is named.
+    for at in (1, 40, 77, 149):
+        bad = json.loads(json.dumps(document))
+        bad["plugins"][at + 3]["versions"][0]["manifest"]["actions"] = 1
+        bad["plugins"][-1]["versions"][0]["manifest"]["name"] = "another"
+        done = stocked.moat("import", put(stocked, bad), "--json")
+        assert done.failure["detail"] == {"pointer": f"/plugins/{at + 3}/versions/0/manifest"}, done
+    assert len(export(stocked)["plugins"]) == 3
+
+
 BAD = [
     # what is changed, to what, where the refusal points
     ("/moat_export", 2, "/moat_export"),

@@ -15,9 +15,10 @@
 #include "disk.h"
 #include "sample.h"
 
-static struct buf states[SAMPLE_STEPS + 1];
+static const struct sample_script *script;
+static struct buf states[SAMPLE_STEPS_MAX + 1];
 
-static int make_states(void **state)
+static void make_states(void)
 {
     struct place p;
     struct registry *r;
@@ -25,22 +26,20 @@ static int make_states(void **state)
     place_make(&p);
     if (place_open(&p, &r, &err) < 0)
         fail_msg("%s", err.message);
-    for (int i = 0; i <= SAMPLE_STEPS; i++) {
+    for (int i = 0; i <= script->steps; i++) {
         states[i] = BUF_INIT(1 << 16);
         sample_describe(r, &p, &states[i]);
-        if (i < SAMPLE_STEPS && sample_step(r, i, &err) < 0)
+        if (i < script->steps && script->step(r, i, &err) < 0)
             fail_msg("step %d: %s", i, err.message);
     }
     registry_close(r);
     place_remove(&p);
-    return 0;
 }
 
-static int free_states(void **state)
+static void free_states(void)
 {
-    for (int i = 0; i <= SAMPLE_STEPS; i++)
+    for (int i = 0; i <= script->steps; i++)
         buf_free(&states[i]);
-    return 0;
 }
 
 /* Until the first command that fails. What was answered goes to the report as it is known. */
@@ -52,7 +51,7 @@ static void run(const struct place *p, enum disk_fault fault, long at, uint64_t 
     long seen;
     disk_set(fault, at, seed);
     if (place_open(p, &r, &err) == 0) {
-        while (answered < SAMPLE_STEPS && sample_step(r, answered, &err) == 0) {
+        while (answered < script->steps && script->step(r, answered, &err) == 0) {
             answered++;
             if (write(report, &answered, 1) != 1)
                 _exit(98);
@@ -75,7 +74,7 @@ struct outcome {
 static struct outcome try(const struct place *p, enum disk_fault fault, long at, uint64_t seed)
 {
     int pipes[2];
-    char text[SAMPLE_STEPS + 1 + sizeof(long)];
+    char text[SAMPLE_STEPS_MAX + 1 + sizeof(long)];
     struct outcome o = {0};
     assert_int_equal(pipe(pipes), 0);
     fflush(NULL);
@@ -111,23 +110,24 @@ static void check(const struct place *p, const struct outcome *o, enum disk_faul
     sample_trail_is_whole(r);
     registry_close(r);
     bool old = strcmp(buf_text(&left), buf_text(&states[o->answered])) == 0;
-    bool next = o->answered < SAMPLE_STEPS && strcmp(buf_text(&left), buf_text(&states[o->answered + 1])) == 0;
+    bool next = o->answered < script->steps && strcmp(buf_text(&left), buf_text(&states[o->answered + 1])) == 0;
     if (!old && !next)
         fail_msg("fault %d at %ld, %d answered:\n%s", fault, at, o->answered, buf_text(&left));
 }
 
 /* step: every how many points, but with MOAT_LONG each. */
-static void sweep(const char *name, enum disk_fault fault, long step)
+static void sweep_one(const char *name, enum disk_fault fault, long step)
 {
     struct place p;
     const char *seed_text = getenv("MOAT_SEED"), *every = getenv("MOAT_LONG");
     uint64_t seed = seed_text ? strtoull(seed_text, NULL, 10) : 1;
     if (every && strcmp(every, "1") == 0)
         step = 1;
+    make_states();
     place_make(&p);
     struct outcome whole = try(&p, fault, 0, seed);
     place_remove(&p);
-    assert_int_equal(whole.answered, SAMPLE_STEPS);
+    assert_int_equal(whole.answered, script->steps);
     assert_true(whole.seen >= 100);
     long tried = 0;
     for (long at = 1 + (long)(seed % (uint64_t)step); at <= whole.seen; at += step, tried++) {
@@ -136,7 +136,16 @@ static void sweep(const char *name, enum disk_fault fault, long step)
         check(&p, &o, fault, at);
         place_remove(&p);
     }
-    print_message("# %s: %ld of %ld points\n", name, tried, whole.seen);
+    print_message("# %s, %s: %ld of %ld points\n", script->name, name, tried, whole.seen);
+    free_states();
+}
+
+static void sweep(const char *name, enum disk_fault fault, long step)
+{
+    for (int i = 0; i < SAMPLE_SCRIPTS; i++) {
+        script = &sample_scripts[i];
+        sweep_one(name, fault, i ? 2 * step : step);
+    }
 }
 
 static void an_error_of_the_disk(void **state)
@@ -170,5 +179,5 @@ int main(void)
         cmocka_unit_test(an_error_of_the_disk), cmocka_unit_test(a_full_disk), cmocka_unit_test(a_short_write),
         cmocka_unit_test(a_loss_of_power),      cmocka_unit_test(no_memory),
     };
-    return cmocka_run_group_tests(tests, make_states, free_states);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,10 @@
 
 /* ---- what is done ---- */
 
-#define STEPS SAMPLE_STEPS
+#define STEPS SAMPLE_STEPS_MAX
+
+static const struct sample_script *script;
+static bool every_call; /* not only those that change storage */
 
 /* What is traced: says after each step that it was answered. */
 typedef int (*traced)(const struct place *p, int report);
@@ -34,8 +37,8 @@ static int run_all(const struct place *p, int report)
     struct registry *r;
     if (place_open(p, &r, NULL) < 0)
         return 1;
-    for (int i = 0; i < STEPS; i++)
-        if (sample_step(r, i, NULL) < 0 || write(report, "+", 1) != 1)
+    for (int i = 0; i < script->steps; i++)
+        if (script->step(r, i, NULL) < 0 || write(report, "+", 1) != 1)
             return 1;
     registry_close(r);
     return 0;
@@ -54,6 +57,8 @@ static bool changes_storage(const struct ptrace_syscall_info *info)
     };
     if (info->op != PTRACE_SYSCALL_INFO_ENTRY)
         return false;
+    if (every_call)
+        return true;
     if ((long)info->entry.nr == SYS_openat)
         return info->entry.args[2] & (O_CREAT | O_TRUNC);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
@@ -132,16 +137,34 @@ static void expected_states(struct buf states[STEPS + 1])
     struct error err;
     place_make(&p);
     assert_int_equal(place_open(&p, &r, &err), 0);
-    for (int i = 0; i <= STEPS; i++) {
+    for (int i = 0; i <= script->steps; i++) {
         states[i] = BUF_INIT(1 << 16);
         sample_describe(r, &p, &states[i]);
-        if (i < STEPS && sample_step(r, i, &err) < 0)
+        if (i < script->steps && script->step(r, i, &err) < 0)
             fail_msg("step %d: %s", i, err.message);
         /* Each step must be seen in the description, or the comparison below would prove nothing. */
-        assert_true(i == 0 || i == SAMPLE_UNSEEN + 1 || strcmp(buf_text(&states[i]), buf_text(&states[i - 1])) != 0);
+        if (i && i != script->unseen + 1 && strcmp(buf_text(&states[i]), buf_text(&states[i - 1])) == 0)
+            fail_msg("step %d changes nothing that is seen", i - 1);
     }
     registry_close(r);
     place_remove(&p);
+}
+
+/* Killed as the k-th call began; false: it ended before. */
+static bool one_point(const struct buf *states, long k)
+{
+    struct place p;
+    int answered, end_status = 0;
+    place_make(&p);
+    run_traced(&p, run_all, k, &answered, &end_status);
+    buf_auto left = BUF_INIT(1 << 16);
+    describe(&p, &left);
+    bool old = strcmp(buf_text(&left), buf_text(&states[answered])) == 0;
+    bool new = answered < script->steps &&strcmp(buf_text(&left), buf_text(&states[answered + 1])) == 0;
+    if (!old && !new)
+        fail_msg("point %ld, after step %d:\n%s", k, answered, buf_text(&left));
+    place_remove(&p);
+    return WIFSIGNALED(end_status);
 }
 
 static void killed_anywhere_it_is_the_old_state_or_the_new(void **state)
@@ -149,29 +172,21 @@ static void killed_anywhere_it_is_the_old_state_or_the_new(void **state)
     struct buf states[STEPS + 1];
     struct place p;
     int answered, end_status = 0;
+    script = *state;
     expected_states(states);
     place_make(&p);
-    long total = run_traced(&p, run_all, 0, &answered, &end_status);
+    long total = run_traced(&p, run_all, 0, &answered, &end_status), k = 0;
     place_remove(&p);
     assert_true(WIFEXITED(end_status) && WEXITSTATUS(end_status) == 0);
-    assert_int_equal(answered, STEPS);
+    assert_int_equal(answered, script->steps);
     assert_true(total >= 100);
-    print_message("# %ld points\n", total);
-    for (long k = 1; k <= total; k++) {
-        place_make(&p);
-        end_status = 0;
-        run_traced(&p, run_all, k, &answered, &end_status);
-        if (!WIFSIGNALED(end_status))
-            fail_msg("point %ld of %ld was never met", k, total);
-        buf_auto left = BUF_INIT(1 << 16);
-        describe(&p, &left);
-        bool old = strcmp(buf_text(&left), buf_text(&states[answered])) == 0;
-        bool new = answered < STEPS &&strcmp(buf_text(&left), buf_text(&states[answered + 1])) == 0;
-        if (!old && !new)
-            fail_msg("point %ld of %ld, after step %d:\n%s", k, total, answered, buf_text(&left));
-        place_remove(&p);
-    }
-    for (int i = 0; i <= STEPS; i++)
+    /* Every run changes storage by the same calls; of other calls the threads make now a few more, now a few less. */
+    while (one_point(states, k + 1))
+        k++;
+    if (!every_call && k != total)
+        fail_msg("%ld points were met of %ld", k, total);
+    print_message("# %s: %ld points%s\n", script->name, k, every_call ? ", every system call" : "");
+    for (int i = 0; i <= script->steps; i++)
         buf_free(&states[i]);
 }
 
@@ -197,7 +212,7 @@ static void make_home(struct place *p, int steps, const char *file, struct buf *
     place_make(p);
     assert_int_equal(place_open(p, &r, &err), 0);
     for (int i = 0; i < steps; i++)
-        if (sample_step(r, i, &err) < 0)
+        if (sample_scripts[0].step(r, i, &err) < 0)
             fail_msg("step %d: %s", i, err.message);
     assert_int_equal(registry_reader_new(r, &reader, &err), 0);
     if (file && registry_backup(reader, p->registry, file, &saved, &err) < 0)
@@ -239,9 +254,23 @@ static void killed_anywhere_a_restoration_is_not_begun_or_done(void **state)
     buf_free(&saved);
 }
 
+/* Some thousands of points for each script: with --long. */
+static void killed_at_every_system_call(void **state)
+{
+    const char *every = getenv("MOAT_LONG");
+    if (!every || strcmp(every, "1") != 0)
+        return;
+    every_call = true;
+    killed_anywhere_it_is_the_old_state_or_the_new(state);
+    every_call = false;
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(killed_anywhere_it_is_the_old_state_or_the_new),
+#define SCRIPT(test, n) cmocka_unit_test_prestate(test, (void *)(uintptr_t)&sample_scripts[n])
+    const struct CMUnitTest tests[] = {SCRIPT(killed_anywhere_it_is_the_old_state_or_the_new, 0),
+                                       SCRIPT(killed_anywhere_it_is_the_old_state_or_the_new, 1),
+                                       SCRIPT(killed_at_every_system_call, 0), SCRIPT(killed_at_every_system_call, 1),
                                        cmocka_unit_test(killed_anywhere_a_restoration_is_not_begun_or_done)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,7 +97,7 @@ static void what_is_written_is_there_after_reopening(void **state)
     OK(sample_set(f->r, "pool", NULL, &f->err));
     reopen(f);
     assert_described(f, "key acme 7\n"
-                        "plugin alpha of acme, 2 versions, current 1.1.0\n"
+                        "plugin alpha of acme, 2 versions, current 1.1.0, before it 1.0.0\n"
                         " 1.1.0 77 current\n"
                         " 1.0.0 70 available\n"
                         "decision alpha 0 /data\n"

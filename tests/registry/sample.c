@@ -34,7 +34,7 @@ int place_open(const struct place *p, struct registry **out, struct error *err)
     return registry_open(p->registry, p->packages, out, err);
 }
 
-static void fill(uint8_t out[32], uint8_t seed)
+void sample_fill(uint8_t out[32], uint8_t seed)
 {
     for (int i = 0; i < 32; i++)
         out[i] = (uint8_t)(seed * 7 + i);
@@ -43,8 +43,8 @@ static void fill(uint8_t out[32], uint8_t seed)
 int sample_trust(struct registry *r, const char *publisher, uint8_t seed, struct error *err)
 {
     uint8_t id[32], bytes[32];
-    fill(id, seed);
-    fill(bytes, (uint8_t)(seed + 100));
+    sample_fill(id, seed);
+    sample_fill(bytes, (uint8_t)(seed + 100));
     struct registry_command c = {.verb = REGISTRY_TRUST_ADD,
                                  .trust_add = {.publisher = publisher, .id = id, .bytes = bytes, .algorithm = 1}};
     return registry_run(r, &c, err);
@@ -54,7 +54,7 @@ int sample_revoke(struct registry *r, const char *publisher, const uint8_t *seed
 {
     uint8_t id[32];
     if (seed_or_null)
-        fill(id, *seed_or_null);
+        sample_fill(id, *seed_or_null);
     struct registry_command c = {.verb = REGISTRY_TRUST_REVOKE,
                                  .trust_revoke = {.publisher = publisher, .key = seed_or_null ? id : NULL}};
     return registry_run(r, &c, err);
@@ -65,8 +65,8 @@ int sample_install(struct registry *r, struct sample_install *in, struct error *
     struct registry_stage stage;
     struct registry_decision decision = {.permission = 0};
     uint8_t sha256[32], key[32], content[3000];
-    fill(sha256, in->bytes);
-    fill(key, in->key);
+    sample_fill(sha256, in->bytes);
+    sample_fill(key, in->key);
     memset(content, in->bytes, sizeof content);
     int rc = registry_stage(r, content, sizeof content, &stage, err);
     if (rc < 0)
@@ -82,7 +82,6 @@ int sample_install(struct registry *r, struct sample_install *in, struct error *
                                              .size = sizeof content,
                                              .signed_at = 1000,
                                              .manifest = "{}",
-                                             .words = in->name,
                                              .capabilities = in->bytes,
                                              .stage = &stage,
                                              .decisions = &decision,
@@ -125,7 +124,7 @@ int sample_set(struct registry *r, const char *key, const char *value, struct er
 
 /* ---- a run through every kind of change ---- */
 
-int sample_step(struct registry *r, int step, struct error *err)
+static int versions_step(struct registry *r, int step, struct error *err)
 {
     struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10, .grant = "/data"};
     struct sample_install two = {.name = "alpha", .version = "1.1.0", .key = 1, .bytes = 11, .use = true};
@@ -155,6 +154,11 @@ int sample_step(struct registry *r, int step, struct error *err)
     }
 }
 
+const struct sample_script sample_scripts[SAMPLE_SCRIPTS] = {
+    {"versions", 10, 7, versions_step},
+    {"states", 15, -1, sample_states_step},
+};
+
 /* ---- the whole as one text ---- */
 
 static bool put_key(void *context, const struct registry_key *k)
@@ -165,13 +169,28 @@ static bool put_key(void *context, const struct registry_key *k)
 
 static bool put_version(void *context, const struct registry_version *v)
 {
-    buf_printf(context, " %s %d %s\n", v->version, v->sha256[0], registry_state_name(v->state));
+    buf_printf(context, " %s %d %s%s%s\n", v->version, v->sha256[0], registry_state_name(v->state),
+               v->reason[0] ? " " : "", v->reason);
     return true;
 }
 
 static bool put_decision(void *context, const struct registry_decision *d)
 {
     buf_printf(context, "decision %s %d %s%s\n", d->name, d->permission, d->scope, d->refused ? " refused" : "");
+    return true;
+}
+
+static void put_config(struct registry_reader *reader, const char *name, struct buf *out)
+{
+    buf_auto value = BUF_INIT(4096), secret = BUF_INIT(4096);
+    uint64_t revision;
+    if (registry_find_config(reader, name, &revision, &value, &secret, NULL) > 0)
+        buf_printf(out, " config %d %s %s\n", (int)revision, buf_text(&value), buf_text(&secret));
+}
+
+static bool put_token(void *context, const struct registry_token *t)
+{
+    buf_printf(context, "token %d %s%s\n", (int)t->id, t->scopes, t->revoked_at ? " revoked" : "");
     return true;
 }
 
@@ -228,12 +247,17 @@ void sample_describe(struct registry *r, const struct place *p, struct buf *out)
     registry_each_plugin(reader, &all, put_plugin, &names, NULL);
     for (size_t i = 0; i < names.count; i++) {
         registry_find_plugin(reader, names.list[i], &plugin, NULL);
-        buf_printf(out, "plugin %s of %s, %u versions, current %s\n", plugin.name, plugin.owner, plugin.versions,
-                   plugin.current);
+        buf_printf(out, "plugin %s of %s, %u versions, current %s%s%s%s%s\n", plugin.name, plugin.owner,
+                   plugin.versions, plugin.current, plugin.previous[0] ? ", before it " : "", plugin.previous,
+                   plugin.pinned ? ", pinned" : "", plugin.active ? "" : ", inactive");
+        if (plugin.wanted)
+            buf_printf(out, " wanted %d\n", (int)plugin.wanted);
         registry_each_version(reader, names.list[i], put_version, out, NULL);
+        put_config(reader, names.list[i], out);
     }
     registry_each_decision(reader, NULL, put_decision, out, NULL);
     registry_each_setting(reader, put_setting, out, NULL);
+    registry_each_token(reader, put_token, out, NULL);
     put_files(p, out);
     registry_reader_free(reader);
 }

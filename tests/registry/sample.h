@@ -12,6 +12,8 @@ void place_make(struct place *p);
 void place_remove(const struct place *p);
 int place_open(const struct place *p, struct registry **out, struct error *err);
 
+void sample_fill(uint8_t out[32], uint8_t seed); /* a hash or key */
+
 /* What a test would say in one line; each returns the command's code. seed makes keys and bytes. */
 int sample_trust(struct registry *r, const char *publisher, uint8_t seed, struct error *err);
 int sample_revoke(struct registry *r, const char *publisher, const uint8_t *seed_or_null, struct error *err);
@@ -29,11 +31,17 @@ int sample_decide(struct registry *r, const char *name, int permission, const ch
                   struct error *err);
 int sample_set(struct registry *r, const char *key, const char *value, struct error *err);
 
-/* One of SAMPLE_STEPS commands, of every kind; the description of the state after step SAMPLE_UNSEEN is that before it.
- */
-#define SAMPLE_STEPS 10
-#define SAMPLE_UNSEEN 7
-int sample_step(struct registry *r, int step, struct error *err);
+/* Runs through every kind of change, a command a step. */
+#define SAMPLE_STEPS_MAX 16
+struct sample_script {
+    const char *name;
+    int steps;
+    int unseen; /* the state after this step is described as that before it; -1: none */
+    int (*step)(struct registry *r, int step, struct error *err);
+};
+enum { SAMPLE_SCRIPTS = 2 };
+extern const struct sample_script sample_scripts[SAMPLE_SCRIPTS];
+int sample_states_step(struct registry *r, int step, struct error *err); /* of the second: script.c */
 /* Ends the process otherwise. */
 void sample_trail_is_whole(struct registry *r);
 

@@ -59,9 +59,12 @@ static void a_first_release_opens(void **state)
                                          "plugin data_processor of acme, 1 versions, current 1.0.0\n"
                                          " 1.0.0 15 current\n"
                                          "plugin hostile of acme, 1 versions, current 1.0.0\n"
+                                         " wanted 2\n"
                                          " 1.0.0 170 damaged\n"
                                          "decision hostile 0 /etc\n"
-                                         "decision hostile 5  refused\n");
+                                         "decision hostile 5  refused\n"
+                                         "token 1 admin\n");
+    assert_int_equal(number(r, "SELECT count(*) FROM pragma_table_info('version') WHERE name = 'words'"), 0);
     /* Words of the manifests: a name, a description, an action's name. */
     assert_int_equal(number(r, "SELECT count(*) FROM search WHERE search MATCH 'processor'"), 1);
     assert_int_equal(number(r, "SELECT count(*) FROM search WHERE search MATCH 'actions : aggregate'"), 1);

@@ -5,6 +5,9 @@ import json
 import select
 import sqlite3
 import struct
+import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -189,3 +192,43 @@ def test_a_trail_that_is_not_whole_is_not_rotated(place):
     query(place, "DELETE FROM audit WHERE seq = 2")
     place.bad(8, "wrong_state", "audit", "rotate")
     assert not (place.home / "registry" / "audit").exists()
+
+
+# ---- what the front door refuses ----
+
+def knock(place, method, path, token=None):
+    """The code of the failure."""
+    request = urllib.request.Request(place.ready["url"] + path, method=method, data=b"1" if method == "POST" else None,
+                                     headers={"Content-Type": "application/json"})
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    with refused.value as answer:
+        return json.load(answer)["error"]["code"]
+
+
+def test_refusals_of_the_front_door_are_folded_with_their_counts(place):
+    place.serve()
+    place.install("1.0.0", required_permissions=["file_read"], optional_permissions=[])
+    reader, caller = (place.result("token", "create", "--scope", s) for s in ("read", "execute:alpha"))
+    knocks = [
+        # who, the route, its code; the actor and the subject that the trail names
+        (None, "GET", "/api/plugins/stats", "unauthorized", "nobody", "/api/plugins/stats"),
+        ("00" * 32, "GET", "/api/grants", "unauthorized", "nobody", "/api/grants"),
+        (reader["token"], "POST", "/api/stop-all", "forbidden", f"token:{reader['id']}", "/api/stop-all"),
+        (caller["token"], "POST", "/api/plugins/execute/alpha/echo", "permission_denied", f"token:{caller['id']}", "alpha"),
+    ]
+    for _ in range(40):
+        for token, method, path, code, *_ in knocks:
+            assert knock(place, method, path, token) == code
+    for _ in range(50):
+        records = place.result("audit", "--action", "request.refused", "--limit", "1000")["records"]
+        if sum(r["count"] for r in records) == 40 * len(knocks):
+            break
+        time.sleep(0.1)
+    for _, _, _, code, actor, subject in knocks:
+        told = [r for r in records if (r["outcome"], r["actor"], r["subject"]) == (code, actor, subject)]
+        assert sum(r["count"] for r in told) == 40, (code, records)
+    assert len(records) < 40 * len(knocks), "not one record for each"
+    assert place.result("audit", "verify")["valid"] is True

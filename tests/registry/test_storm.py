@@ -2,6 +2,7 @@
 changes against a model of a few lines."""
 
 import collections
+import hashlib
 import json
 import random
 import sqlite3
@@ -15,6 +16,18 @@ WORKERS = 8
 DOCUMENTED = {"home_busy", "wrong_state", "queue_full", "no_such_plugin", "permission_denied", "not_found", "draining"}
 
 
+def wanted(place, path, grants):
+    """A declarative file: these plugins of the build with these places to read, and nothing else granted."""
+    plugins = []
+    for name, scopes in grants.items():
+        package = place.package(name)
+        plugins.append({"name": name, "version": package.stem.rsplit("-", 1)[1],
+                        "sha256": hashlib.sha256(package.read_bytes()).hexdigest(),
+                        "grants": [f"file_read={scope}" for scope in scopes]})
+    path.write_text(json.dumps({"moat_apply": 1, "plugins": plugins}))
+    return path
+
+
 class Worker(threading.Thread):
     def __init__(self, place, number, seed, until, keys):
         super().__init__()
@@ -23,6 +36,7 @@ class Worker(threading.Thread):
         self.folder = place.root / f"w{number}"
         self.folder.mkdir()
         self.done, self.trusted, self.faults = collections.Counter(), [], []
+        self.wanted = wanted(place, self.folder / "wanted.json", {"echo": [self.folder]})
 
     def moat(self, *arguments):
         done = self.place.moat(*arguments, "--json")
@@ -47,6 +61,7 @@ class Worker(threading.Thread):
             lambda: self.moat("settings", "set", "log_level", self.rng.choice(["info", "warn", "error"])),
             lambda: self.moat("grant", "echo", f"file_read={self.folder}"),
             lambda: self.moat("revoke", "echo", f"file_read={self.folder}"),
+            lambda: self.moat("apply", self.wanted),
             lambda: self.moat("unload", "echo"),
             lambda: self.moat("load", "echo"),
             lambda: self.moat("install", self.place.package("echo")),
@@ -68,7 +83,7 @@ def test_eight_command_lines_at_once(place, tmp_path, rng, long, served):
         keys.append(tmp_path / f"key{n}.pub")
     if served:
         place.serve()
-    until = time.monotonic() + (60 if long else 5)
+    until = time.monotonic() + (60 if long else 10)
     pools = [keys[i::WORKERS] for i in range(WORKERS)]
     workers = [Worker(place, i, rng.random(), until, pools[i]) for i in range(WORKERS)]
     for w in workers:
@@ -94,15 +109,52 @@ def test_eight_command_lines_at_once(place, tmp_path, rng, long, served):
 
 
 def test_random_changes_against_a_model(either, rng, long):
-    """Trust, versions, settings and grants as a few Python containers would keep them."""
+    """Trust, versions, settings, grants, exports, imports and declarative files as a few Python containers would keep
+    them."""
     place = either
     place.trust()
     settings, grants, installed = {}, set(), set()
+    kept = {}  # of the last export: name → was it installed, its places
     packages = {name: place.package(name) for name in ("echo", "data_processor")}
+
+    known = set()  # names that are remembered
+    document, file = place.root / "document.json", place.root / "wanted.json"
+
+    def of(name):
+        return {scope for n, scope in grants if n == name}
+
+    def become(name, scopes):
+        grants.difference_update({g for g in grants if g[0] == name})
+        grants.update((name, scope) for scope in scopes)
+
+    def export():
+        place.good("export", "-o", document)
+        kept.clear()
+        kept.update({name: (name in installed, of(name)) for name in known})
+
+    def bring_back():
+        if document.exists():
+            place.good("import", document)
+        for name, (was, scopes) in kept.items():
+            known.add(name)
+            installed.update({name} if was else ())
+            become(name, scopes)
+
+    def apply():
+        some = {name: {s for s in ("/tmp", "/var") if rng.random() < 0.5} for name in packages if rng.random() < 0.7}
+        done = place.moat("apply", wanted(place, file, some))
+        if not set(some) <= installed:
+            assert done.status == 4, done  # and nothing of it
+            return
+        assert done.status == 0, done
+        for name, scopes in some.items():
+            become(name, scopes)
+        assert place.moat("apply", file, "--check").status == 0
 
     def install(name):
         place.good("install", packages[name])
         installed.add(name)
+        known.add(name)
 
     def uninstall(name, purge):
         done = place.moat("uninstall", name, *(["--purge"] if purge else []))
@@ -110,7 +162,8 @@ def test_random_changes_against_a_model(either, rng, long):
             assert done.status == 0, done
         installed.discard(name)
         if purge and done.status == 0:
-            grants.difference_update({g for g in grants if g[0] == name})
+            known.discard(name)
+            become(name, ())
 
     def decide(name, scope, give):
         done = place.moat("grant" if give else "revoke", name, f"file_read={scope}")
@@ -126,11 +179,12 @@ def test_random_changes_against_a_model(either, rng, long):
         place.good("settings", "set", key, value)
         settings[key] = value
 
-    for _ in range(200 if long else 25):
+    for _ in range(300 if long else 40):
         name = rng.choice(list(packages))
         rng.choice([
             lambda: install(name), lambda: install(name), lambda: uninstall(name, rng.random() < 0.5),
             lambda: decide(name, rng.choice(["/tmp", "/var"]), rng.random() < 0.7),
+            export, bring_back, apply, apply,
             lambda: set_one("log_level", rng.choice(["info", "warn", "error"])),
         ])()
         listed = {p["name"] for p in place.good("list", "--json").json["plugins"]}
