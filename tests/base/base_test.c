@@ -444,6 +444,39 @@ static void loop_runs_its_own_posts_before_it_sleeps(void **state)
     loop_free(o.loop);
 }
 
+/* The host goes on, and says afterwards how many lines are missing. */
+static void a_log_that_nobody_reads_holds_nobody_up(void **state)
+{
+    enum { LINES = 500 };
+    static char text[3000], all[1 << 20];
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    memset(text, 'x', sizeof text - 1);
+    log_setup(pipe_fds[1], LOG_JSON, LOG_INFO);
+    for (int i = 0; i < LINES; i++)
+        log_event(LOG_INFO, "much", "text", text, NULL);
+    size_t len = 0;
+    fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+    for (ssize_t n; (n = read(pipe_fds[0], all + len, sizeof all - 1 - len)) > 0; len += (size_t)n)
+        ;
+    log_event(LOG_INFO, "after", NULL);
+    for (ssize_t n; (n = read(pipe_fds[0], all + len, sizeof all - 1 - len)) > 0; len += (size_t)n)
+        ;
+    all[len] = '\0';
+    unsigned lines = 0, lost = 0;
+    for (const char *at = all; (at = strstr(at, "\"event\":\"much\"")); at++)
+        lines++;
+    const char *told = strstr(all, "\"event\":\"log_lost\",\"lines\":");
+    assert_non_null(told);
+    assert_int_equal(sscanf(told, "\"event\":\"log_lost\",\"lines\":%u", &lost), 1);
+    assert_true(lines > 10 && lost > 100);
+    assert_int_equal(lines + lost, LINES);
+    assert_non_null(strstr(told, "\"event\":\"after\""));
+    log_setup(STDERR_FILENO, LOG_AUTO, LOG_WARN);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
 static void log_lines_are_json_whatever_is_in_them(void **state)
 {
     int pipe_fds[2];
@@ -482,6 +515,7 @@ int main(void)
         cmocka_unit_test(loop_sends_nothing_after_unwatch),
         cmocka_unit_test(loop_runs_its_own_posts_before_it_sleeps),
         cmocka_unit_test(log_lines_are_json_whatever_is_in_them),
+        cmocka_unit_test(a_log_that_nobody_reads_holds_nobody_up),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
