@@ -187,11 +187,10 @@ static int permissions(FILE *out)
     return 0;
 }
 
-/* docs/schema/settings.schema.json */
-static int settings(FILE *out)
+static int print_json(FILE *out, bool (*make)(struct buf *text))
 {
-    buf_auto text = BUF_INIT(1 << 20);
-    if (!service_settings_schema(&text))
+    buf_auto text = BUF_INIT(4 << 20);
+    if (!make(&text))
         return error_info(MOAT_E_OUT_OF_MEMORY)->exit;
     json_t *tree = json_loadb(buf_text(&text), text.len, 0, NULL);
     int rc = tree ? json_dumpf(tree, out, JSON_INDENT(2)) : -1;
@@ -200,14 +199,27 @@ static int settings(FILE *out)
     return rc ? error_info(MOAT_E_OUT_OF_MEMORY)->exit : 0;
 }
 
+/* docs/schema/settings.schema.json */
+static int settings(FILE *out)
+{
+    return print_json(out, service_settings_schema);
+}
+
+/* What a server answers to GET /openapi.json. */
+static int openapi(FILE *out)
+{
+    return print_json(out, rest_openapi);
+}
+
 int run_help(struct cli *c)
 {
     static const struct {
         const char *name;
         int (*print)(FILE *out);
-    } pages[] = {{"pages/cli", markdown},
+    } pages[] = {{"pages/api", api},
+                 {"pages/cli", markdown},
                  {"pages/man", manual},
-                 {"pages/api", api},
+                 {"pages/openapi", openapi},
                  {"pages/permissions", permissions},
                  {"pages/settings", settings}};
     if (!c->nargs) {
