@@ -112,8 +112,8 @@ def test_every_request_has_one_right_answer(api, sanitized, long):
     assert answers["200"] > 100 and trouble.seen["crash", 502] > 3 and trouble.seen["reload", 200] > 3, trouble.seen
     settle(api)
     until(lambda: sockets(pid) <= connections)
-    assert len(api.good("GET", "/api/calls?limit=10000")["ended"]) == 10_000
     counted = calls_counted(api)
+    assert len(api.good("GET", "/api/calls?limit=10000")["ended"]) == min(10_000, sum(counted.values()))
     for kind, n in answers.items():
         code = kind.split()[-1].replace("200", "ok")
         # The server counts what wrk no longer waited for, and the troublemaker's own.
