@@ -1,6 +1,7 @@
 """Every route, asked so that it has something to tell: what it answers is what /openapi.json says, with no member that
 is not described."""
 
+import sqlite3
 import subprocess
 import threading
 
@@ -58,6 +59,17 @@ def decide(api):
     api.good("POST", "/api/plugins/info/alpha/refusals", {"permission": "execute_code"})
     assert api.good("GET", "/api/plugins/info/alpha/grants")["grants"] and api.good("GET", "/api/grants")["grants"]
     api.good("DELETE", "/api/plugins/info/alpha/grants?grant=file_read%3D%2Fusr")
+
+
+def bound(api):
+    data = api.place.root / "data.db"
+    sqlite3.connect(data).execute("CREATE TABLE t (a)").connection.commit()
+    api.good("POST", "/api/ceilings", {"subject": "publisher:acme", "never": "network_access"})
+    assert api.good("GET", "/api/ceilings")["ceilings"]
+    api.good("DELETE", "/api/ceilings?subject=publisher%3Aacme&never=network_access")
+    api.good("POST", "/api/sources", {"name": "notes", "kind": "sqlite", "place": str(data)})
+    assert api.good("GET", "/api/sources")["sources"]
+    api.good("DELETE", "/api/sources/notes")
 
 
 def run(api):
@@ -175,7 +187,7 @@ def part(api, key):
 
 def test_every_route_answers_as_it_says(api):
     key = have_publisher(api)
-    for step in (have_versions, decide, run, tasks, configure, change_versions, audit, keep_house):
+    for step in (have_versions, decide, bound, run, tasks, configure, change_versions, audit, keep_house):
         step(api)
     part(api, key)
     silent = [f"{m} {p}" for m, p, _ in api.contract.operations if (m, p, 200) not in api.contract.seen]
