@@ -1,7 +1,8 @@
 /* base/log: structured lines for the operator on standard error (or a file), one event a line: text on a terminal,
  * JSON lines otherwise.  Any thread may call; a line is one write where it has at most PIPE_BUF bytes.  Who
- * reads too slowly holds nobody up: lines are dropped, and `log_lost` says how many before the next.  Library code below
- * src/service never prints: it returns errors; events that nobody asked for (a denial, a crash) are what is logged.
+ * reads too slowly holds nobody up: lines are dropped, and `log_lost` says how many before the next.  Library code
+ * below src/service never prints: it returns errors; events that nobody asked for (a denial, a crash) are what is
+ * logged.
  *
  *     log_event(LOG_WARN, "denial", "plugin", "hostile", "operation", "open", "object", path, NULL);
  *

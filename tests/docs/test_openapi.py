@@ -55,11 +55,13 @@ def test_no_route_leaves_its_answer_open(document, operations):
         assert told, f"src/rest/answers.json: {method} {path} says {schema}"
 
 
-def test_a_flag_that_may_be_missing_is_a_boolean(document):
-    """Not a const: what generators make of an optional constant that is true is not always a program."""
-    for schema in schemas_in(document["components"]["schemas"]):
+def test_generators_understand_every_schema(document):
+    """A flag that may be missing is a boolean and no constant; a member of any kind is `{}`, not `true`: what generators
+    make of the others is not always a program."""
+    for schema in schemas_in([document["components"]["schemas"], document["paths"]]):
         if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):
             for name, member in schema["properties"].items():
+                assert member is not True, f"{name} of {sorted(schema['properties'])}: write {{}}"
                 constant = isinstance(member, dict) and isinstance(member.get("const"), bool)
                 assert not constant or name in schema.get("required", []), f"{name} of {sorted(schema['properties'])}"
 
