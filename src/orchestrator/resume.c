@@ -165,6 +165,7 @@ static void resume_one(struct orchestrator *o, const struct found *f, struct reg
     if (!r)
         return;
     memcpy(r->id, f->id, sizeof r->id);
+    trace_child((struct trace_place){r->id, ""}, r->traceparent); /* what it belonged to is not kept */
     r->began_wall_ns = f->began_ns;
     r->kept = r->resumed = r->told = true;
     if (tasks_each_step(o->reader, r->id, remember, r, &err) < 0)
