@@ -23,10 +23,10 @@ void lines_running(struct worker *w, const struct call *c, uint32_t action)
     }
     uint32_t seq = atomic_load_explicit(&a->seq, memory_order_relaxed);
     atomic_store_explicit(&a->seq, seq + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
+    /* Who sees one of these sees the odd seq as well. */
     for (int i = 0; i < 8; i++)
-        atomic_store_explicit(&a->words[i], words[i], memory_order_relaxed);
-    atomic_store_explicit(&a->action, c ? action + 1 : 0, memory_order_relaxed);
+        atomic_store_explicit(&a->words[i], words[i], memory_order_release);
+    atomic_store_explicit(&a->action, c ? action + 1 : 0, memory_order_release);
     atomic_store_explicit(&a->seq, seq + 2, memory_order_release);
 }
 
@@ -43,9 +43,8 @@ static void about_running(struct worker *w, struct about *out)
     do {
         seq = atomic_load_explicit(&a->seq, memory_order_acquire);
         for (int i = 0; i < 8; i++)
-            words[i] = atomic_load_explicit(&a->words[i], memory_order_relaxed);
-        action = atomic_load_explicit(&a->action, memory_order_relaxed);
-        atomic_thread_fence(memory_order_acquire);
+            words[i] = atomic_load_explicit(&a->words[i], memory_order_acquire);
+        action = atomic_load_explicit(&a->action, memory_order_acquire);
     } while (seq & 1 || seq != atomic_load_explicit(&a->seq, memory_order_relaxed));
     memcpy(out->call, words, 32);
     memcpy(out->trace, words + 4, 32);
