@@ -183,6 +183,13 @@ static void show_grants(struct cli *c, const json_t *result)
                                             {"HOLDS", "in_force", false}, {"WHY", "reason", false},
                                             {"UNTIL", "until", false},    {"DECIDED", "decided_at", false}};
     show_table(show_list(result, "grants"), columns, 8, "Nothing is decided.");
+    char *reaches = show_value(result, "reaches");
+    if (json_array_size(json_object_get(result, "reaches"))) {
+        printf("Reaches through others: ");
+        show_text(stdout, reaches ? reaches : "-");
+        putchar('\n');
+    }
+    free(reaches);
     show_needs(result);
 }
 

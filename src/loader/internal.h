@@ -364,8 +364,7 @@ struct plugin {
     struct loop_timer retry;
 
     /* explain.c's, under the loader's denial lock */
-    struct denial_row *rows;
-    unsigned nrows;
+    struct denials *rows; /* denials_lock; made with the first one, then fixed */
 };
 
 /* ---- operations that travel to supervise ---- */

@@ -30,15 +30,9 @@ void lines_running(struct worker *w, const struct call *c, uint32_t action)
     atomic_store_explicit(&a->seq, seq + 2, memory_order_release);
 }
 
-struct about {
-    char call[33], trace[33];
-    const char *action;
-};
-
-static void about_running(struct worker *w, struct about *out)
+/* The call's id and its trace's; the action + 1. */
+static uint32_t read_attribution(const struct attribution *a, uint64_t words[8])
 {
-    struct attribution *a = &w->about;
-    uint64_t words[8];
     uint32_t seq, action;
     do {
         seq = atomic_load_explicit(&a->seq, memory_order_acquire);
@@ -46,6 +40,27 @@ static void about_running(struct worker *w, struct about *out)
             words[i] = atomic_load_explicit(&a->words[i], memory_order_acquire);
         action = atomic_load_explicit(&a->action, memory_order_acquire);
     } while (seq & 1 || seq != atomic_load_explicit(&a->seq, memory_order_relaxed));
+    return action;
+}
+
+void lines_call_now(struct worker *w, uint32_t action, char id[33])
+{
+    uint64_t words[8];
+    bool same = action && read_attribution(&w->about, words) == action;
+    if (same)
+        memcpy(id, words, 32);
+    id[same ? 32 : 0] = '\0';
+}
+
+struct about {
+    char call[33], trace[33];
+    const char *action;
+};
+
+static void about_running(struct worker *w, struct about *out)
+{
+    uint64_t words[8];
+    uint32_t action = read_attribution(&w->about, words);
     memcpy(out->call, words, 32);
     memcpy(out->trace, words + 4, 32);
     out->call[32] = out->trace[32] = '\0';

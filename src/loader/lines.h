@@ -28,6 +28,8 @@ struct attribution {
 
 void lines_running(struct worker *w, const struct call *c, uint32_t action); /* owner; c NULL: of no call */
 void lines_take_text(const struct channel_answer *a, char text[LINES_TEXT_MAX]);
+/* The id of the call that runs action (+ 1) now; "" when it is another one by now. Any thread. */
+void lines_call_now(struct worker *w, uint32_t action, char id[33]);
 void lines_log(struct worker *w, const struct channel_answer *a);                /* owner */
 void lines_output(struct worker *w, const char *line, size_t len, uint64_t now); /* supervise */
 void lines_death(struct worker *w, const struct call *c, const char *how);       /* owner; c NULL: it was idle */

@@ -22,9 +22,11 @@ struct loader;
 struct call;
 struct call_times;
 
-/* Something a plugin tried and did not get. Same (plugin, operation, object) are merged with a count. */
+/* Something a plugin tried and did not get. The same (plugin, version, action, operation, object) are one with a count;
+ * where there are too many different ones the object is "(other)", later the action and the version "". */
 struct denial {
     const char *plugin, *version, *action; /* action: the running call's, or "" */
+    const char *call_id;                   /* of the last one's call, or "" */
     const char *operation, *object, *wall;
     int permission;      /* enum permission, or -1 when nothing can allow it */
     const char *command; /* the exact command that would, or "" */
@@ -100,7 +102,8 @@ struct loader_config {
     struct loader_caps caps;
     const char *cgroup_root, *cgroup_self; /* NULL: /sys/fs/cgroup and /proc/self/cgroup */
     uint32_t lines_per_second; /* of a worker's output, and of its log, that are told; 0: 50; the rest is counted */
-    /* Sinks; called on the explain or supervise thread, must not block; may be NULL. */
+    /* Sinks; called on the explain or supervise thread, must not block; may be NULL. on_denial: of each denial once; its count and
+     * call are those so far. */
     void (*on_denial)(void *context, const struct denial *denial);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
     /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors, and calls that

@@ -40,10 +40,6 @@ int ceiling_parse(const char *subject, const char *never, struct ceiling *out, s
         c.never = (struct grant){.permission = (enum permission)permission};
     else if (rc == 0)
         rc = grant_parse(never, &c.never, err);
-    char path[POLICY_SCOPE_MAX];
-    uint64_t most = 0;
-    if (rc == 0 && grant_place(&c.never, path, &most) && most)
-        rc = error_set(err, MOAT_E_BAD_USAGE, "a ceiling forbids a place; \",max=\" belongs to a grant");
     if (rc == 0)
         *out = c;
     return rc;

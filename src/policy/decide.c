@@ -42,14 +42,19 @@ static bool is_over(const struct policy_input *in, const struct ceiling *c)
     return true; /* a kind of another version: in doubt, closed */
 }
 
-/* A scope that means nothing here forbids the whole permission. */
+/* Most of a scope's room is empty. */
+static void copy_grant(const struct grant *from, struct grant *to)
+{
+    to->permission = from->permission;
+    memcpy(to->scope, from->scope, strnlen(from->scope, sizeof from->scope - 1) + 1);
+}
+
 static void add_ceiling(const struct ceiling *c, struct policy_answer *out)
 {
     struct ceiling *mine = &out->never[out->nnever++];
     mine->of = c->of;
     memcpy(mine->name, c->name, sizeof mine->name);
-    if (!scope_normal(&c->never, true, &mine->never))
-        mine->never.scope[0] = '\0';
+    copy_grant(&c->never, &mine->never);
 }
 
 static void find_ceilings(const struct policy_input *in, struct policy_answer *out)
@@ -62,9 +67,11 @@ static void find_ceilings(const struct policy_input *in, struct policy_answer *o
 const struct ceiling *policy_forbids_grant(const struct policy_answer *a, const struct grant *g)
 {
     bool whole = scope_rule(g->permission)->walls;
-    struct grant reading = *g; /* what may be written there may be read there */
-    uint64_t most;
-    if (g->permission == PERMISSION_FILE_WRITE && grant_place(g, reading.scope, &most))
+    struct grant reading; /* what may be written there may be read there */
+    if (!a->nnever)
+        return NULL;
+    copy_grant(g, &reading);
+    if (g->permission == PERMISSION_FILE_WRITE)
         reading.permission = PERMISSION_FILE_READ;
     for (size_t i = 0; i < a->nnever; i++) {
         const struct grant *never = &a->never[i].never;
@@ -86,9 +93,9 @@ static uint32_t refused_of(const struct policy_input *in)
     return refused;
 }
 
-/* Of a grant; *normal is filled when the answer is that it holds. */
+/* Of a grant. */
 static enum policy_reason judge(const struct policy_input *in, const struct policy_answer *so_far,
-                                const struct decision *d, struct grant *normal)
+                                const struct decision *d)
 {
     if (!(so_far->asked >> d->grant.permission & 1))
         return POLICY_NOT_ASKED;
@@ -96,20 +103,18 @@ static enum policy_reason judge(const struct policy_input *in, const struct poli
         return POLICY_REFUSED;
     if (!in_time(d->until, in->now))
         return POLICY_ENDED;
-    if (!scope_normal(&d->grant, false, normal))
+    if (d->strange)
         return POLICY_MEANINGLESS;
     /* More ceilings than an answer holds: nothing is known to be below all of them. */
-    if (in->nceilings > POLICY_CEILINGS_MAX || policy_forbids_grant(so_far, normal))
+    if (in->nceilings > POLICY_CEILINGS_MAX || policy_forbids_grant(so_far, &d->grant))
         return POLICY_CEILING;
     return POLICY_GRANTED;
 }
 
 /* One that an earlier one covers for as long says nothing new. Later ones are not removed in its favour: what is in
- * force keeps the order of the decisions, so that the same decisions give the same generation. The new one stands
- * behind the last row already. */
-static bool says_something(const struct policy_answer *out, uint64_t until)
+ * force keeps the order of the decisions, so that the same decisions give the same generation. */
+static bool says_something(const struct policy_answer *out, const struct grant *g, uint64_t until)
 {
-    const struct grant *g = &out->grants[out->ngrants];
     for (size_t i = 0; i < out->ngrants; i++) {
         bool outlasts = out->until[i] == 0 || (until && until <= out->until[i]);
         if (outlasts && scope_contains(&out->grants[i], g))
@@ -134,14 +139,16 @@ static void take_grants(const struct policy_input *in, struct policy_answer *out
         const struct decision *d = &in->decisions[i];
         if (d->refused)
             continue;
-        enum policy_reason r = judge(in, out, d, &out->grants[out->ngrants]);
+        enum policy_reason r = judge(in, out, d);
         note_reason(out, d->grant.permission, r);
         if (r != POLICY_GRANTED)
             continue;
         if (d->until && (!out->next_end || d->until < out->next_end))
             out->next_end = d->until;
-        if (says_something(out, d->until))
-            out->until[out->ngrants++] = d->until;
+        if (!says_something(out, &d->grant, d->until))
+            continue;
+        copy_grant(&d->grant, &out->grants[out->ngrants]);
+        out->until[out->ngrants++] = d->until;
     }
 }
 
@@ -157,12 +164,11 @@ static void begin(const struct policy_input *in, struct policy_answer *out)
     out->refused = out->asked & refused_of(in);
     find_ceilings(in, out);
     out->forbidden = 0;
+    for (size_t i = 0; i < out->nnever; i++)
+        if (!*out->never[i].never.scope)
+            out->forbidden |= out->asked & 1u << out->never[i].never.permission;
     for (int p = 0; p < PERMISSION_COUNT; p++) {
-        struct grant all = {.permission = (enum permission)p};
-        bool asked = out->asked >> p & 1, never = false;
-        for (size_t i = 0; asked && i < out->nnever && !never; i++)
-            never = scope_contains(&out->never[i].never, &all);
-        out->forbidden |= never ? 1u << p : 0;
+        bool asked = out->asked >> p & 1, never = out->forbidden >> p & 1;
         out->why[p] = !asked                  ? POLICY_NOT_ASKED
                       : out->refused >> p & 1 ? POLICY_REFUSED
                       : never                 ? POLICY_CEILING
@@ -191,10 +197,9 @@ void policy_decide(const struct policy_input *in, struct policy_answer *out)
 enum policy_reason policy_judge(const struct policy_input *in, const struct decision *d)
 {
     struct policy_answer so_far;
-    struct grant normal;
     begin(in, &so_far);
     if (!d->refused)
-        return judge(in, &so_far, d, &normal);
+        return judge(in, &so_far, d);
     if (!(so_far.asked >> d->grant.permission & 1))
         return POLICY_NOT_ASKED;
     return in_time(d->until, in->now) ? POLICY_REFUSED : POLICY_ENDED;

@@ -43,6 +43,15 @@ bool grant_equal(const struct grant *a, const struct grant *b)
     return a->permission == b->permission && strcmp(a->scope, b->scope) == 0;
 }
 
+bool grant_normalise(struct grant *g)
+{
+    struct grant normal;
+    if (!scope_normal(g, false, &normal))
+        return false;
+    *g = normal;
+    return true;
+}
+
 bool grant_covers(const struct grant *a, const struct grant *b)
 {
     /* Scopes that were not normalised by grant_parse (a row written by another version) are made so first, and cover

@@ -220,7 +220,33 @@ bool host_object(const char *text, char out[POLICY_SCOPE_MAX])
     return true;
 }
 
-/* ---- comparing ---- */
+/* ---- comparing: texts that are normal, so that nothing is checked again ---- */
+
+struct view {
+    enum kind kind;
+    const char *host; /* not terminated; of a wildcard: what stands behind "*." */
+    size_t len;
+    const char *port;
+};
+
+static void view(const char *normal, struct view *out)
+{
+    const char *colon = strrchr(normal, ':');
+    out->host = normal;
+    out->len = colon ? (size_t)(colon - normal) : strlen(normal);
+    out->port = colon ? colon + 1 : "";
+    if (*normal == '[') {
+        out->kind = V6;
+    } else if (normal[0] == '*' && normal[1] == '.') {
+        out->kind = WILDCARD;
+        out->host += 2;
+        out->len -= 2;
+    } else {
+        const char *dot = memrchr(out->host, '.', out->len);
+        const char *last = dot ? dot + 1 : out->host;
+        out->kind = *last >= '0' && *last <= '9' ? V4 : NAME;
+    }
+}
 
 static bool same_bits(const struct endpoint *a, const struct endpoint *b, unsigned bits)
 {
@@ -230,50 +256,62 @@ static bool same_bits(const struct endpoint *a, const struct endpoint *b, unsign
     return rest == 0 || (a->address[whole] ^ b->address[whole]) >> (8 - rest) == 0;
 }
 
-/* "*.example.com" stands for exactly one label. */
-static bool wildcard_contains(const struct endpoint *wild, const struct endpoint *inner)
+static bool range_contains(const char *outer, const char *inner)
 {
-    if (inner->kind == WILDCARD)
-        return strcmp(wild->name, inner->name) == 0;
-    const char *dot = strchr(inner->name, '.');
-    return inner->kind == NAME && dot && strcmp(wild->name, dot + 1) == 0;
+    struct endpoint o, i;
+    const char *why;
+    return parse(outer, &o, &why) && parse(inner, &i, &why) && o.kind == i.kind && o.bits <= i.bits &&
+           same_bits(&o, &i, o.bits);
 }
 
-static bool hosts_contain(const struct endpoint *outer, const struct endpoint *inner)
+static bool same_host(const struct view *a, const char *host, size_t len)
 {
-    if (outer->kind == WILDCARD)
-        return wildcard_contains(outer, inner);
-    if (outer->kind != inner->kind)
+    return a->len == len && memcmp(a->host, host, len) == 0;
+}
+
+/* "*.example.com" stands for exactly one label. */
+static bool wildcard_contains(const struct view *wild, const struct view *inner)
+{
+    if (inner->kind == WILDCARD)
+        return same_host(wild, inner->host, inner->len);
+    const char *dot = inner->kind == NAME ? memchr(inner->host, '.', inner->len) : NULL;
+    return dot && same_host(wild, dot + 1, inner->len - (size_t)(dot + 1 - inner->host));
+}
+
+static bool hosts_contain(const struct view *o, const struct view *i, const char *outer, const char *inner)
+{
+    if (o->kind == WILDCARD)
+        return wildcard_contains(o, i);
+    if (o->kind != i->kind)
         return false;
-    if (outer->kind == NAME)
-        return strcmp(outer->name, inner->name) == 0;
-    return outer->bits <= inner->bits && same_bits(outer, inner, outer->bits);
+    return same_host(o, i->host, i->len) || (o->kind != NAME && range_contains(outer, inner));
+}
+
+static bool any_port(const struct view *v)
+{
+    return strcmp(v->port, "*") == 0;
 }
 
 bool host_contains(const char *outer, const char *inner)
 {
-    struct endpoint o, i;
-    const char *why;
-    if (strcmp(outer, inner) == 0)
-        return true;
-    if (!parse(outer, &o, &why) || !parse(inner, &i, &why))
-        return false;
-    return (o.port == PORT_ANY || o.port == i.port) && hosts_contain(&o, &i);
+    struct view o, i;
+    view(outer, &o);
+    view(inner, &i);
+    return (any_port(&o) || strcmp(o.port, i.port) == 0) && hosts_contain(&o, &i, outer, inner);
 }
 
 bool host_meets(const char *a, const char *b)
 {
-    struct endpoint x, y;
-    const char *why;
-    if (!parse(a, &x, &why) || !parse(b, &y, &why))
-        return true; /* in doubt */
-    bool ports = x.port == PORT_ANY || y.port == PORT_ANY || x.port == y.port;
-    return ports && (hosts_contain(&x, &y) || hosts_contain(&y, &x));
+    struct view x, y;
+    view(a, &x);
+    view(b, &y);
+    bool ports = any_port(&x) || any_port(&y) || strcmp(x.port, y.port) == 0;
+    return ports && (hosts_contain(&x, &y, a, b) || hosts_contain(&y, &x, b, a));
 }
 
 bool host_is_address(const char *normal)
 {
-    struct endpoint e;
-    const char *why;
-    return parse(normal, &e, &why) && (e.kind == V4 || e.kind == V6);
+    struct view v;
+    view(normal, &v);
+    return *normal && (v.kind == V4 || v.kind == V6);
 }

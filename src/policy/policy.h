@@ -28,18 +28,20 @@ struct grant {
  * is wrong. */
 int grant_parse(const char *text, struct grant *out, struct error *err);
 void grant_format(const struct grant *g, char *out, size_t size);
+/* Makes a grant that was kept (by another version, perhaps) normal; false: it means nothing here. */
+bool grant_normalise(struct grant *g);
 bool grant_equal(const struct grant *a, const struct grant *b);
 /* Does a cover b: the same permission, and a's scope contains b's? */
 bool grant_covers(const struct grant *a, const struct grant *b);
-/* The place of a file permission's scope, and how many bytes may lie there (0: no end); false: it has none. */
-bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX], uint64_t *most);
+/* The place of a file permission's scope; false: it has none. */
+bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX]);
 
 /* ---- ceilings ---- */
 
 enum ceiling_of { CEILING_EVERYBODY, CEILING_PUBLISHER, CEILING_CAPABILITY };
 
-/* What nobody, what no plugin of a publisher, or none with a capability can ever get. never: scope "" is all of the
- * permission, also where a grant needs a scope. */
+/* What nobody, what no plugin of a publisher, or none with a capability can ever get. never is normal; scope "" is all
+ * of the permission, also where a grant needs a scope. */
 struct ceiling {
     enum ceiling_of of;
     char name[65]; /* the publisher or the capability */
@@ -58,10 +60,11 @@ struct ask {
     bool required;
 };
 
-/* What the operator answered. A refusal has scope "". */
+/* What the operator answered; the grant is normal. A refusal has scope "". */
 struct decision {
     struct grant grant;
     bool refused;
+    bool strange;   /* its scope is none that this version understands: it never holds */
     uint64_t until; /* seconds of the home's time; 0: no end */
 };
 

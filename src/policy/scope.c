@@ -95,95 +95,34 @@ static bool path_meets(const char *a, const char *b)
     return path_contains(a, b) || path_contains(b, a);
 }
 
-/* ---- a place with how much may lie there: "/out,max=1GiB" ---- */
+/* ---- a place for writing ---- */
 
-#define QUOTA ",max="
-
-/* The last QUOTA of the last component, or NULL. */
-static const char *quota_of(const char *text)
+/* Kept for how much may lie there ("/out,max=1GiB"): as long as no plugin is held to it, nothing is granted by it. */
+static bool names_a_most(const char *text)
 {
-    const char *found = NULL;
-    for (const char *p = text; (p = strstr(p, QUOTA)); p++)
-        found = p;
-    return found && !strchr(found, '/') ? found : NULL;
-}
-
-static void format_size(uint64_t bytes, char out[32])
-{
-    static const char *const units[] = {"", "KiB", "MiB", "GiB"};
-    unsigned unit = 0;
-    for (; unit < 3 && bytes % 1024 == 0; unit++)
-        bytes /= 1024;
-    snprintf(out, 32, "%llu%s", (unsigned long long)bytes, units[unit]);
-}
-
-/* Both normal and otherwise: the path, and the most (0: no end). */
-static bool quota_split(const char *text, char path[POLICY_SCOPE_MAX], uint64_t *most)
-{
-    const char *quota = quota_of(text);
-    size_t n = quota ? (size_t)(quota - text) : strlen(text);
-    if (n >= POLICY_SCOPE_MAX)
-        return false;
-    memcpy(path, text, n);
-    path[n] = '\0';
-    *most = 0;
-    return !quota || (text_parse_size(quota + strlen(QUOTA), most) && *most);
+    const char *last = strrchr(text, '/');
+    return last && strstr(last, ",max=");
 }
 
 static bool place_normalise(const char *text, char out[POLICY_SCOPE_MAX], const char **why)
 {
-    char path[POLICY_SCOPE_MAX], normal[POLICY_SCOPE_MAX], size[32] = "";
-    uint64_t most;
-    *why = strlen(text) < 2 * POLICY_SCOPE_MAX ? "what may lie there at most is said as in /out,max=1GiB"
-                                               : "the path is too long";
-    if (!quota_split(text, path, &most) || !path_normalise(path, normal, why))
+    char normal[POLICY_SCOPE_MAX];
+    if (!path_normalise(text, normal, why))
         return false;
-    *why = "a path that ends in \",max=\" and more cannot be granted for writing: rename it";
-    if (quota_of(normal))
-        return false;
-    if (most)
-        format_size(most, size);
-    *why = "the path is too long";
-    char whole[POLICY_SCOPE_MAX + 64];
-    snprintf(whole, sizeof whole, "%s%s%s", normal, most ? QUOTA : "", size);
-    return text_copy(out, POLICY_SCOPE_MAX, whole);
+    *why = "how much may lie in a place is not watched: \",max=\" grants nothing; leave it out";
+    return !names_a_most(normal) && text_copy(out, POLICY_SCOPE_MAX, normal);
 }
 
 static bool place_object(const char *text, char out[POLICY_SCOPE_MAX])
 {
-    char normal[POLICY_SCOPE_MAX];
-    return path_object(text, normal) && !quota_of(normal) && text_copy(out, POLICY_SCOPE_MAX, normal);
+    const char *why;
+    return place_normalise(text, out, &why);
 }
 
-static bool place_contains(const char *outer, const char *inner)
+bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX])
 {
-    char a[POLICY_SCOPE_MAX], b[POLICY_SCOPE_MAX];
-    uint64_t most, less;
-    if (!quota_split(outer, a, &most) || !quota_split(inner, b, &less) || !path_contains(a, b))
-        return false;
-    return !most || (less && less <= most);
-}
-
-static bool place_admits(const char *scope, const char *object)
-{
-    char path[POLICY_SCOPE_MAX];
-    uint64_t most;
-    return quota_split(scope, path, &most) && path_contains(path, object);
-}
-
-static bool place_meets(const char *x, const char *y)
-{
-    char a[POLICY_SCOPE_MAX], b[POLICY_SCOPE_MAX];
-    uint64_t most;
-    return !quota_split(x, a, &most) || !quota_split(y, b, &most) || path_meets(a, b);
-}
-
-bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX], uint64_t *most)
-{
-    *most = 0;
-    if (g->permission == PERMISSION_FILE_READ)
-        return *g->scope && text_copy(path, POLICY_SCOPE_MAX, g->scope);
-    return g->permission == PERMISSION_FILE_WRITE && *g->scope && quota_split(g->scope, path, most);
+    bool file = g->permission == PERMISSION_FILE_READ || g->permission == PERMISSION_FILE_WRITE;
+    return file && *g->scope && text_copy(path, POLICY_SCOPE_MAX, g->scope);
 }
 
 /* ---- names ---- */
@@ -244,9 +183,9 @@ static const struct scope_rule rules[PERMISSION_COUNT] = {
                               "PATH", path_normalise, path_object, path_contains, path_meets, path_contains},
     [PERMISSION_FILE_WRITE] =
         {true, true,
-         "`file_write=PATH` or `file_write=PATH,max=SIZE`: as `file_read`, which it includes. SIZE "
-         "(`500KiB`, `64MiB`, `1GiB`) is how much may lie there.",
-         "PATH", place_normalise, place_object, place_contains, place_meets, place_admits},
+         "`file_write=PATH`: as `file_read`, which it includes. What may lie there has no bound but the "
+         "file system's and the limit on each file.",
+         "PATH", place_normalise, place_object, path_contains, path_meets, path_contains},
     [PERMISSION_NETWORK_ACCESS] =
         {false, false,
          "`network_access=HOST:PORT`; PORT may be `*`. HOST is a name (case and a last dot do "

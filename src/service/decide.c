@@ -125,11 +125,8 @@ static const struct grant *left_of(const struct grant *g, const struct policy_an
 {
     for (size_t i = 0; i < is->ngrants; i++) {
         struct grant other = is->grants[i];
-        uint64_t most;
-        if (g->permission == PERMISSION_FILE_READ && other.permission == PERMISSION_FILE_WRITE) {
-            grant_place(&is->grants[i], other.scope, &most);
+        if (g->permission == PERMISSION_FILE_READ && other.permission == PERMISSION_FILE_WRITE)
             other.permission = PERMISSION_FILE_READ;
-        }
         if (grant_covers(&other, g) || grant_covers(g, &other))
             return &is->grants[i];
     }
@@ -346,6 +343,70 @@ static void tell_undecided(struct decide_op *d, struct job *job, struct buf *out
     tell_needs_grant(out, "needs_grant", d->manifest, &a);
 }
 
+/* ---- what a plugin reaches through others ---- */
+
+struct reach {
+    struct job *job;
+    char names[256][REGISTRY_NAME_MAX + 1]; /* in the order they were found; the first is the plugin itself */
+    size_t count;
+    bool more, any; /* any: one of them may call every plugin */
+};
+
+static void reach_add(struct reach *r, const char *name, size_t len)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (strncmp(r->names[i], name, len) == 0 && r->names[i][len] == '\0')
+            return;
+    if (len > REGISTRY_NAME_MAX || r->count == sizeof r->names / sizeof *r->names) {
+        r->more = true;
+        return;
+    }
+    memcpy(r->names[r->count], name, len);
+    r->names[r->count++][len] = '\0';
+}
+
+/* Along the grants of agent_control that hold. What is not installed leads nowhere. */
+static int reach_from(struct reach *r, const char *name, struct error *err)
+{
+    struct manifest *m = NULL;
+    struct decisions d = {0};
+    struct policy_answer a;
+    struct error none;
+    char publisher[REGISTRY_PUBLISHER_MAX + 1];
+    if (current_manifest(r->job, name, &m, publisher, &none) < 0)
+        return 0;
+    int rc = decisions_read(r->job, name, &d, err);
+    if (rc == 0)
+        decisions_answer(m, publisher, &d, &a);
+    for (size_t i = 0; rc == 0 && i < a.ngrants; i++) {
+        const char *scope = a.grants[i].scope;
+        if (a.grants[i].permission != PERMISSION_AGENT_CONTROL)
+            continue;
+        r->any |= !*scope;
+        if (*scope)
+            reach_add(r, scope, strcspn(scope, "."));
+    }
+    decisions_free(&d);
+    manifest_unref(m);
+    return rc;
+}
+
+static int tell_reaches(struct buf *out, struct job *job, const char *name, struct error *err)
+{
+    struct reach r = {.job = job};
+    int rc = 0;
+    reach_add(&r, name, strlen(name));
+    for (size_t i = 0; i < r.count && rc == 0; i++)
+        rc = reach_from(&r, r.names[i], err);
+    tell_open(out, "reaches", '[');
+    for (size_t i = 1; i < r.count; i++)
+        tell_text(out, NULL, r.names[i]);
+    if (r.any || r.more)
+        tell_text(out, NULL, "*");
+    tell_close(out, ']');
+    return rc;
+}
+
 static void grants(struct op *op, struct job *job)
 {
     struct decide_op *d = (struct decide_op *)op;
@@ -364,6 +425,8 @@ static void grants(struct op *op, struct job *job)
     tell_close(&op->result, ']');
     if (rc == 0 && name)
         tell_undecided(d, job, &op->result);
+    if (rc == 0 && name)
+        rc = tell_reaches(&op->result, job, name, &op->error);
     tell_close(&op->result, '}');
     manifest_unref(l.manifest);
     op_end(op, rc);

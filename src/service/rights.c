@@ -54,8 +54,7 @@ int grant_resolve(const struct grant *g, const struct policy_answer *a, struct w
     struct wall_grant resolved;
     struct grant real = {.permission = g->permission};
     char path[POLICY_SCOPE_MAX];
-    uint64_t most;
-    if (!grant_place(g, path, &most))
+    if (!grant_place(g, path))
         return error_set(err, MOAT_E_BAD_USAGE, "%s=%.300s names no place", permission_name(g->permission), g->scope);
     int rc = wall_resolve(path, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
     if (rc < 0)
@@ -144,6 +143,8 @@ static bool keep_ceiling(void *context, const struct registry_ceiling *record)
     if (ceiling_parse(record->subject, permission_name((enum permission)record->permission), &c, NULL) < 0)
         c = (struct ceiling){.of = CEILING_EVERYBODY, .never.permission = (enum permission)record->permission};
     memcpy(c.never.scope, record->scope, sizeof c.never.scope);
+    if (*c.never.scope && !grant_normalise(&c.never)) /* a scope that means nothing here: all of the permission */
+        c.never.scope[0] = '\0';
     struct ceiling *list = realloc(d->ceilings, (d->nceilings + 1) * sizeof *list);
     if (!list) {
         r->code = error_set(r->err, MOAT_E_OUT_OF_MEMORY, "no memory for the ceilings");
@@ -185,7 +186,10 @@ static bool as_decision(const struct registry_decision *record, struct decision 
 {
     out->refused = record->refused;
     out->until = record->until;
-    return record_as_grant(record, &out->grant);
+    if (!record_as_grant(record, &out->grant))
+        return false;
+    out->strange = !record->refused && !grant_normalise(&out->grant);
+    return true;
 }
 
 /* Its decisions are left to whoever has them. */

@@ -36,7 +36,7 @@ static void on_denial(void *context, const struct denial *d)
 {
     char actor[REGISTRY_ACTOR_MAX + 1];
     snprintf(actor, sizeof actor, "plugin:%.60s", d->plugin);
-    service_note_refusal(context, actor, NULL, "plugin.denied",
+    service_note_refusal(context, actor, *d->call_id ? d->call_id : NULL, "plugin.denied",
                          d->permission < 0 ? d->operation : permission_name((enum permission)d->permission),
                          MOAT_E_PERMISSION_DENIED);
 }

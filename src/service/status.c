@@ -203,6 +203,7 @@ static void tell_denial(void *context, const struct denial *d)
     tell_text(out, "plugin", d->plugin);
     tell_text(out, "version", d->version);
     tell_text(out, "action", d->action);
+    tell_text(out, "call", *d->call_id ? d->call_id : NULL);
     tell_text(out, "operation", d->operation);
     tell_text(out, "object", d->object);
     tell_text(out, "wall", d->wall);

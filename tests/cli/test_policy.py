@@ -216,3 +216,91 @@ def test_what_is_no_source(alpha, data, tmp_path):
     registry = next(pathlib.Path(alpha.home).rglob("registry.db"))
     alpha.bad(3, "permission_denied", "source", "add", "main", "sqlite", registry)
     assert alpha.result("source", "list") == {"sources": []}
+
+
+# ---- denials ----
+
+def denials(place, **wanted):
+    rows = place.result("denials", "alpha")["denials"]
+    return [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+
+
+def read(place, path):
+    return place.moat("call", "alpha", "read", json.dumps({"path": path}), "--receipt")
+
+
+def test_a_denial_names_the_call_and_the_command(place):
+    place.serve()
+    place.install(only=("read", "write"), **ASKS)
+    read(place, "/etc/shadow")
+    until(lambda: denials(place, object="/etc/shadow"))
+    [row] = denials(place, object="/etc/shadow")
+    assert (row["action"], row["version"], row["permission"], row["count"]) == ("read", "1.0.0", "file_read", 1)
+    assert row["command"] == "moat grant alpha file_read=/etc/shadow" and row["first"] <= row["last"]
+    [ran] = place.result("calls", "alpha")["ended"]
+    assert row["call"] == ran["id"]
+    until(lambda: place.result("audit", "--actor", "plugin:alpha")["records"])
+    [record] = place.result("audit", "--actor", "plugin:alpha")["records"]
+    assert (record["action"], record["subject"], record["outcome"]) == ("plugin.denied", "file_read", "permission_denied")
+
+
+def test_a_flood_loses_no_number_and_hides_no_other(place):
+    """One row an object up to a bound, then one for the rest; another action's and another version's stand beside."""
+    place.serve()
+    place.install(only=("read", "write"), **ASKS)
+    for i in range(80):
+        read(place, f"/none/{i}")
+    place.moat("call", "alpha", "write", '{"path":"/none/of/yours","text":"x"}')
+    until(lambda: sum(r["count"] for r in denials(place, action="read")) == 80)
+    until(lambda: denials(place, action="write", object="/none/of/yours"))
+    rows = denials(place, action="read")
+    assert len(rows) == 65 and [r["count"] for r in rows if r["object"] == "(other)"] == [16]
+    place.install("1.1.0", "--use", "--accept-changes", only=("read", "write"), **ASKS)
+    read(place, "/none/1")
+    until(lambda: denials(place, version="1.1.0", object="/none/1"))
+    assert len(denials(place, version="1.0.0", object="/none/1")) == 1
+    total = sum(r["count"] for r in denials(place))
+    assert total == place.result("info", "alpha")["denials"]
+    until(lambda: sum(r["count"] for r in place.result("audit", "--actor", "plugin:alpha", "--limit", "1000")["records"])
+          == total)
+
+
+# ---- what a plugin reaches through others ----
+
+def test_grants_name_what_is_reached_through_others(place):
+    place.serve()
+    for name in ("alpha", "beta", "gamma"):
+        place.install(name=name, only=("echo",), optional_permissions=["agent_control"])
+    assert place.result("grants", "alpha")["reaches"] == []
+    place.good("grant", "alpha", "agent_control=beta.echo")
+    place.good("grant", "beta", "agent_control=gamma")
+    place.good("grant", "gamma", "agent_control=alpha.echo")  # a circle ends
+    place.good("grant", "gamma", "agent_control=nobody.echo")  # not installed: a name all the same
+    assert place.result("grants", "alpha")["reaches"] == ["beta", "gamma", "nobody"]
+    place.good("ceiling", "set", "everybody", "agent_control=gamma")
+    assert place.result("grants", "alpha")["reaches"] == ["beta"]
+    place.good("grant", "beta", "agent_control")
+    assert place.result("grants", "alpha")["reaches"] == ["beta", "*"]
+    assert "Reaches through others: beta" in place.good("grants", "alpha").out
+
+
+# ---- revocation ----
+
+def test_a_revocation_holds_at_every_moment_of_a_call(place, data):
+    """Before its worker is there, while it starts, runs, answers: when `revoke` has returned no worker has the right, and
+    a call that had it has answered, or answers permission_denied."""
+    place.serve()
+    place.install(only=("sleep", "read"), **ASKS)
+    ends = set()
+    for i in range(14):
+        place.good("grant", "alpha", f"file_read={data}")
+        if i % 2:
+            place.good("reload", "alpha")
+        call = place.start("call", "alpha", "sleep", '{"ms":80,"deaf":true}', "--json")
+        time.sleep(0.02 * i)
+        place.good("revoke", "alpha", f"file_read={data}")
+        assert place.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "ENOENT"
+        _, err = call.communicate(timeout=20)
+        ends.add(call.returncode)
+        assert call.returncode == 0 or json.loads(err)["error"]["code"] == "permission_denied", err
+    assert 0 in ends

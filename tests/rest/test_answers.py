@@ -59,6 +59,13 @@ def decide(api):
     api.good("POST", "/api/plugins/info/alpha/refusals", {"permission": "execute_code"})
     assert api.good("GET", "/api/plugins/info/alpha/grants")["grants"] and api.good("GET", "/api/grants")["grants"]
     api.good("DELETE", "/api/plugins/info/alpha/grants?grant=file_read%3D%2Fusr")
+    never = {"subject": "publisher:other", "never": "file_write=/etc"}
+    api.good("POST", "/api/ceilings", never)
+    assert api.good("GET", "/api/ceilings")["ceilings"]
+    api.good("DELETE", "/api/ceilings?subject=publisher%3Aother&never=file_write%3D%2Fetc")
+    api.good("POST", "/api/sources", {"name": "main", "kind": "sqlite", "place": str(api.place.root / "main.db")})
+    assert api.good("GET", "/api/sources")["sources"]
+    api.good("DELETE", "/api/sources/main")
 
 
 def bound(api):
