@@ -30,8 +30,8 @@ static int start_file(struct generation *g, struct error *err)
     struct start s = {.plugin = m->name,
                       .version = m->version,
                       .nactions = m->nactions,
-                      .config = g->spec->config ? g->spec->config : "{}",
-                      .config_len = g->spec->config ? g->spec->config_len : 2,
+                      .config = g->told->config ? g->told->config : "{}",
+                      .config_len = g->told->config ? g->told->config_len : 2,
                       .payload_max = g->plugin->l->config.payload_max};
     if (m->nactions > START_ACTIONS_MAX)
         return error_set(err, MOAT_E_LIMIT, "%s has %zu actions; at most %d can be run", m->name, m->nactions,

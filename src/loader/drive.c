@@ -127,7 +127,9 @@ static void service(struct plugin *p, struct worker **link, uint64_t now, bool *
         channel_unpin(lane->ch);
         lane->let_go_at = UINT64_MAX;
     }
-    if (flags == WORKER_RETIRED && !lane_flying(lane))
+    if (flags == WORKER_PAUSED)
+        errand_serve(w, now);
+    if ((flags & ~(uint32_t)WORKER_PAUSED) == WORKER_RETIRED && !lane_flying(lane))
         see_it_leave(w, now);
 }
 

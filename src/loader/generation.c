@@ -44,6 +44,7 @@ struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat
     g->start_fd = -1;
     text_copy(g->gate_message, sizeof g->gate_message, message ? message : error_info(gate)->name);
     g->spec = spec ? spec_ref(spec) : NULL;
+    g->told = spec ? spec_ref(spec) : NULL;
     if (spec && !fill_limits(g, p->l)) {
         generation_unref(g);
         return NULL;
@@ -62,6 +63,7 @@ void generation_unref(struct generation *g)
     if (!g || atomic_fetch_sub(&g->refs, 1) != 1)
         return;
     spec_unref(g->spec);
+    spec_unref(g->told);
     io_close(&g->start_fd);
     free(g->estimate);
     free(g);
@@ -185,7 +187,8 @@ void generation_start(struct generation *g, bool forced)
 {
     struct plugin *p = g->plugin;
     uint64_t now = clock_mono_ns();
-    if (g->gate || g->old || g->starting || g->ready >= g->nworkers || atomic_load(&p->l->closing))
+    if (g->gate || g->old || g->starting || g->ready >= g->nworkers || atomic_load(&p->l->closing) ||
+        (p->change.op && g == p->current)) /* its end comes back here */
         return;
     pthread_mutex_lock(&p->lock);
     forced |= p->circuit == CIRCUIT_TRIAL; /* it waited long enough */
@@ -303,7 +306,7 @@ void generation_start_failed(struct generation *g, const struct error *err)
 
 /* ---- ends ---- */
 
-static void describe_death(const struct worker *w, struct error *err)
+void worker_describe_death(const struct worker *w, struct error *err)
 {
     int status = w->death.wait_status;
     struct overrun o;
@@ -334,7 +337,7 @@ void generation_worker_died(struct generation *g, struct worker *w)
         return;
     }
     struct error err;
-    describe_death(w, &err);
+    worker_describe_death(w, &err);
     log_event(LOG_WARN, "plugin_crashed", "plugin", p->name, "version", g->version, "why", err.message, "#pid",
               log_num(w->child.pid), NULL);
     record_crash(g);
@@ -403,6 +406,8 @@ uint64_t plugin_rests_since(const struct plugin *p)
     uint64_t since = 0;
     if (!g || !g->ready || g->starting || p->next || p->canary || atomic_load(&p->queued))
         return 0;
+    if (g->spec->manifest->state)
+        return 0; /* what it has in memory would be lost */
     for (const struct worker *w = p->living; w; w = w->next) {
         if (is_leaving(w) || w->state != WORKER_READY || atomic_load(&w->tally.in_flight))
             return 0;
@@ -530,6 +535,7 @@ void generation_drop_next(struct plugin *p, const struct error *err)
     struct generation *g = p->next;
     if (!g)
         return;
+    hand_end(p);
     forget_next(p);
     waiters_tell(&g->waiters, err);
     grow_old(g);

@@ -16,6 +16,9 @@
 
 #include "base/clock.h"
 #include "loader/canary.h"
+#include "loader/change.h"
+#include "loader/errand.h"
+#include "loader/hand.h"
 #include "loader/lines.h"
 #include "loader/loader.h"
 #include "loader/overrun.h"
@@ -105,9 +108,10 @@ void waiter_tell(struct waiter *w);
 /* ---- one worker ---- */
 
 enum {
-    WORKER_DEAD = 1,   /* its process has ended: supervise said so */
-    WORKER_KILLED = 2, /* SIGKILL is on its way */
-    WORKER_RETIRED = 4 /* no new calls; ends when those it has are answered */
+    WORKER_DEAD = 1,    /* its process has ended: supervise said so */
+    WORKER_KILLED = 2,  /* SIGKILL is on its way */
+    WORKER_RETIRED = 4, /* no new calls; ends when those it has are answered */
+    WORKER_PAUSED = 8   /* no new calls for a while: supervise has something to ask it (errand.h) */
 };
 
 enum kill_why {
@@ -202,7 +206,7 @@ struct worker {
     struct child child;       /* supervise; pid and pidfd fixed from WORKER_HALF on */
     unsigned slot;            /* fixed once assigned */
     clockid_t cpu_clock;      /* fixed once ready: of its process, all threads */
-    _Atomic uint32_t flags;   /* atomic: set by any thread, never cleared */
+    _Atomic uint32_t flags;   /* atomic: set by any thread; none but WORKER_PAUSED is ever cleared, by supervise */
     _Atomic int why;          /* atomic: enum kill_why, the first reason stays */
     _Atomic bool exposed;     /* atomic: it is or was ready, so that owners may have it */
     _Atomic bool look;        /* atomic: a call in its channel was cancelled */
@@ -233,6 +237,8 @@ struct worker {
     bool busy, bell_rang;     /* loop */
     unsigned strays;          /* loop: rings while it was not busy */
     struct explained explained;
+    struct errand errand;
+    bool asked, took; /* supervise (change.c): it is being configured, it was */
     struct lane lane;
     struct tally tally;
     _Atomic(struct action_tally *) *acts; /* fixed once assigned; each made by the owner */
@@ -261,6 +267,7 @@ struct generation {
     struct record *record; /* fixed once ready; NULL: there was no memory for it */
 
     /* supervise */
+    struct spec *told; /* a reference: the spec, with the configuration that its workers have by now */
     int start_fd;
     bool asked;       /* need_spec was called, the answer is to come */
     unsigned percent; /* of the calls: as a plugin's next or canary; 0: it is none */
@@ -362,6 +369,8 @@ struct plugin {
     uint64_t asked_ns, asked_runs; /* when it was asked how it is, and how many calls it had run */
     char last_death[200];
     struct loop_timer retry;
+    struct hand hand;
+    struct change change;
 
     /* explain.c's, under the loader's denial lock */
     struct denials *rows; /* denials_lock; made with the first one, then fixed */
@@ -371,6 +380,7 @@ struct plugin {
 
 enum op_kind {
     OP_SET,
+    OP_CONFIGURE,
     OP_START,
     OP_RELOAD,
     OP_STOP,
@@ -469,7 +479,7 @@ struct loader {
     unsigned living;           /* assigned workers that have not gone */
     struct loop_timer crowded; /* a start waits for room, and nobody rests yet */
     struct op *closer;
-    uint64_t circuit_ns, tick_ns, probe_ns; /* CIRCUIT_NS and so on; tests have no half minute */
+    uint64_t circuit_ns, tick_ns, probe_ns, drain_ns, errand_ns; /* CIRCUIT_NS and so on; tests have no half minute */
     uint64_t seed;
 
     struct loop *explain;
@@ -517,6 +527,7 @@ void generation_ready(struct generation *g);  /* its first worker is: publish it
 void generation_serves(struct generation *g); /* and calls can reach it: tell who waited */
 void generation_start_failed(struct generation *g, const struct error *err);
 void generation_worker_died(struct generation *g, struct worker *w);
+void worker_describe_death(const struct worker *w, struct error *err);
 void generation_worker_gone(struct generation *g, struct worker *w);
 void generation_drop_next(struct plugin *p, const struct error *err);
 void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns);
@@ -539,6 +550,7 @@ bool op_waits_for(const struct op *op, const struct worker *w);
 /* op.c: on the supervise thread */
 void op_run(struct loop_task *task);
 void op_done(struct op *op, const struct error *err);
+void op_set(struct op *op);
 void loader_closed_check(struct loader *l);
 
 /* hold.c: on the supervise thread */
@@ -587,6 +599,10 @@ void output_close(struct worker *w);
 enum pushed { PUSHED, PUSH_FULL, PUSH_FINISHED };
 enum pushed lane_push(struct worker *w, struct call *c, uint64_t now, struct call_list *here);
 bool lane_control(struct worker *w, enum channel_kind kind, uint64_t now, uint64_t deadline_ns);
+bool lane_request(struct worker *w, enum channel_kind kind, const uint8_t *bytes, size_t len, uint64_t now,
+                  uint64_t deadline_ns);
+/* The plugin's words for a failure, copied to text and made harmless. */
+void lane_failure(const struct channel_answer *a, char *text, size_t size, const char **code, const char **message);
 /* Reads at most max records; how many. CHANNEL_BROKEN kills. */
 unsigned lane_drain(struct worker *w, unsigned max, struct call_list *here);
 /* Deadlines and cancellations; returns when to look again, UINT64_MAX: no need. */

@@ -118,15 +118,24 @@ enum pushed lane_push(struct worker *w, struct call *c, uint64_t now, struct cal
     return PUSHED;
 }
 
-bool lane_control(struct worker *w, enum channel_kind kind, uint64_t now, uint64_t deadline_ns)
+bool lane_request(struct worker *w, enum channel_kind kind, const uint8_t *bytes, size_t len, uint64_t now,
+                  uint64_t deadline_ns)
 {
     struct lane *lane = &w->lane;
-    if (!channel_reserve(lane->ch, 0))
+    uint8_t *room = channel_reserve(lane->ch, len);
+    if (!room)
         return false;
+    if (len)
+        memcpy(room, bytes, len);
     struct flight f = {.sent_ns = now, .deadline_ns = deadline_ns, .kind = (uint8_t)kind};
-    f.slot = (uint16_t)channel_submit(lane->ch, kind, 0, deadline_ns, 0, flight_at(lane, lane->tail));
+    f.slot = (uint16_t)channel_submit(lane->ch, kind, 0, deadline_ns, len, flight_at(lane, lane->tail));
     take_off(w, &f);
     return true;
+}
+
+bool lane_control(struct worker *w, enum channel_kind kind, uint64_t now, uint64_t deadline_ns)
+{
+    return lane_request(w, kind, NULL, 0, now, deadline_ns);
 }
 
 /* ---- out ---- */
@@ -155,8 +164,7 @@ static bool is_word(const char *text)
 }
 
 /* "code NUL message", in the plugin's words: copied once, then made harmless. */
-static void copy_failure(const struct channel_answer *a, char *text, size_t size, const char **code,
-                         const char **message)
+void lane_failure(const struct channel_answer *a, char *text, size_t size, const char **code, const char **message)
 {
     size_t n = a->len < size - 2 ? a->len : size - 2;
     memcpy(text, a->shared, n);
@@ -173,7 +181,7 @@ static int take_failure(const struct worker *w, struct call *c, const struct cha
 {
     char text[2050];
     const char *code, *message;
-    copy_failure(a, text, sizeof text, &code, &message);
+    lane_failure(a, text, sizeof text, &code, &message);
     if (strcmp(code, "cancelled") == 0 && atomic_load(&call_hidden(c)->cancel))
         return cancelled(c);
     struct overrun o;
@@ -239,6 +247,10 @@ static void tell_health(struct worker *w, enum health health, const char *why)
 
 static void control_answered(struct worker *w, const struct flight *f, const struct channel_answer *a)
 {
+    if (f->kind == CHANNEL_CONFIGURE || f->kind == CHANNEL_SAVE || f->kind == CHANNEL_RESTORE) {
+        errand_answered(w, a);
+        return;
+    }
     if (a->kind != CHANNEL_FAILURE) {
         if (f->kind == CHANNEL_HEALTH)
             tell_health(w, HEALTH_HEALTHY, "");
@@ -246,7 +258,7 @@ static void control_answered(struct worker *w, const struct flight *f, const str
     }
     char text[2050];
     const char *code, *message;
-    copy_failure(a, text, sizeof text, &code, &message);
+    lane_failure(a, text, sizeof text, &code, &message);
     if (f->kind == CHANNEL_SHUTDOWN)
         log_event(LOG_WARN, "plugin_shutdown_failed", "plugin", w->plugin->name, "message", message, NULL);
     if (f->kind == CHANNEL_HEALTH)

@@ -173,6 +173,11 @@ void loader_set(struct loader *l, const char *name, struct spec *spec, enum load
     ask(l, name, op, done, context);
 }
 
+void loader_configure(struct loader *l, const char *name, struct spec *spec, loader_done done, void *context)
+{
+    ask(l, name, (struct op){.kind = OP_CONFIGURE, .spec = spec_ref(spec)}, done, context);
+}
+
 void loader_verdict(struct loader *l, const char *name, struct spec *spec, const struct error *refused)
 {
     struct op op = {.kind = OP_VERDICT, .spec = spec_ref(spec)};
@@ -469,6 +474,8 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
     l->circuit_ns = CIRCUIT_NS;
     l->tick_ns = TICK_NS;
     l->probe_ns = PROBE_NS;
+    l->drain_ns = HAND_DRAIN_NS;
+    l->errand_ns = ERRAND_NS;
     ticks_init();
     count_spinners(l);
     if (getrandom(&l->seed, sizeof l->seed, 0) < 0)

@@ -189,6 +189,12 @@ enum loader_how {
 void loader_set(struct loader *l, const char *name, struct spec *spec, enum loader_how how, enum moat_code gate,
                 const char *gate_message, loader_done done, void *context);
 
+/* What runs is to have the configuration of spec, which is otherwise the same: done when each worker has taken it
+ * through its configure(); from then on it holds for later starts as well. MOAT_E_START_FAILED with the plugin's words
+ * when one does not: then all go on with what they had. A plugin without configure(), or that does not run as spec
+ * says, is replaced as with LOADER_START. */
+void loader_configure(struct loader *l, const char *name, struct spec *spec, loader_done done, void *context);
+
 /* The verdict on a LOADER_HELD: NULL lets the code run; otherwise the start fails with that error and leaves NAME as it
  * was. Without one the start fails when its time is over. Nothing happens when the start is over already. */
 void loader_verdict(struct loader *l, const char *name, struct spec *spec, const struct error *refused);

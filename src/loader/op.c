@@ -114,7 +114,7 @@ static void set_open(struct op *op, struct generation *g, struct op *carried)
 static bool set_same(struct op *op)
 {
     struct generation *now = op->plugin->current;
-    if (!now || now->gate || op->gate || now->spec != op->spec || op->how == LOADER_REVOKE)
+    if (!now || now->gate || op->gate || now->told != op->spec || op->how == LOADER_REVOKE)
         return false;
     if (op->how == LOADER_LAZY || now->ready) {
         op_done(op, NULL);
@@ -126,7 +126,7 @@ static bool set_same(struct op *op)
     return true;
 }
 
-static void op_set(struct op *op)
+void op_set(struct op *op)
 {
     struct plugin *p = op->plugin;
     struct op *carried = NULL;
@@ -174,7 +174,7 @@ static void op_start(struct op *op)
     if (p->next && !p->next->percent) {
         waiters_add(&p->next->waiters, op);
     } else if (now->gate && now->stopped && now->spec) {
-        start_fresh(op, now->spec);
+        start_fresh(op, now->told);
     } else if (now->gate) {
         op_failed(op, now->gate, now->gate_message);
     } else if (now->ready) {
@@ -196,7 +196,7 @@ static void op_reload(struct op *op)
         op_start(op); /* what starts now is fresh */
         return;
     }
-    start_fresh(op, now->spec);
+    start_fresh(op, now->told);
 }
 
 static void op_stop(struct op *op)
@@ -213,7 +213,7 @@ static void op_stop(struct op *op)
     error_set(&err, MOAT_E_WRONG_STATE, "%s was unloaded before it was ready", p->name);
     generation_drop_next(p, &err);
     enum moat_code gate = open ? MOAT_E_WRONG_STATE : now->gate;
-    struct generation *g = generation_new(p, now->spec, gate, message);
+    struct generation *g = generation_new(p, now->told, gate, message);
     if (!g) {
         op_failed(op, MOAT_E_OUT_OF_MEMORY, "no memory to stop it");
         return;
@@ -242,6 +242,7 @@ static void op_close(struct op *op)
     pthread_mutex_unlock(&l->table_lock);
     for (struct plugin *p = all; p; p = p->next_of_all) {
         canary_give_way(p, err.message);
+        change_abandon(p);
         generation_drop_next(p, &err);
         loop_timer_clear(&p->retry);
         if (!p->current)
@@ -272,7 +273,14 @@ void loader_closed_check(struct loader *l)
 /* What the canary was compared with is not what will be. */
 static bool ends_canary(const struct op *op)
 {
-    return op->kind == OP_SET || op->kind == OP_RELOAD || op->kind == OP_STOP || op->kind == OP_FORGET;
+    return op->kind == OP_SET || op->kind == OP_CONFIGURE || op->kind == OP_RELOAD || op->kind == OP_STOP ||
+           op->kind == OP_FORGET;
+}
+
+/* What makes a change of the configuration that goes on pointless. */
+static bool ends_change(const struct op *op)
+{
+    return op->kind != OP_START && op->kind != OP_END && op->kind != OP_VERDICT;
 }
 
 void op_run(struct loop_task *task)
@@ -280,6 +288,7 @@ void op_run(struct loop_task *task)
     struct op *op = (struct op *)(void *)((char *)task - offsetof(struct op, task));
     static void (*const handlers[])(struct op *) = {
         [OP_SET] = op_set,
+        [OP_CONFIGURE] = op_configure,
         [OP_START] = op_start,
         [OP_RELOAD] = op_reload,
         [OP_STOP] = op_stop,
@@ -300,7 +309,9 @@ void op_run(struct loop_task *task)
         op_done(op, &err);
     } else {
         if (op->plugin && ends_canary(op))
-            canary_give_way(op->plugin, "the plugin was defined anew, reloaded or stopped");
+            canary_give_way(op->plugin, "the plugin was defined anew, configured, reloaded or stopped");
+        if (op->plugin && ends_change(op))
+            change_abandon(op->plugin);
         handlers[op->kind](op);
     }
 }

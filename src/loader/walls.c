@@ -65,7 +65,7 @@ static unsigned leaving(const struct loader *l)
 {
     unsigned n = 0;
     for (const struct worker *w = l->workers; w; w = w->next_of_all)
-        n += w->gen && atomic_load(&w->flags) != 0;
+        n += w->gen && (atomic_load(&w->flags) & ~(uint32_t)WORKER_PAUSED);
     return n;
 }
 

@@ -36,6 +36,7 @@ void worker_unref(struct worker *w)
     child_close(&w->child);
     io_close(&w->tmp);
     worker_ends_close(w);
+    errand_clear(w);
     generation_unref(w->gen);
     for (size_t i = 0; i < w->nacts; i++)
         free(atomic_load(&w->acts[i]));
@@ -136,6 +137,8 @@ static void end_ready(struct worker *w, const struct child_event *ev)
     w->state = WORKER_ENDED;
     w->death = *ev;
     g->ready--;
+    hand_worker_died(w);
+    change_worker_died(w);
     generation_worker_died(g, w);
     worker_flag(w, WORKER_DEAD);
     channel_wake(w->lane.ch);
@@ -314,7 +317,9 @@ static void now_ready(struct worker *w)
     atomic_store(&w->exposed, true);
     record_open(g);
     record_worker(w);
-    generation_ready(g);
+    bool inherits = hand_wanted(g);
+    if (!inherits)
+        generation_ready(g);
     pthread_mutex_lock(&p->lock);
     p->roster[w->slot] = w;
     pthread_mutex_unlock(&p->lock);
@@ -322,8 +327,13 @@ static void now_ready(struct worker *w)
         atomic_store(&p->slots, w->slot + 1);
     if (g->old)
         worker_flag(w, WORKER_RETIRED);
+    if (inherits)
+        worker_pause(w);
     atomic_exchange(&p->idle[w->slot], w);
-    generation_serves(g);
+    if (inherits)
+        hand_begin(w);
+    else
+        generation_serves(g);
     plugin_kick(p);
     walls_pump(w->l); /* the pool is filled again now that nobody waits */
 }

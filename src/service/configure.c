@@ -1,4 +1,4 @@
-/* config get, config set: checked against the manifest's schema, kept as a new revision, given to fresh workers. */
+/* config get, config set: checked against the manifest's schema, taken by what runs, kept as a new revision. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,14 +143,15 @@ static void record(struct op *op, struct job *job)
     if (rc == 0) {
         rc = op_write(op, &command, &op->error);
         if (rc < 0 || !c->live)
-            plan_define(job, c->target.name);
+            plan_define(job, c->target.name); /* of what runs with something that is not kept, nothing goes on */
     }
     if (rc == 0)
         rc = tell_config(c, &c->after, c->before.revision + 1, &op->error);
     op_end(op, rc);
 }
 
-/* A running plugin runs with it before it is recorded: what it does not take is not kept. */
+/* A running plugin runs with it before it is recorded: what it does not take is not kept. A crash between the two ends
+ * its workers with this process, and the next start gives them what is recorded: the old configuration. */
 static int start(struct config_op *c, struct job *job, const struct buf *effective, struct error *err)
 {
     struct plan p = {0};
@@ -159,7 +160,7 @@ static int start(struct config_op *c, struct job *job, const struct buf *effecti
         rc = config_give(p.spec, effective, err);
     if (rc == 0 && p.spec) {
         c->live = true;
-        plan_set(c->op.s, c->target.name, &p, LOADER_START, op_loader_done, op_wait(&c->op, record));
+        loader_configure(c->op.s->loader, c->target.name, p.spec, op_loader_done, op_wait(&c->op, record));
     }
     plan_clear(&p);
     return rc;

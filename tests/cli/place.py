@@ -123,9 +123,10 @@ class Place:
             self.trust(publisher, f"{path}.pub")
         return path
 
-    def pack(self, version="1.0.0", name="alpha", publisher="acme", only=("echo", "count", "sleep"), **changes):
-        """A package of the echo plugin with another manifest; `descriptions` maps actions to what they say."""
-        manifest = json.loads((ROOT / "tests" / "plugins" / "echo" / "plugin.json").read_text())
+    def pack(self, version="1.0.0", name="alpha", publisher="acme", only=("echo", "count", "sleep", "note", "book"),
+             plugin="echo", **changes):
+        """A package of a test plugin with another manifest; `descriptions` maps actions to what they say."""
+        manifest = json.loads((ROOT / "tests" / "plugins" / plugin / "plugin.json").read_text())
         manifest.update(name=name, version=version)
         manifest["actions"] = [a for a in manifest["actions"] if a["name"] in only]
         for action, text in changes.pop("descriptions", {}).items():
@@ -133,7 +134,7 @@ class Place:
         manifest.update(changes)
         source = self.root / "pack" / f"{name}-{version}"
         source.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.build / "tests" / "plugins" / "echo.so", source / "echo.so")
+        shutil.copy(self.build / "tests" / "plugins" / f"{plugin}.so", source / f"{plugin}.so")
         (source / "plugin.json").write_text(json.dumps(manifest))
         made = self.root / f"{name}-{version}.moat"
         self.good("pack", source, "--key", self.key(publisher), "-o", made)

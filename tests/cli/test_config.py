@@ -1,4 +1,4 @@
-"""config get, set, unset: checked by the plugin's schema, given to fresh workers, secrets to nobody else."""
+"""config get, set, unset: checked by the plugin's schema, taken by what runs, secrets given to nobody else."""
 
 import json
 
@@ -61,12 +61,48 @@ def test_workers_get_it(configured):
     assert configured.result("call", "alpha", "echo", "1") == 1
 
 
-def test_a_change_makes_fresh_workers(place):
+@pytest.fixture
+def ledger(place):
+    """A plugin that runs, tells the configuration that it has, and remembers what it was told."""
     place.serve()
-    place.install("1.0.0", config=SCHEMA)
-    assert [place.result("call", "alpha", "count") for _ in range(3)] == [1, 2, 3]
-    place.good("config", "set", "alpha", "init_ms", "1")
-    assert place.result("call", "alpha", "count") == 1
+    place.have("ledger")
+    place.good("load", "ledger")
+    place.good("call", "ledger", "note", '{"n": 5}')
+    return place
+
+
+def test_a_change_is_taken_live(ledger):
+    done = ledger.result("config", "set", "ledger", "word", '"one"')
+    assert done["revision"] == 1 and done["config"]["word"] == "one"
+    assert ledger.result("call", "ledger", "configured")["word"] == "one"
+    # A secret reaches its own plugin, and nobody else sees it.
+    assert "sesame" not in ledger.good("config", "set", "ledger", "key", "-", "--json", input="sesame").out
+    assert ledger.result("call", "ledger", "configured")["key"] == "sesame"
+    assert ledger.result("config", "unset", "ledger", "word")["config"]["word"] == ""
+    assert ledger.result("call", "ledger", "configured")["word"] == ""
+    # All this time it was the same process, with what it had in memory.
+    assert ledger.result("call", "ledger", "book") == {"count": 1, "sum": 5}
+    assert [r["action"] for r in ledger.result("audit", "--subject", "ledger")["records"]].count("plugin.configure") == 3
+    assert ledger.result("info", "ledger")["restarts"] == 0
+
+
+def test_what_the_plugin_refuses_is_not_kept(ledger):
+    ledger.good("config", "set", "ledger", "word", '"old"')
+    assert "no such luck" in ledger.bad(5, "start_failed", "config", "set", "ledger", "refuse", "no such luck").err
+    assert "did not take" in ledger.bad(5, "start_failed", "config", "set", "ledger", "configure", "fail").err
+    now = ledger.result("config", "get", "ledger")
+    assert now["revision"] == 1 and now["set"] == {"word": "old"}
+    assert ledger.result("call", "ledger", "configured")["word"] == "old"
+    assert ledger.result("call", "ledger", "book") == {"count": 1, "sum": 5}
+    # One that it does not survive: the next call meets a worker with the old one.
+    crashed = ledger.moat("config", "set", "ledger", "configure", "crash")
+    assert crashed.status == 5 and "SIGSEGV" in crashed.err, crashed
+    ledger.good("load", "ledger")
+    assert ledger.result("call", "ledger", "configured")["word"] == "old"
+    # What is recorded holds after the end of the server too, and no more than that.
+    ledger.end_server()
+    ledger.serve()
+    assert ledger.result("call", "ledger", "configured")["word"] == "old"
 
 
 def test_a_secret_is_shown_nowhere(configured):

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "loader/internal.h"
 #include "sandbox/libraries.h"
 
 struct loader_config rig_config;
@@ -135,10 +136,7 @@ static int code_of(const struct variant *v)
     buf_auto bytes = BUF_INIT(64 << 20);
     if (v->garbage)
         buf_puts(&bytes, "this is no shared object");
-    else if (io_read_file(needed(v->liar     ? "LOADER_LIAR"
-                                 : v->ledger ? "LOADER_LEDGER"
-                                             : "LOADER_ECHO"),
-                          &bytes, &err))
+    else if (io_read_file(needed(v->liar ? "LOADER_LIAR" : v->ledger ? "LOADER_LEDGER" : "LOADER_ECHO"), &bytes, &err))
         fail_msg("%s", err.message);
     int fd = io_sealed("code", bytes.data, bytes.len);
     assert_true(fd >= 0);
@@ -217,6 +215,16 @@ void rig_define(struct rig *r, const char *name, const struct variant *v, enum l
     if (rig_set(r, name, s, how, MOAT_E_OK, &err))
         fail_msg("%s: %s", name, err.message);
     spec_unref(s);
+}
+
+int rig_configure(struct rig *r, const char *name, const struct variant *v, struct error *err)
+{
+    struct waited w;
+    struct spec *s = rig_spec(name, v);
+    waited_init(&w);
+    loader_configure(r->l, name, s, waited_done, &w);
+    spec_unref(s);
+    return waited_wait(&w, err);
 }
 
 int rig_start(struct rig *r, const char *name, struct error *err)
@@ -334,6 +342,29 @@ struct loader_status *rig_status(struct rig *r, const char *name)
     static _Thread_local struct loader_status s;
     loader_status(r->l, name, &s);
     return &s;
+}
+
+struct looker {
+    struct loop_task task;
+    struct loader *l;
+    void (*look)(struct loader *l, void *context);
+    void *context;
+    struct waited waited;
+};
+
+static void look_now(struct loop_task *task)
+{
+    struct looker *k = (struct looker *)(void *)((char *)task - offsetof(struct looker, task));
+    k->look(k->l, k->context);
+    waited_done(&k->waited, NULL);
+}
+
+void rig_look(struct rig *r, void (*look)(struct loader *l, void *context), void *context)
+{
+    struct looker k = {.task.run = look_now, .l = r->l, .look = look, .context = context};
+    waited_init(&k.waited);
+    loop_post(r->l->supervise, &k.task);
+    waited_wait(&k.waited, NULL);
 }
 
 static unsigned long switches_of(pid_t pid)

@@ -55,6 +55,7 @@ int rig_set(struct rig *r, const char *name, struct spec *s, enum loader_how how
             struct error *err);
 /* rig_set of a fresh spec, which is then only the loader's; it must work. */
 void rig_define(struct rig *r, const char *name, const struct variant *v, enum loader_how how);
+int rig_configure(struct rig *r, const char *name, const struct variant *v, struct error *err);
 int rig_start(struct rig *r, const char *name, struct error *err);
 int rig_reload(struct rig *r, const char *name, struct error *err);
 int rig_stop(struct rig *r, const char *name, uint64_t grace_ns, struct error *err);
@@ -100,6 +101,9 @@ struct loader_status *rig_status(struct rig *r, const char *name); /* of static 
             usleep(2000); \
         } \
     } while (0)
+
+/* Runs it on the supervise thread, and waits: what is that thread's alone can be looked at there. */
+void rig_look(struct rig *r, void (*look)(struct loader *l, void *context), void *context);
 
 /* Waits until one worker of the plugin is inside an action that sleeps or spins: what stands in its channel may not
  * have been begun yet. */

@@ -43,11 +43,14 @@ static long long integer(struct parameters p, const char *name, long long otherw
     return request_find(p.text, p.len, name, &value) && request_integer(value, &out) ? out : otherwise;
 }
 
+/* In short naps: so a test sees from outside that it sleeps, and does not wait for work. */
 static void pause_ms(long long ms)
 {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    while (ms > 0 && nanosleep(&t, &t) != 0 && errno == EINTR)
-        ;
+    for (long long left = ms; left > 0; left -= 5) {
+        struct timespec t = {.tv_nsec = (left < 5 ? left : 5) * 1000000};
+        while (nanosleep(&t, &t) != 0 && errno == EINTR)
+            ;
+    }
 }
 
 /* A real fault: signals sent to oneself are ignored in the first process of a pid namespace. */
