@@ -55,7 +55,7 @@ struct moat_host {
 
     /* At any time, initialize included. One line; dropped with a count when there are too many. */
     void (*log)(enum moat_log_level level, const char *message);
-    /* In initialize and configure, before returning false: why. One line, shown to the operator. */
+    /* In initialize, configure and restore_state, before returning false: why. One line, shown to the operator. */
     void (*refuse)(const char *message);
 
     /* At any time, initialize included.  The bytes of one of the manifest's assets, by the path that it has there; NULL
@@ -74,10 +74,15 @@ struct moat_plugin {
     bool (*execute)(struct moat_call *call, const char *action, const char *parameters, size_t len);
     /* The rest may be NULL. */
     bool (*health)(void);
-    bool (*configure)(const char *config, size_t len); /* false: the old configuration stays in force */
-    bool (*shutdown)(void);                            /* the worker ends whatever it returns */
-    /* With "state": true in the manifest: hands over to the next generation.  save_state answers through host->answer;
-     * the blob is any bytes. */
+    /* The whole configuration again, between two calls. false: the old one stays in force, and the reason given to
+     * refuse is the operator's answer. When another worker refuses, it is called again with the old one. NULL: a change
+     * starts a fresh worker. */
+    bool (*configure)(const char *config, size_t len);
+    bool (*shutdown)(void); /* the worker ends whatever it returns */
+    /* With "state": true in the manifest: hands over to the next generation.  save_state answers through host->answer
+     * or in place; the blob is any bytes, 8 MiB at most. It may go on with calls after that, when the other one does
+     * not take over. restore_state is called once, after initialize and before the first call; false: the old worker
+     * stays, and the reason given to refuse is the operator's answer. */
     bool (*save_state)(struct moat_call *call);
     bool (*restore_state)(const void *blob, size_t len);
 };

@@ -147,6 +147,7 @@ static void all_or_none(void **state)
     do
         rig_look(r, look, &now);
     while (now.out != 1 || !now.busy);
+    rig_wait_busy(now.busy);
     rig_kill(now.busy);
     assert_int_equal(waited_wait(&w, &err), -MOAT_E_START_FAILED);
     spec_unref(s);

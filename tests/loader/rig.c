@@ -393,7 +393,11 @@ static uint64_t cpu_of(pid_t pid)
 void rig_wait_inside(struct rig *r, const char *name)
 {
     RIG_WAIT(rig_status(r, name)->in_flight > 0 && rig_status(r, name)->first_pid > 0);
-    pid_t pid = rig_status(r, name)->first_pid;
+    rig_wait_busy(rig_status(r, name)->first_pid);
+}
+
+void rig_wait_busy(pid_t pid)
+{
     unsigned long switches = switches_of(pid);
     uint64_t cpu = cpu_of(pid);
     RIG_WAIT(switches_of(pid) > switches + 2 || cpu_of(pid) > cpu + 10 * NS_PER_MS);
