@@ -231,10 +231,12 @@ void plugin_probed(struct loop_task *task)
     plugin_show(p);
 }
 
-/* The first worker is ready: new calls meet this generation before they can meet the worker. */
-void generation_ready(struct generation *g)
+/* A worker is ready: new calls meet its generation before they can meet the worker. */
+void generation_met(struct generation *g, struct worker *w)
 {
     struct plugin *p = g->plugin;
+    record_open(g);
+    record_worker(w);
     if (g != p->next)
         return;
     if (g->percent && !canary_begin(g)) {

@@ -89,8 +89,8 @@ static void take_over(struct plugin *p)
     struct worker *old = p->hand.old, *heir = p->hand.heir;
     struct generation *g = heir->gen;
     end(&p->hand);
-    generation_ready(g); /* new calls meet it before they can meet its worker */
-    worker_resume(old);  /* to leave */
+    generation_met(g, heir); /* new calls meet it before they can meet its worker */
+    worker_resume(old);      /* to leave */
     worker_resume(heir);
     generation_serves(g);
 }

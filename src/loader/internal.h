@@ -523,8 +523,8 @@ struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat
 struct generation *generation_ref(struct generation *g); /* any thread */
 void generation_unref(struct generation *g);             /* any thread; NULL is fine */
 void generation_start(struct generation *g, bool forced);
-void generation_ready(struct generation *g);  /* its first worker is: publish it */
-void generation_serves(struct generation *g); /* and calls can reach it: tell who waited */
+void generation_met(struct generation *g, struct worker *w); /* w is ready; the first one publishes it */
+void generation_serves(struct generation *g);                /* and calls can reach it: tell who waited */
 void generation_start_failed(struct generation *g, const struct error *err);
 void generation_worker_died(struct generation *g, struct worker *w);
 void worker_describe_death(const struct worker *w, struct error *err);

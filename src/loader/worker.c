@@ -315,11 +315,9 @@ static void now_ready(struct worker *w)
     if (w->child.fallback)
         tell_fallback(w);
     atomic_store(&w->exposed, true);
-    record_open(g);
-    record_worker(w);
     bool inherits = hand_wanted(g);
     if (!inherits)
-        generation_ready(g);
+        generation_met(g, w);
     pthread_mutex_lock(&p->lock);
     p->roster[w->slot] = w;
     pthread_mutex_unlock(&p->lock);
