@@ -23,7 +23,7 @@ static struct worker *worker_of(const struct generation *g)
 bool hand_wanted(const struct generation *next)
 {
     const struct plugin *p = next->plugin;
-    return next == p->next && has_state(next) && has_state(p->current) && worker_of(p->current);
+    return next == p->next && !next->percent && has_state(next) && has_state(p->current) && worker_of(p->current);
 }
 
 static void end(struct hand *h)

@@ -216,8 +216,8 @@ void loader_forget(struct loader *l, const char *name, loader_done done, void *c
 /* ---- canaries ---- */
 
 /* Starts spec beside the current generation, which must be running, and gives it that share of the calls; done when it
- * is ready. on_canary tells what became of it. It ends when NAME is defined anew, reloaded, stopped or forgotten, when
- * loader_end names its version, and with the loader; a start that fails changes nothing. */
+ * is ready. on_canary tells what became of it. It ends when NAME is defined anew, configured, reloaded, stopped or
+ * forgotten, when loader_end names its version, and with the loader; a start that fails changes nothing. */
 void loader_canary(struct loader *l, const char *name, struct spec *spec, unsigned percent, loader_done done,
                    void *context);
 /* It becomes current; no call is lost. MOAT_E_WRONG_STATE when there is none of that version. */

@@ -108,7 +108,7 @@ void rig_look(struct rig *r, void (*look)(struct loader *l, void *context), void
 /* Waits until one worker of the plugin is inside an action that sleeps or spins: what stands in its channel may not
  * have been begun yet. */
 void rig_wait_inside(struct rig *r, const char *name);
-void rig_wait_busy(pid_t pid); /* until this one is */
+void rig_wait_busy(pid_t pid);                          /* until this one is */
 pid_t rig_spawner(struct rig *r, const char *name);     /* of a running plugin's worker */
 void rig_kill(pid_t pid);                               /* SIGKILL, when it is a process below this one */
 void rig_kill_worker(struct rig *r, const char *name);  /* waits for there to be one */
