@@ -137,7 +137,7 @@ static void test_false_alarms_are_as_rare_as_stated(void **state)
 {
     /* At the very border of what is tolerated, where the test has it hardest. */
     static const struct trial borders[] = {
-        {0.01, 0.02, 10, 2000}, {0.2, 0.21, 10, 2000}, {0, 0.01, 50, 2000}, {0.5, 0.51, 80, 2000}};
+        {0.01, 0.02, 10, 1000}, {0.2, 0.21, 10, 1000}, {0, 0.01, 50, 1000}, {0.5, 0.51, 80, 1000}};
     static const struct sequential_limits only_worse = {
         .tolerated = 0.01, .margin = 0.05, .false_alarm = 0.05, .false_pass = 1e-300};
     for (size_t i = 0; i < sizeof borders / sizeof *borders; i++)
@@ -146,7 +146,7 @@ static void test_false_alarms_are_as_rare_as_stated(void **state)
 
 static void test_false_passes_are_as_rare_as_stated(void **state)
 {
-    static const struct trial borders[] = {{0.01, 0.06, 10, 2000}, {0.2, 0.25, 20, 2000}, {0.5, 0.55, 50, 2000}};
+    static const struct trial borders[] = {{0.01, 0.06, 10, 1000}, {0.2, 0.25, 20, 1000}, {0.5, 0.55, 50, 1000}};
     static const struct sequential_limits only_fine = {
         .tolerated = 0.01, .margin = 0.05, .false_alarm = 1e-300, .false_pass = 0.05};
     for (size_t i = 0; i < sizeof borders / sizeof *borders; i++)
