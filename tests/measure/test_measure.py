@@ -119,5 +119,5 @@ def test_the_evidence_is_what_the_definition_says(ask, rng, rates, sizes):
         assert verdict == model.verdict
     if rates == (0.0, 1.0):
         assert model.verdict == "worse"
-    if rates == (0.0, 0.0):
+    if rates == (0.0, 0.0) and limits[1] == 0.1:  # a smaller margin needs more outcomes than these
         assert model.verdict == "fine"
