@@ -56,6 +56,7 @@
     X(LEVEL, "level", 0, "LEVEL", "only this and what is worse: debug, info, warn or error") \
     X(SOURCE, "source", 0, "SOURCE", "only log, output, or host: what became of lines and workers") \
     X(LIMIT, "limit", 0, "N", "at most so many") \
+    X(SVG, "svg", 0, "FILE", "draw it into this file as well") \
     X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
     X(INTERVAL, "interval", 0, "TIME", "look so often; every second unless told") \
     X(ONCE, "once", 0, NULL, "look for one interval, print, end") \
@@ -286,6 +287,7 @@ int run_source_add(struct cli *c);
 int run_source_list(struct cli *c);
 int run_source_remove(struct cli *c);
 int run_stats(struct cli *c);
+int run_forecast(struct cli *c);
 int run_health(struct cli *c);
 int run_capabilities(struct cli *c);
 int run_permissions(struct cli *c);

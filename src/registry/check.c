@@ -19,8 +19,8 @@
 #define TABLES \
     "'identity', 'publisher', 'key', 'plugin', 'version', 'decision', 'setting', 'token', 'config', 'counter'," \
     " 'counter_total', 'search', 'word', 'typo', 'audit', 'audit_head', 'audit_root', 'audit_sign'," \
-    " 'ceiling', 'source', 'home_time'"
-#define NTABLES 21
+    " 'hour', 'ceiling', 'source', 'home_time'"
+#define NTABLES 22
 
 int check_at_open(struct db *db, struct error *err)
 {

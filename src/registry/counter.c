@@ -3,7 +3,26 @@
 
 #include "registry/internal.h"
 
-#define MS_PER_DAY (24ull * 60 * 60 * 1000)
+#define MS_PER_HOUR (60ull * 60 * 1000)
+#define MS_PER_DAY (24 * MS_PER_HOUR)
+
+/* Of a plugin's hours so many are kept: nine weeks. What is older goes when a new hour begins. */
+static int hour_add(struct db *db, const struct registry_count *c, uint64_t now_ms, struct error *err)
+{
+    int64_t hour = (int64_t)(now_ms / MS_PER_HOUR);
+    if (!c->n.calls)
+        return 0;
+    int rc = db_run(db, err,
+                    "DELETE FROM hour WHERE plugin = (SELECT id FROM plugin WHERE name = ?1) AND hour < ?2"
+                    " AND NOT EXISTS (SELECT 1 FROM hour AS h WHERE h.plugin = hour.plugin AND h.hour = ?3)",
+                    "tii", c->plugin, hour - REGISTRY_HOURS, hour);
+    if (rc < 0)
+        return rc;
+    return db_run(db, err,
+                  "INSERT INTO hour (plugin, hour, calls, errors) SELECT id, ?2, ?3, ?4 FROM plugin WHERE name = ?1"
+                  " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, errors = errors + excluded.errors",
+                  "tiii", c->plugin, hour, (int64_t)c->n.calls, (int64_t)c->n.errors);
+}
 
 /* Day 0 is the sum of all days. A name that is gone takes its counters with it. */
 int counter_add(struct db *db, const struct registry_count *c, uint64_t now_ms, struct error *err)
@@ -26,7 +45,7 @@ int counter_add(struct db *db, const struct registry_count *c, uint64_t now_ms, 
                     " calls = calls + ?, errors = errors + ?, last_call = max(last_call, ?)",
                     "iiiiii", (int64_t)c->n.installs, (int64_t)c->n.downloads, (int64_t)c->n.loads, (int64_t)c->n.calls,
                     (int64_t)c->n.errors, (int64_t)c->n.last_call_ms);
-    return rc;
+    return rc < 0 ? rc : hour_add(db, c, now_ms, err);
 }
 
 /* ---- reading ---- */
@@ -118,5 +137,24 @@ int registry_each_count(struct registry_reader *reader, const char *name, const 
             return 0;
         }
     }
+    return rc;
+}
+
+int registry_each_hour(struct registry_reader *reader, const char *name, uint64_t since_hour,
+                       bool (*each)(void *context, uint64_t hour, uint64_t calls, uint64_t errors), void *context,
+                       struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT hour, sum(calls), sum(errors) FROM hour"
+                      " WHERE (?1 IS NULL OR plugin = (SELECT id FROM plugin WHERE name = ?1)) AND hour >= ?2"
+                      " GROUP BY hour ORDER BY hour",
+                      "ti", name, (int64_t)since_hour);
+    for (; rc > 0; rc = db_next(&reader->db, err, row))
+        if (!each(context, (uint64_t)sqlite3_column_int64(row, 0), (uint64_t)sqlite3_column_int64(row, 1),
+                  (uint64_t)sqlite3_column_int64(row, 2))) {
+            db_end(row);
+            return 0;
+        }
     return rc;
 }

@@ -473,6 +473,13 @@ int registry_each_count(struct registry_reader *reader, const char *name, const 
                                      const struct registry_counts *counts),
                         void *context, struct error *err);
 
+/* The calls of a plugin (NULL: of all) hour by hour, the oldest first; hours since 1970, those without calls left out,
+ * at most the last REGISTRY_HOURS. What is not written yet (a second or two) is not among them. */
+#define REGISTRY_HOURS 1512
+int registry_each_hour(struct registry_reader *reader, const char *name, uint64_t since_hour,
+                       bool (*each)(void *context, uint64_t hour, uint64_t calls, uint64_t errors), void *context,
+                       struct error *err);
+
 /* ---- the audit trail (docs/audit.md) ---- */
 
 struct registry_audit_head {

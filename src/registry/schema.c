@@ -100,6 +100,11 @@ static const char step_3[] =
     "CREATE TABLE home_time (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, boot_ns INTEGER NOT NULL,"
     " time_ns INTEGER NOT NULL) STRICT;";
 
+/* hour: the calls of a plugin in an hour (hours since 1970), of the last weeks; for seeing how they come and go. */
+static const char step_5[] =
+    "CREATE TABLE hour (plugin INTEGER NOT NULL REFERENCES plugin (id), hour INTEGER NOT NULL, calls INTEGER NOT NULL,"
+    " errors INTEGER NOT NULL, PRIMARY KEY (plugin, hour)) STRICT, WITHOUT ROWID;";
+
 static int fill_2(struct db *db, struct error *err)
 {
     int rc = audit_create(db, err);
@@ -109,7 +114,8 @@ static int fill_2(struct db *db, struct error *err)
 /* What a search looks at stands in its own tables. */
 static const char step_4[] = "ALTER TABLE version DROP COLUMN words;";
 
-const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL}, {step_4, NULL}};
+const struct schema_step schema_steps[] = {
+    {step_1, NULL}, {step_2, fill_2}, {step_3, NULL}, {step_4, NULL}, {step_5, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)

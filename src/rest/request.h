@@ -193,6 +193,8 @@ void handle_info(struct rest_request *q);
 void handle_capabilities(struct rest_request *q);
 void handle_permissions(struct rest_request *q);
 void handle_stats(struct rest_request *q);
+void handle_forecast(struct rest_request *q);
+void handle_forecast_series(struct rest_request *q);
 void handle_health(struct rest_request *q);
 void handle_check(struct rest_request *q);
 void handle_backup(struct rest_request *q);

@@ -80,6 +80,18 @@ static const struct field list_query[] = {
     {"after", FIELD_TEXT, false, "go on after this name, the last one of the page before (`next`)"},
     {0},
 };
+static const struct field forecast_query[] = {
+    {"plugin", FIELD_TEXT, false, "its calls; those of all plugins together unless told"},
+    {"horizon", FIELD_NUMBER, false, "hours ahead; 24 unless told, 336 at most"},
+    {"limit", FIELD_NUMBER, false, "calls an hour: when will so many be met?"},
+    {0},
+};
+static const struct field forecast_fields[] = {
+    {"plugin_executions", FIELD_ANY, true, "an array of numbers, one for each hour, the oldest first"},
+    {"horizon", FIELD_NUMBER, false, "hours ahead; 24 unless told, 336 at most"},
+    {"limit", FIELD_NUMBER, false, "calls an hour: when will so many be met?"},
+    {0},
+};
 static const struct field grant_fields[] = {
     {"grant", FIELD_TEXT, true, "a permission and its scope, such as `file_read=/data`"},
     {"for", FIELD_TEXT, false, "a TIME after which it ends by itself, as if it were revoked then"},
@@ -288,6 +300,10 @@ const struct route routes[] = {
      "The eight permissions, and which plugins ask for them."},
     {"GET", "/api/plugins/stats", REST_READ, BODY_NONE, handle_stats, NULL, NULL, "stats",
      "What is installed, loaded, enforced and executed, in figures."},
+    {"GET", "/api/forecast", REST_READ, BODY_NONE, handle_forecast, forecast_query, NULL, "forecast",
+     "How many calls an hour are to be expected, with intervals, and when a limit will be met."},
+    {"POST", "/api/forecast", REST_READ, BODY_OBJECT, handle_forecast_series, NULL, forecast_fields, "",
+     "The same of a series of the caller's."},
     {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, health_query, NULL, "health",
      "Whether the host answers, and how its plugins are."},
     {"POST", "/api/calls", REST_EXECUTE, BODY_ITEMS, handle_batch, NULL, batch_fields, "",

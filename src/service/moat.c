@@ -262,6 +262,18 @@ int moat_stats(struct moat *m, char **json, struct moat_error *error)
     return wait_for(&w, json, error);
 }
 
+int moat_forecast(struct moat *m, const struct moat_forecast_options *options, char **json, struct moat_error *error)
+{
+    struct wait w = WAIT;
+    struct service_forecast asked = {.name = options->plugin,
+                                     .series = options->plugin_executions,
+                                     .n = options->n,
+                                     .horizon = options->horizon,
+                                     .limit = options->limit};
+    service_forecast(m->s, &asked, finished, &w);
+    return wait_for(&w, json, error);
+}
+
 /* ---- calls ---- */
 
 /* Field by field: the room for messages, most of the struct, is not touched for a call that goes well. */

@@ -178,6 +178,17 @@ void service_stats(struct service *s, service_done done, void *context);
 void service_health(struct service *s, service_done done, void *context);
 void service_denials(struct service *s, const char *name_or_null, service_done done, void *context);
 
+/* ---- what is to come (docs/forecast.md) ---- */
+#define SERVICE_HORIZON_MAX 336
+struct service_forecast {
+    const char *name;     /* a plugin's recorded calls; NULL: those of all together */
+    const double *series; /* or a series of the caller's, hour by hour, the oldest first; copied */
+    size_t n;
+    unsigned horizon; /* hours ahead; 0: 24 */
+    double limit;     /* calls an hour: when will it be met? 0: not asked */
+};
+void service_forecast(struct service *s, const struct service_forecast *asked, service_done done, void *context);
+
 /* ---- the audit trail (docs/audit.md) ---- */
 struct service_audit {
     const char *actor, *action, *subject, *outcome, *since; /* NULL: any; since: a TIME, so long ago */

@@ -1,12 +1,16 @@
 /* What test_measure.py compares with Python.
  *   measure_tool quantiles Q…             values on standard input, by words; the word "merge" begins another histogram
  *   measure_tool sequential T M A P K L   outcomes on standard input: b or n, of the old one or the new one, then 0 or
- * 1 */
+ * 1
+ *   measure_tool forecast S T H           a series on standard input, seasons of S and T points: the fit, then H points
+ *   measure_tool smooth S A B G L R       one season, the parameters, the first level and trend; the first season's
+ * values and then the series on standard input: the sum of squares, then 3 points */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/forecast.h"
 #include "measure/histogram.h"
 #include "measure/sequential.h"
 
@@ -44,12 +48,66 @@ static int sequential(char **argv)
     return 0;
 }
 
+static size_t series(double *y, size_t room)
+{
+    size_t n = 0;
+    while (n < room && scanf("%lf", &y[n]) == 1)
+        n++;
+    return n;
+}
+
+static double y[FORECAST_POINTS_MAX + 10];
+
+static void ahead(const struct forecast *f, unsigned points, bool counts)
+{
+    for (unsigned h = 1; h <= points; h++) {
+        struct forecast_point p;
+        forecast_at(f, h, counts, &p);
+        printf("%.12g %.12g %.12g %.12g %.12g\n", p.mean, p.low80, p.high80, p.low95, p.high95);
+    }
+}
+
+static int fitted(char **argv)
+{
+    const unsigned seasons[2] = {(unsigned)atoi(argv[0]), (unsigned)atoi(argv[1])};
+    struct forecast f;
+    enum forecast_result rc = forecast_fit(y, series(y, sizeof y / sizeof *y), seasons, &f);
+    if (rc != FORECAST_DONE) {
+        puts(rc == FORECAST_TOO_LITTLE ? "too little" : "bad value");
+        return 0;
+    }
+    printf("%zu %u %u %.9g %.9g %.9g %.9g %.12g %.9g %.9g\n", f.points, f.length[0], f.length[1], f.parameters.level,
+           f.parameters.trend, f.parameters.season[0], f.parameters.season[1], f.sse, f.mase, f.naive);
+    ahead(&f, (unsigned)atoi(argv[2]), true);
+    return 0;
+}
+
+static int smoothed(char **argv)
+{
+    struct forecast f = {.length = {(unsigned)atoi(argv[0])},
+                         .at_level = strtod(argv[4], NULL),
+                         .at_trend = strtod(argv[5], NULL)},
+                    out;
+    f.parameters = (struct forecast_parameters){strtod(argv[1], NULL), strtod(argv[2], NULL), {strtod(argv[3], NULL)}};
+    if (f.length[0] > FORECAST_SEASON_MAX || series(f.at_season[0], f.length[0]) != f.length[0])
+        return 2;
+    forecast_smooth(y, series(y, sizeof y / sizeof *y), &f, &out);
+    printf("%.12g\n", out.sse);
+    ahead(&out, 3, false);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "quantiles") == 0)
         return quantiles(argc - 2, argv + 2);
     if (argc == 8 && strcmp(argv[1], "sequential") == 0)
         return sequential(argv + 2);
-    fprintf(stderr, "usage: measure_tool quantiles Q… | sequential T M A P K L\n");
+    if (argc == 5 && strcmp(argv[1], "forecast") == 0)
+        return fitted(argv + 2);
+    if (argc == 8 && strcmp(argv[1], "smooth") == 0)
+        return smoothed(argv + 2);
+    fprintf(stderr,
+            "usage: measure_tool forecast S T H | smooth S A B G L R | quantiles Q… | sequential T M A P K L\n");
     return 2;
 }

@@ -129,6 +129,36 @@ static void a_day_has_its_own(void **state)
     assert_int_equal(day, 0);
 }
 
+struct hours {
+    uint64_t n, hour, calls, errors;
+};
+
+static bool put_hour(void *context, uint64_t hour, uint64_t calls, uint64_t errors)
+{
+    struct hours *h = context;
+    *h = (struct hours){h->n + 1, hour, h->calls + calls, h->errors + errors};
+    return true;
+}
+
+static void an_hour_has_its_own_for_all_versions(void **state)
+{
+    struct fixture *f = *state;
+    struct hours all = {0}, one = {0}, none = {0};
+    count(f->r, "alpha", "1.0.0", (struct registry_counts){.calls = 4, .errors = 1});
+    count(f->r, "alpha", "1.1.0", (struct registry_counts){.calls = 1});
+    count(f->r, "beta", "0.1.0", (struct registry_counts){.calls = 7, .loads = 1});
+    OK(registry_flush(f->r, &f->err));
+    OK(registry_each_hour(f->reader, "alpha", 0, put_hour, &one, &f->err));
+    assert_int_equal(one.calls, 5);
+    assert_int_equal(one.errors, 1);
+    assert_true(one.hour > 24ull * 20000 && one.n <= 2); /* the hour may have changed meanwhile */
+    OK(registry_each_hour(f->reader, NULL, 0, put_hour, &all, &f->err));
+    assert_int_equal(all.calls, 12);
+    OK(registry_each_hour(f->reader, NULL, UINT32_MAX, put_hour, &none, &f->err));
+    OK(registry_each_hour(f->reader, "gamma", 0, put_hour, &none, &f->err));
+    assert_int_equal(none.n, 0);
+}
+
 static void they_outlive_the_version_and_go_with_the_name(void **state)
 {
     struct fixture *f = *state;
@@ -233,6 +263,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(they_are_there_at_once_and_after_reopening),
         T(a_day_has_its_own),
+        T(an_hour_has_its_own_for_all_versions),
         T(they_outlive_the_version_and_go_with_the_name),
         T(whoever_looks_sees_all_that_was_counted_before_and_nothing_twice),
         T(many_at_once_are_kept_apart),

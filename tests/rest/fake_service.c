@@ -272,6 +272,10 @@ void service_source_add(struct service *s, const char *name, const char *kind, c
     answer(s, done, context, "source_add %s %s %s", name, kind, place);
 }
 
+void service_forecast(struct service *s, const struct service_forecast *f, service_done done, void *context)
+{
+    answer(s, done, context, "forecast %s %zu %u %g", or_null(f->name), f->series ? f->n : 0, f->horizon, f->limit);
+}
 void service_audit(struct service *s, const struct service_audit *f, service_done done, void *context)
 {
     answer(s, done, context, "audit %s %s %s %s %s %llu %llu %llu", or_null(f->actor), or_null(f->action),

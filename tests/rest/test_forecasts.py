@@ -1,0 +1,123 @@
+"""Forecasts over a real server: of hours that the registry has, of series of the caller's, and drawn."""
+
+import math
+import re
+import sqlite3
+import subprocess
+import time
+import xml.etree.ElementTree
+
+import pytest
+from client import Api
+
+from place import Place
+
+
+@pytest.fixture
+def place(build, tmp_path):
+    place = Place(build, tmp_path)
+    yield place
+    place.close()
+
+
+def hours_of(place, name, values):
+    """As if the plugin had been called so often in each of the last hours."""
+    [path] = place.home.rglob("registry.db")
+    db = sqlite3.connect(path)
+    now = int(time.time()) // 3600
+    [(plugin,)] = db.execute("SELECT id FROM plugin WHERE name = ?", (name,)).fetchall()
+    db.executemany("INSERT INTO hour VALUES (?, ?, ?, 0)", [(plugin, now - len(values) + i, v) for i, v in enumerate(values) if v])
+    db.commit()
+    db.close()
+
+
+def daily(n):
+    return [round(100 + 80 * math.sin(2 * math.pi * t / 24)) for t in range(n)]
+
+
+def test_recorded_hours_are_continued(place):
+    place.install()
+    hours_of(place, "alpha", daily(400))
+    api = Api(place)
+    told = api.good("GET", "/api/forecast?plugin=alpha&horizon=30&limit=150")
+    assert told["enough"] and told["points"] in (400, 401) and told["model"]["seasons"] == [24, 168]
+    assert len(told["past"]) == 168 and len(told["forecast"]) == 30
+    for one in told["forecast"]:
+        assert one["low95"] <= one["low80"] <= one["mean"] <= one["high80"] <= one["high95"]
+        assert time.strptime(one["time"][:19], "%Y-%m-%dT%H:%M:%S").tm_min == 0
+    if told["points"] == 400:  # no hour has ended meanwhile
+        true = daily(430)[400:]
+        assert max(abs(a["mean"] - t) for a, t in zip(told["forecast"], true)) < 5
+        assert told["limit"]["expected_ahead"] == next(i for i, t in enumerate(true, 1) if t >= 150)
+    assert api.good("GET", "/api/forecast")["points"] == told["points"], "all plugins together"
+    api.bad(404, "no_such_plugin", "GET", "/api/forecast?plugin=beta")
+    api.bad(400, "bad_usage", "GET", "/api/forecast?horizon=337")
+
+
+def test_calls_are_counted_by_the_hour(place):
+    place.install()
+    place.good("call", "alpha", "echo", "[1]")
+    told = place.result("forecast", "alpha")
+    assert not told["enough"] and "10" in told["why"] and told["forecast"] == []
+    [path] = place.home.rglob("registry.db")
+    assert sum(n for n, in sqlite3.connect(path).execute("SELECT calls FROM hour")) == 1
+    assert "Too little is known" in place.good("forecast", "alpha").out
+
+
+def test_a_series_of_the_callers(place):
+    api = Api(place)
+    told = api.good("POST", "/api/forecast", {"plugin_executions": daily(100), "horizon": 5})
+    assert told["enough"] and [f["ahead"] for f in told["forecast"]] == [1, 2, 3, 4, 5]
+    assert all(f["time"] is None for f in told["forecast"]) and told["plugin"] is None
+    assert not api.good("POST", "/api/forecast", {"plugin_executions": []})["enough"]
+    for body in ({"plugin_executions": 3}, {"plugin_executions": [1, "2"]}, {"plugin_executions": [1e300]},
+                 {"plugin_executions": [1], "horizon": 0}, {"plugin_executions": [1], "horizon": 1000}):
+        api.bad(422, "bad_parameters", "POST", "/api/forecast", body)
+    assert "/plugin_executions/1" in api.ask("POST", "/api/forecast", {"plugin_executions": [1, "2"]}).text
+
+
+def test_it_is_drawn(place, tmp_path):
+    place.install()
+    hours_of(place, "alpha", daily(200))
+    seen = place.good("forecast", "alpha", "--svg", str(tmp_path / "x.svg"), "--limit", "170")
+    assert "EXPECTED" in seen.out and "170 calls an hour: expected in" in seen.out
+    root = xml.etree.ElementTree.parse(tmp_path / "x.svg").getroot()
+    assert root.tag.endswith("svg")
+    lines = [e.attrib["points"].split() for e in root.iter() if e.tag.endswith("polyline")]
+    assert [len(points) for points in lines] == [168, 24]
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    for points in lines:
+        for x, y in (map(float, p.split(",")) for p in points):
+            assert 0 <= x <= width and 0 <= y <= height
+    assert re.search("Calls an hour: alpha", (tmp_path / "x.svg").read_text())
+    place.bad(7, "storage_failed", "forecast", "alpha", "--svg", str(tmp_path / "none" / "x.svg"))
+
+
+def test_the_c_api_answers_the_same(place, build, tmp_path):
+    (tmp_path / "f.c").write_text("""
+#include <moat/moat.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    double y[60];
+    for (int i = 0; i < 60; i++)
+        y[i] = i % 24;
+    struct moat *m;
+    struct moat_error err;
+    struct moat_options o = {.size = sizeof o, .home = argv[1]};
+    struct moat_forecast_options f = {.size = sizeof f, .plugin_executions = y, .n = 60, .horizon = 3};
+    char *json;
+    if (moat_open(&o, &m, &err) || moat_forecast(m, &f, &json, &err))
+        return fprintf(stderr, "%s", err.message), 1;
+    puts(json);
+    moat_free(json);
+    moat_close(m);
+    return 0;
+}
+""")
+    root = build.parent
+    include = next(p / "include" for p in (root, *root.parents) if (p / "include" / "moat" / "moat.h").exists())
+    subprocess.run(["cc", "-o", tmp_path / "f", tmp_path / "f.c", f"-I{include}", f"-L{build}", "-lmoat", f"-Wl,-rpath,{build}"], check=True)
+    import json
+    told = json.loads(subprocess.run([tmp_path / "f", tmp_path / "other"], check=True, capture_output=True, text=True).stdout)
+    assert told["points"] == 60 and len(told["forecast"]) == 3
