@@ -45,25 +45,29 @@ static int import_key(struct registry *r, const struct dump_record *d, struct er
     return rc;
 }
 
-/* The name with its owner; *id is its row. */
-static int import_name(struct registry *r, const struct registry_plugin *p, int64_t *id, struct error *err)
+/* A name that nobody has yet. By its values: what is made of a SELECT has SQLite prepare for undoing it row by row. */
+static int import_fresh(struct registry *r, const struct registry_plugin *p, int64_t *id, struct error *err)
+{
+    int64_t owner = 0;
+    int rc = write_row_id(r, err, &owner, "SELECT id FROM publisher WHERE name = ?", p->owner);
+    if (rc == 0 && !owner)
+        return error_set(err, MOAT_E_NAME_NOT_ALLOWED, "no publisher `%s` is trusted", p->owner);
+    if (rc == 0)
+        rc = db_run(&r->writer, err,
+                    "INSERT INTO plugin (name, owner, newest, first_at, owner_since, active, wanted, pinned)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "titiiiii", p->name, owner, p->newest, (int64_t)p->first_at, (int64_t)p->owner_since,
+                    (int64_t)p->active, (int64_t)p->wanted, (int64_t)p->pinned);
+    *id = sqlite3_last_insert_rowid(r->writer.handle);
+    return rc;
+}
+
+static int import_owner(struct registry *r, const struct registry_plugin *p, int64_t id, struct error *err)
 {
     int64_t same = 0;
-    int rc = write_plugin_id(r, p->name, id, err);
-    if (rc == 0 && !*id) {
-        rc = db_run(&r->writer, err,
-                    "INSERT INTO plugin (name, owner, newest, first_at, owner_since)"
-                    " SELECT ?1, id, ?3, ?4, ?5 FROM publisher WHERE name = ?2",
-                    "tttii", p->name, p->owner, p->newest, (int64_t)p->first_at, (int64_t)p->owner_since);
-        if (rc == 0 && sqlite3_changes(r->writer.handle) == 0)
-            return error_set(err, MOAT_E_NAME_NOT_ALLOWED, "no publisher `%s` is trusted", p->owner);
-        *id = sqlite3_last_insert_rowid(r->writer.handle);
-        return rc;
-    }
-    if (rc == 0)
-        rc = db_number(&r->writer, err, 0, &same,
+    int rc = db_number(&r->writer, err, 0, &same,
                        "SELECT count(*) FROM plugin p JOIN publisher o ON o.id = p.owner WHERE p.id = ? AND o.name = ?",
-                       "it", *id, p->owner);
+                       "it", id, p->owner);
     if (rc == 0 && !same)
         return error_set(err, MOAT_E_NAME_NOT_ALLOWED, "the name %s belongs to another publisher than %s", p->name,
                          p->owner);
@@ -89,7 +93,11 @@ static int import_plugin(struct registry *r, struct registry_import *in, const s
                          struct error *err)
 {
     const struct registry_plugin *p = &d->plugin;
-    int rc = import_name(r, p, id, err);
+    int rc = write_plugin_id(r, p->name, id, err);
+    if (rc == 0 && !*id)
+        return import_fresh(r, p, id, err);
+    if (rc == 0)
+        rc = import_owner(r, p, *id, err);
     if (rc == 0)
         rc = import_newest(r, in, *id, p->newest, err);
     if (rc == 0)

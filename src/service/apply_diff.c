@@ -16,12 +16,12 @@ struct compared {
     struct change *c;
     const struct wanted *w;
     struct registry_plugin plugin;
-    bool known;      /* the name */
-    struct buf text; /* of the wanted version's manifest, when it is installed */
+    bool known;                                 /* the name */
+    struct buf text;                            /* of the wanted version's manifest, when it is installed */
     char publisher[REGISTRY_PUBLISHER_MAX + 1]; /* whose key signed the wanted version */
     struct decisions before;
     struct policy_answer was; /* of the wanted version with what was decided before */
-    struct config config; /* as it is */
+    struct config config;     /* as it is */
     struct buf *out;
 };
 
@@ -81,9 +81,8 @@ static int check_installed(struct compared *d, const struct registry_version *v,
 }
 
 /* Whose the name is by now, and which version is the newest. */
-static int admit_arrival(struct compared *d, struct error *err)
+static int admit_arrival(struct compared *d, struct arrival *a, struct error *err)
 {
-    struct arrival *a = d->c->arrival;
     const char *owner = d->plugin.owner;
     a->takes_name = d->known && strcmp(owner, REGISTRY_NOBODY) == 0 && strcmp(a->publisher, owner) != 0;
     if (d->known && !a->takes_name && strcmp(a->publisher, owner) != 0) {
@@ -111,7 +110,7 @@ static int compare_version(struct compared *d, struct error *err)
     c->switches = strcmp(c->before, w->version) != 0;
     int rc = found ? check_installed(d, &v, err) : 0;
     if (rc == 0 && c->arrival)
-        rc = admit_arrival(d, err);
+        rc = admit_arrival(d, c->arrival, err);
     if (rc < 0)
         return rc;
     if (c->arrival)

@@ -61,7 +61,7 @@ static int read_decisions(struct wanted *w, const uint8_t *list, const char *poi
                                       struct error *err),
                           struct error *err)
 {
-    struct registry_decision one;
+    struct registry_decision one = {0};
     const uint8_t *item;
     char at[POINTER_MAX];
     int rc = 0;
