@@ -42,6 +42,9 @@ struct registry_reader {
     struct db db;
 };
 
+/* A row that no code of ours wrote: it is closed. -MOAT_E_STORAGE_FAILED. */
+int reader_damaged(struct registry_reader *reader, sqlite3_stmt *row, struct error *err);
+
 /* Inside a transaction. */
 int counter_add(struct db *db, const struct registry_count *count, uint64_t now_ms, struct error *err);
 

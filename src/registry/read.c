@@ -40,7 +40,7 @@ void registry_snapshot_end(struct registry_reader *reader)
     sqlite3_exec(reader->db.handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
-static int damaged(struct registry_reader *reader, sqlite3_stmt *row, struct error *err)
+int reader_damaged(struct registry_reader *reader, sqlite3_stmt *row, struct error *err)
 {
     db_end(row);
     return error_set(err, MOAT_E_STORAGE_FAILED, "%s: a record has a form that Moat never writes", reader->db.file);
@@ -128,17 +128,6 @@ static bool get_decision(sqlite3_stmt *row, struct registry_decision *d)
     return db_text(row, 0, d->name, sizeof d->name) && db_text(row, 2, d->scope, sizeof d->scope);
 }
 
-static bool get_token(sqlite3_stmt *row, struct registry_token *t)
-{
-    *t = (struct registry_token){.id = sqlite3_column_int64(row, 0),
-                                 .created_at = (uint64_t)sqlite3_column_int64(row, 3),
-                                 .expires_at = (uint64_t)sqlite3_column_int64(row, 4),
-                                 .revoked_at = (uint64_t)sqlite3_column_int64(row, 5),
-                                 .last_used_at = (uint64_t)sqlite3_column_int64(row, 6)};
-    return db_blob(row, 1, t->hash, 32) && db_text(row, 2, t->scopes, sizeof t->scopes) &&
-           db_text(row, 7, t->name, sizeof t->name);
-}
-
 /* ---- look-ups ---- */
 
 int registry_find_key(struct registry_reader *reader, const uint8_t id[32], struct registry_key *out, struct error *err)
@@ -151,7 +140,7 @@ int registry_find_key(struct registry_reader *reader, const uint8_t id[32], stru
     if (rc <= 0)
         return rc;
     if (!get_key(row, &k))
-        return damaged(reader, row, err);
+        return reader_damaged(reader, row, err);
     db_end(row);
     *out = k;
     return 1;
@@ -169,7 +158,7 @@ int registry_find_plugin(struct registry_reader *reader, const char *name, struc
     if (rc <= 0)
         return rc;
     if (!get_plugin(row, &p))
-        return damaged(reader, row, err);
+        return reader_damaged(reader, row, err);
     db_end(row);
     *out = p;
     return 1;
@@ -190,7 +179,7 @@ int registry_find_version(struct registry_reader *reader, const char *name, cons
     if (rc <= 0)
         return rc;
     if (!get_version(row, 0, &v))
-        return damaged(reader, row, err);
+        return reader_damaged(reader, row, err);
     if (manifest && !buf_put(manifest, sqlite3_column_text(row, VERSION_MANIFEST),
                              (size_t)sqlite3_column_bytes(row, VERSION_MANIFEST)))
         rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the manifest of %s", name);
@@ -218,18 +207,6 @@ int registry_find_config(struct registry_reader *reader, const char *name, uint6
     return rc;
 }
 
-int registry_find_setting(struct registry_reader *reader, const char *key, struct buf *value, struct error *err)
-{
-    sqlite3_stmt *row;
-    int rc = db_start(&reader->db, err, &row, "SELECT value FROM setting WHERE key = ?", "t", key);
-    if (rc <= 0)
-        return rc;
-    if (!buf_put(value, sqlite3_column_text(row, 0), (size_t)sqlite3_column_bytes(row, 0)))
-        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the setting %s", key);
-    db_end(row);
-    return rc;
-}
-
 /* ---- lists ---- */
 
 int registry_each_publisher(struct registry_reader *reader,
@@ -241,7 +218,7 @@ int registry_each_publisher(struct registry_reader *reader,
     int rc = db_start(&reader->db, err, &row, "SELECT name, names, added_at FROM publisher ORDER BY name", "");
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_publisher(row, &p))
-            return damaged(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, &p)) {
             db_end(row);
             return 0;
@@ -261,7 +238,7 @@ int registry_each_key(struct registry_reader *reader, const char *publisher,
                       "t", publisher);
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_key(row, &k))
-            return damaged(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, &k)) {
             db_end(row);
             return 0;
@@ -283,7 +260,7 @@ int registry_each_signed(struct registry_reader *reader, const char *publisher, 
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         char name[REGISTRY_NAME_MAX + 1], version[REGISTRY_VERSION_MAX + 1];
         if (!db_text(row, 0, name, sizeof name) || !db_text(row, 1, version, sizeof version))
-            return damaged(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, name, version, sqlite3_column_int(row, 2) != 0)) {
             db_end(row);
             return 0;
@@ -302,7 +279,7 @@ int registry_each_version(struct registry_reader *reader, const char *name,
                       "SELECT " VERSION_COLUMNS VERSION_FROM " WHERE p.name = ? ORDER BY v.id DESC", "t", name);
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_version(row, 0, &v))
-            return damaged(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, &v)) {
             db_end(row);
             return 0;
@@ -323,7 +300,7 @@ static int each_decision(struct registry_reader *reader, int rc, sqlite3_stmt *r
     struct registry_decision d;
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_decision(row, &d))
-            return damaged(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, &d)) {
             db_end(row);
             return 0;
@@ -351,40 +328,6 @@ int registry_each_timed(struct registry_reader *reader, bool (*each)(void *conte
     return each_decision(reader, rc, row, each, context, err);
 }
 
-int registry_each_setting(struct registry_reader *reader,
-                          bool (*each)(void *context, const char *key, const char *value), void *context,
-                          struct error *err)
-{
-    sqlite3_stmt *row;
-    int rc = db_start(&reader->db, err, &row, "SELECT key, value FROM setting ORDER BY key", "");
-    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
-        if (!each(context, (const char *)sqlite3_column_text(row, 0), (const char *)sqlite3_column_text(row, 1))) {
-            db_end(row);
-            return 0;
-        }
-    }
-    return rc;
-}
-
-int registry_each_token(struct registry_reader *reader, bool (*each)(void *context, const struct registry_token *t),
-                        void *context, struct error *err)
-{
-    sqlite3_stmt *row;
-    struct registry_token t;
-    int rc = db_start(
-        &reader->db, err, &row,
-        "SELECT id, hash, scopes, created_at, expires_at, revoked_at, last_used_at, name FROM token ORDER BY id", "");
-    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
-        if (!get_token(row, &t))
-            return damaged(reader, row, err);
-        if (!each(context, &t)) {
-            db_end(row);
-            return 0;
-        }
-    }
-    return rc;
-}
-
 int registry_each_name(struct registry_reader *reader, bool (*each)(void *context, const struct registry_plugin *p),
                        void *context, struct error *err)
 {
@@ -396,7 +339,7 @@ int registry_each_name(struct registry_reader *reader, bool (*each)(void *contex
                       "");
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_plugin(row, &p))
-            return damaged(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, &p)) {
             db_end(row);
             return 0;
@@ -425,7 +368,7 @@ static int each_row(struct registry_reader *reader, sqlite3_stmt *row, int rc, c
     struct registry_version v;
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_plugin(row, &p) || !get_version(row, PLUGIN_COUNT, &v))
-            return damaged(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!e->each(e->context, &p, &v, (const char *)sqlite3_column_text(row, PLUGIN_COUNT + VERSION_MANIFEST),
                      (size_t)sqlite3_column_bytes(row, PLUGIN_COUNT + VERSION_MANIFEST))) {
             db_end(row);
@@ -484,40 +427,4 @@ int registry_each_plugin(struct registry_reader *reader, const struct registry_f
                  (int64_t)filter->permissions, (int64_t)filter->active, filter->publisher);
     rc = each_row(reader, row, rc, &e, err);
     return rc < 0 ? rc : 0;
-}
-
-static const struct {
-    const char *sql;
-    size_t offset;
-} totals[] = {
-    {"SELECT count(*) FROM plugin p WHERE EXISTS (SELECT 1 FROM version WHERE plugin = p.id)",
-     offsetof(struct registry_totals, plugins)},
-    {"SELECT count(*) FROM plugin p WHERE active AND EXISTS (SELECT 1 FROM version WHERE plugin = p.id)",
-     offsetof(struct registry_totals, active)},
-    {"SELECT count(*) FROM version", offsetof(struct registry_totals, versions)},
-    {"SELECT count(*) FROM version WHERE damaged_at <> 0", offsetof(struct registry_totals, damaged)},
-    {"SELECT count(*) FROM publisher", offsetof(struct registry_totals, publishers)},
-    {"SELECT count(*) FROM key WHERE revoked_at = 0", offsetof(struct registry_totals, keys)},
-    {"SELECT count(*) FROM decision", offsetof(struct registry_totals, decisions)},
-    {"SELECT ifnull(sum(size), 0) FROM (SELECT max(size) AS size FROM version GROUP BY sha256)",
-     offsetof(struct registry_totals, package_bytes)},
-};
-
-int registry_totals(struct registry_reader *reader, struct registry_totals *out, struct error *err)
-{
-    struct registry_totals t = {0};
-    for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
-        int64_t n;
-        int rc = db_number(&reader->db, err, 0, &n, totals[i].sql, "");
-        if (rc < 0)
-            return rc;
-        memcpy((char *)&t + totals[i].offset, &n, sizeof n);
-    }
-    struct stat st;
-    if (stat(reader->db.file, &st) == 0)
-        t.database_bytes = (uint64_t)st.st_size;
-    t.commits = atomic_load_explicit(&reader->registry->commits, memory_order_relaxed);
-    t.commands = atomic_load_explicit(&reader->registry->commands, memory_order_relaxed);
-    *out = t;
-    return 0;
 }
