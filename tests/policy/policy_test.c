@@ -102,8 +102,8 @@ static void nonsense_is_refused(void **state)
         "network_access=*a.example.com:443",
         "network_access=*.*.example.com:443",
         "network_access=*.1:443",
-        "network_access=b\xc3\xbc"
-        "cher.example:443",
+        ("network_access=b\xc3\xbc"
+         "cher.example:443"),
         "network_access=0177.0.0.1:80",
         "network_access=127.0.0.01:80",
         "network_access=10.1.2.3/8:443",
