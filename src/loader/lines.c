@@ -14,19 +14,21 @@
 void lines_running(struct worker *w, const struct call *c, uint32_t action)
 {
     struct attribution *a = &w->about;
+    bool traced = c && *c->traceparent;
     uint64_t words[8] = {0};
-    if (c) {
-        char trace[33];
-        trace_id(CALL_PLACE(c), trace);
+    char trace[33];
+    if (c)
         memcpy(words, c->id, 32);
+    if (traced) {
+        trace_id(CALL_PLACE(c), trace);
         memcpy(words + 4, trace, 32);
     }
     uint32_t seq = atomic_load_explicit(&a->seq, memory_order_relaxed);
     atomic_store_explicit(&a->seq, seq + 1, memory_order_relaxed);
     /* Who sees one of these sees the odd seq as well. */
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < (traced ? 8 : 4); i++)
         atomic_store_explicit(&a->words[i], words[i], memory_order_release);
-    atomic_store_explicit(&a->action, c ? action + 1 : 0, memory_order_release);
+    atomic_store_explicit(&a->action, (c ? action + 1 : 0) | (traced ? ABOUT_TRACED : 0), memory_order_release);
     atomic_store_explicit(&a->seq, seq + 2, memory_order_release);
 }
 
@@ -40,7 +42,9 @@ static uint32_t read_attribution(const struct attribution *a, uint64_t words[8])
             words[i] = atomic_load_explicit(&a->words[i], memory_order_acquire);
         action = atomic_load_explicit(&a->action, memory_order_acquire);
     } while (seq & 1 || seq != atomic_load_explicit(&a->seq, memory_order_relaxed));
-    return action;
+    if (!(action & ABOUT_TRACED))
+        memcpy(words + 4, words, 32); /* its trace is its own */
+    return action & ~ABOUT_TRACED;
 }
 
 void lines_call_now(struct worker *w, uint32_t action, char id[33])

@@ -21,8 +21,9 @@ struct line_rate {
 };
 
 /* What a worker's output is about: the owner writes, others read until seq is even and the same. */
+#define ABOUT_TRACED (1u << 31)
 struct attribution {
-    _Atomic uint32_t seq, action; /* action + 1 */
+    _Atomic uint32_t seq, action; /* action + 1, and whether the trace is the caller's: else its id is the call's */
     _Atomic uint64_t words[8];    /* the call's id, its trace's */
 };
 
