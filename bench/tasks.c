@@ -268,8 +268,8 @@ static void install_many(struct moat *m, const char *home)
         snprintf(name, sizeof name, "candidate_%u", i);
         snprintf(path, sizeof path, "%s/plugin.json", dir);
         write_manifest(path, name);
-        snprintf(command, sizeof command, "%s/moat pack %s --key %s/key -o %s/p.moat >/dev/null", bench_build(), dir,
-                 dir, dir);
+        snprintf(command, sizeof command, "%s/moat pack %s --key %s/key -o %s/p.moat >/dev/null 2>&1", bench_build(),
+                 dir, dir, dir);
         if (system(command))
             bench_die("cannot pack %s", name);
         snprintf(path, sizeof path, "%s/p.moat", dir);

@@ -146,6 +146,9 @@ static void ended(struct tasks_record *record)
 static void leave(struct loop_task *task)
 {
     struct run *r = (struct run *)(void *)((char *)task - offsetof(struct run, task_on_loop));
+    atomic_fetch_sub(&r->o->unwritten, 1);
+    if (r->tell_late)
+        run_tell_end(r);
     run_leave_table(r);
     run_unref(r); /* the record's */
     run_unref(r);
@@ -164,6 +167,7 @@ bool keep_end(struct run *r)
     k->record.len = k->text.failed ? 0 : k->text.len;
     k->record.done = ended;
     r->task_on_loop.run = leave;
+    atomic_fetch_add(&r->o->unwritten, 1);
     tasks_write(r->o->tasks, &k->record);
     return true;
 }

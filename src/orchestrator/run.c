@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 
+#define UNWRITTEN_MAX 2000
+
 static void run_end(struct run *r);
 
 void run_ready(struct run *r, uint32_t step)
@@ -233,7 +235,7 @@ static enum run_status status_of(const struct run *r)
     return r->stop == STOP_NOT ? RUN_SUCCEEDED : r->stop == STOP_CANCELLED ? RUN_CANCELLED : RUN_FAILED;
 }
 
-static void tell_end(struct run *r)
+void run_tell_end(struct run *r)
 {
     struct buf out = BUF_INIT(256u << 20);
     struct error err;
@@ -272,8 +274,12 @@ static void run_end(struct run *r)
     r->ended_wall_ns = clock_wall_ns();
     loop_timer_clear(&r->timer);
     tell_trace(r);
-    tell_end(r);
-    if (keep_end(r))
+    /* Who asks for the next one as soon as this one is told must not outrun the disk. */
+    r->tell_late = atomic_load(&r->o->unwritten) > UNWRITTEN_MAX;
+    if (r->tell_late && keep_end(r))
+        return;
+    run_tell_end(r);
+    if (!r->tell_late && keep_end(r))
         return;
     run_leave_table(r);
     run_unref(r);

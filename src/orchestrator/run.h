@@ -78,6 +78,7 @@ struct orchestrator {
     struct sticky sticky[STICKY_SLOTS];
     struct tasks *tasks;         /* NULL: nothing is remembered */
     struct tasks_reader *reader; /* the planner's */
+    _Atomic unsigned unwritten;  /* runs that have ended and wait for the disk */
     struct chore figures, resume;
     _Atomic bool figuring;
     /* Since it was opened. */
@@ -164,9 +165,10 @@ struct run {
     struct error *error;
     struct faults faults;
     bool check_only, told;
-    bool kept;    /* remembered in the tasks' database */
-    bool resumed; /* another host began it */
-    bool closing; /* this host ends: the next one goes on */
+    bool tell_late; /* its end is told when it is on the disk */
+    bool kept;      /* remembered in the tasks' database */
+    bool resumed;   /* another host began it */
+    bool closing;   /* this host ends: the next one goes on */
     struct remembered *remembered;
     struct loop_task begun; /* what was written of its beginning */
     int begin_code;
@@ -215,6 +217,7 @@ void remembered_free(struct run *r);
 /* run.c */
 void run_start(struct run *r);  /* read and planned: on its loop */
 void run_cannot(struct run *r); /* one that was resumed cannot go on: r->error says why */
+void run_tell_end(struct run *r);
 void run_pump(struct run *r);
 void run_stop(struct run *r, enum stop stop, const struct error *why); /* nothing more begins */
 void run_ready(struct run *r, uint32_t step);
