@@ -88,7 +88,7 @@ static void tell_receipt(struct buf *out, const struct run *r)
 {
     struct used used = {.n = 0};
     uint64_t end = r->ended ? r->ended_wall_ns : clock_wall_ns();
-    for (uint32_t i = 0; r->steps && i < r->task->nsteps; i++)
+    for (uint32_t i = 0; r->task && r->steps && i < r->task->nsteps; i++)
         if (r->steps[i].ran_by)
             add_used(&used, r->steps[i].ran_by->name);
     tell_open(out, "receipt", '{');
@@ -122,12 +122,12 @@ void document_run(struct buf *out, const struct run *r)
     tell_result(out, r);
     if (r->failure)
         tell_error(out, r->failure->code, r->failure->message,
-                   r->culprit == UINT32_MAX ? NULL : r->task->steps[r->culprit].id);
+                   !r->task || r->culprit == UINT32_MAX ? NULL : r->task->steps[r->culprit].id);
     tell_time(out, "began", r->began_wall_ns);
     if (r->ended)
         tell_time(out, "ended", r->ended_wall_ns);
     tell_open(out, "steps", '[');
-    for (uint32_t i = 0; r->steps && i < r->task->nsteps; i++)
+    for (uint32_t i = 0; r->task && r->steps && i < r->task->nsteps; i++)
         document_step(out, r, i);
     tell_close(out, ']');
     tell_receipt(out, r);

@@ -2,7 +2,7 @@
  * service; owns every task that runs, their history and the figures of what they used.
  *
  * Threads: functions may be called on any thread and do not block, but where they say so. A task lives on one loop:
- * done and told run there. */
+ * its done runs there. */
 #ifndef ORCHESTRATOR_ORCHESTRATOR_H
 #define ORCHESTRATOR_ORCHESTRATOR_H
 
@@ -25,12 +25,6 @@ struct task_asker {
     char plugins[SERVICE_SCOPES_MAX]; /* else: "*", or names with a space before and behind each */
     int64_t token;                    /* its id, or 0 */
     char actor[32];                   /* for people: "token:3" */
-};
-
-/* What happens to a task before its end; valid during told. */
-struct task_told {
-    const char *event; /* "step", "task" */
-    const char *data;  /* JSON */
 };
 
 struct task_request {
@@ -73,18 +67,5 @@ void orchestrator_select(struct orchestrator *o, const void *request, size_t len
 
 /* {"execution_stats", "plugins_used", "success_rate"} since it was opened. At once. */
 bool orchestrator_stats(struct orchestrator *o, struct buf *out);
-
-/* Progress of one that runs, from now on: first one "task" event with its document so far. told and gone (once, at the
- * end: the last event was the document; or with MOAT_E_NOT_FOUND) run on the task's loop and must not block. */
-struct task_watch {
-    struct task_watch *next; /* the orchestrator's */
-    void (*told)(struct task_watch *watch, const struct task_told *what);
-    void (*gone)(struct task_watch *watch, const struct error *error);
-    void *context;
-    char id[ORCHESTRATOR_ID]; /* whose; set before */
-    struct loop_task task;    /* the orchestrator's */
-    struct orchestrator *o;
-    bool dropped;
-};
 
 #endif

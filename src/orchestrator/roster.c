@@ -432,16 +432,3 @@ void roster_unref(struct roster *p)
     task_unref(p->task);
     free(p);
 }
-
-bool roster_is_idempotent(const struct roster *p, const struct task_action *a)
-{
-    const struct roster_action *of = &p->actions[a->number];
-    if (of->named)
-        return of->named->manifest->actions[of->action].idempotent;
-    for (uint32_t i = 0; of->choice && i < of->choice->n; i++) {
-        const struct candidate *c = &of->choice->list[i];
-        if (!c->offer->manifest->actions[c->action].idempotent)
-            return false;
-    }
-    return true;
-}

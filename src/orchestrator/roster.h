@@ -35,7 +35,4 @@ int roster_make(struct catalog *c, struct task *t, const struct roster_rights *r
 struct roster *roster_ref(struct roster *p);
 void roster_unref(struct roster *p); /* NULL is fine */
 
-/* Is every plugin that may run it free to run it twice? */
-bool roster_is_idempotent(const struct roster *p, const struct task_action *a);
-
 #endif

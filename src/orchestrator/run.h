@@ -190,7 +190,6 @@ struct run {
     uint64_t began_ns, began_wall_ns, ended_wall_ns;
     uint64_t calls, cpu_ns, ran_ns, bytes_in, bytes_out;
     enum run_status status;
-    struct task_watch *watches;
 };
 
 /* orchestrator.c */

@@ -161,7 +161,7 @@ static bool read_version(struct reading *r, const uint8_t *string, struct task_w
     copy = out->version ? arena_get(&r->task->arena, strlen(out->version) + 1, 1) : NULL;
     if (!copy)
         return false;
-    strcpy(copy, out->version);
+    memcpy(copy, out->version, strlen(out->version));
     for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         if (out->nrules == TASK_COMPARISONS_MAX || !read_rule(word, &out->rules[out->nrules]))
             return reading_fault(r, FAULT_VALUE, string, "not comparisons such as \">=1.2.0 <2.0.0\", %d at most",

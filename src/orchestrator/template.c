@@ -148,7 +148,7 @@ static bool read_step_part(struct reading *r, struct ref *ref, const char *const
     ref->kind = strcmp(part, "result") == 0 ? REF_RESULT : strcmp(part, "error") == 0 ? REF_ERROR : REF_OUTCOME;
     if (ref->kind == REF_OUTCOME && (strcmp(part, "outcome") != 0 || n > 3))
         return reading_fault(r, FAULT_REFERENCE, ref->at, "of a step there is /result, /outcome and /error");
-    if (ref->kind == REF_ERROR && (n > 4 || (n == 4 && strcmp(tokens[3], "code") != 0 && strcmp(tokens[3], "message"))))
+    if (ref->kind == REF_ERROR && (n > 4 || (n == 4 && strcmp(tokens[3], "code") != 0 && strcmp(tokens[3], "message") != 0)))
         return reading_fault(r, FAULT_REFERENCE, ref->at, "of an error there is /code and /message");
     if (!keep_tokens(r, ref, tokens + 3, n - 3))
         return false;
@@ -402,7 +402,8 @@ static const struct task_template *keep(struct compiler *c, const uint8_t *at, c
     struct form_place *forms = arena_get(a, c->nforms, sizeof *forms);
     if (!t || !pieces || !refs || !forms)
         return NULL;
-    memcpy(pieces, c->pieces, c->npieces * sizeof *pieces);
+    if (c->npieces)
+        memcpy(pieces, c->pieces, c->npieces * sizeof *pieces);
     if (c->nrefs)
         memcpy(refs, c->refs, c->nrefs * sizeof *refs);
     if (c->nforms)

@@ -34,7 +34,7 @@ static const uint8_t *of_outcome(const struct values *v, const struct ref *ref)
 static const uint8_t *of_index(struct values *v)
 {
     buf_clear(&v->scratch);
-    return buf_printf(&v->scratch, "%u", v->unit->item) ? v->scratch.data : NULL;
+    return v->unit && buf_printf(&v->scratch, "%u", v->unit->item) ? v->scratch.data : NULL;
 }
 
 static const uint8_t *document_of(struct values *v, const struct ref *ref)
@@ -50,6 +50,8 @@ static const uint8_t *document_of(struct values *v, const struct ref *ref)
     case REF_ERROR:
         return of_error(v, ref);
     case REF_ITEM:
+        if (!v->unit)
+            return NULL;
         return r->steps[v->unit->step].each->items[v->unit->item];
     case REF_INDEX:
         return of_index(v);
