@@ -51,20 +51,28 @@ void bench_cleanup(const char *path)
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-void bench_setting(const char *home, const char *key, const char *value)
+void bench_moat(const char *const *arguments)
 {
     char moat[600];
+    const char *argv[16] = {moat};
     snprintf(moat, sizeof moat, "%s/moat", bench_build());
-    const char *const argv[] = {moat, "settings", "set", key, value, "--home", home, NULL};
+    for (size_t i = 0; i < 14 && arguments[i]; i++)
+        argv[i + 1] = arguments[i];
     posix_spawn_file_actions_t quiet;
     posix_spawn_file_actions_init(&quiet);
     posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     pid_t pid;
     int status;
     if (posix_spawn(&pid, moat, &quiet, NULL, (char *const *)(uintptr_t)argv, environ) ||
         waitpid(pid, &status, 0) != pid || status)
-        bench_die("`moat settings set %s %s` failed", key, value);
+        bench_die("`moat %s %s` failed", arguments[0], arguments[1]);
     posix_spawn_file_actions_destroy(&quiet);
+}
+
+void bench_setting(const char *home, const char *key, const char *value)
+{
+    bench_moat((const char *const[]){"settings", "set", key, value, "--home", home, NULL});
 }
 
 struct moat *bench_open(const char *home)

@@ -13,6 +13,9 @@ const char *bench_build(void);
 void bench_home(char path[256]);
 void bench_cleanup(const char *path);
 
+/* `moat ARGUMENT…` of this build, NULL behind the last, 14 at most; says nothing. */
+void bench_moat(const char *const *arguments);
+
 /* `moat settings set KEY VALUE`, before the home is opened. */
 void bench_setting(const char *home, const char *key, const char *value);
 

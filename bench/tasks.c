@@ -242,40 +242,52 @@ static void write_manifest(const char *path, const char *name)
         bench_die("cannot write %s", path);
 }
 
+static void read_text(const char *path, struct buf *out)
+{
+    char line[4096];
+    size_t n;
+    FILE *f = fopen(path, "rb");
+    while (f && (n = fread(line, 1, sizeof line, f)) > 0)
+        buf_put(out, line, n);
+    if (!f || fclose(f) || out->failed)
+        bench_die("cannot read %s", path);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    buf_auto bytes = BUF_INIT(16 << 20);
+    read_text(from, &bytes);
+    FILE *f = fopen(to, "wb");
+    if (!f || fwrite(bytes.data, 1, bytes.len, f) != bytes.len || fclose(f))
+        bench_die("cannot write %s", to);
+}
+
 /* A thousand manifests around the code of one plugin. */
 static void install_many(struct moat *m, const char *home)
 {
-    char dir[300], path[400], command[1400], name[32];
+    char dir[300], from[400], path[400], key[400], package[400], name[32];
+    struct moat_error error;
+    buf_auto pem = BUF_INIT(1 << 16);
     snprintf(dir, sizeof dir, "%s/many", home);
     mkdir(dir, 0700);
-    snprintf(command, sizeof command, "cp %s/tests/plugins/echo.so %s/echo.so && %s/moat keygen %s/key >/dev/null",
-             bench_build(), dir, bench_build(), dir);
-    if (system(command))
-        bench_die("cannot prepare candidates");
-    snprintf(path, sizeof path, "%s/key.pub", dir);
-    struct buf text = BUF_INIT(1 << 16);
-    FILE *f = fopen(path, "r");
-    char line[512];
-    while (f && fgets(line, sizeof line, f))
-        buf_puts(&text, line);
-    if (f)
-        fclose(f);
-    struct moat_error error;
-    if (moat_trust_add(m, "many", buf_text(&text), NULL, &error))
+    snprintf(from, sizeof from, "%s/tests/plugins/echo.so", bench_build());
+    snprintf(path, sizeof path, "%s/echo.so", dir);
+    copy_file(from, path);
+    snprintf(key, sizeof key, "%s/key", home);
+    bench_moat((const char *const[]){"keygen", key, NULL});
+    snprintf(path, sizeof path, "%s/key.pub", home);
+    read_text(path, &pem);
+    if (moat_trust_add(m, "many", buf_text(&pem), NULL, &error))
         bench_die("%s", error.message);
-    buf_free(&text);
+    snprintf(path, sizeof path, "%s/plugin.json", dir);
+    snprintf(package, sizeof package, "%s/p.moat", home);
     for (unsigned i = 0; i < CANDIDATES; i++) {
         snprintf(name, sizeof name, "candidate_%u", i);
-        snprintf(path, sizeof path, "%s/plugin.json", dir);
         write_manifest(path, name);
-        snprintf(command, sizeof command, "%s/moat pack %s --key %s/key -o %s/p.moat >/dev/null 2>&1", bench_build(),
-                 dir, dir, dir);
-        if (system(command))
-            bench_die("cannot pack %s", name);
-        snprintf(path, sizeof path, "%s/p.moat", dir);
-        if (moat_install(m, path, NULL, NULL, &error))
+        bench_moat((const char *const[]){"pack", dir, "--key", key, "-o", package, NULL});
+        if (moat_install(m, package, NULL, NULL, &error))
             bench_die("%s", error.message);
-        unlink(path);
+        unlink(package);
     }
 }
 

@@ -27,10 +27,8 @@ static int take_task(struct cli *c, struct ask *a, struct buf *input)
 
 static void show_choice(const json_t *choice)
 {
-    size_t i;
-    const json_t *one;
-    json_array_foreach(choice, i, one)
-    {
+    for (size_t i = 0; i < json_array_size(choice); i++) {
+        const json_t *one = json_array_get(choice, i);
         char *plugin = show_value(one, "plugin"), *version = show_value(one, "version"), *why = show_value(one, "why");
         fprintf(stderr, "    %s ", json_is_true(json_object_get(one, "chosen")) ? "chosen:" : "      -");
         show_text(stderr, plugin ? plugin : "-");
@@ -63,8 +61,7 @@ static void show_step(const json_t *step)
 /* The steps for people, the result alone on standard output. */
 static void show_run(const json_t *document)
 {
-    size_t i;
-    const json_t *step, *result = json_object_get(document, "result");
+    const json_t *steps = json_object_get(document, "steps"), *result = json_object_get(document, "result");
     char *id = show_value(document, "id"), *status = show_value(document, "status"),
          *message = show_value(document, "error.message");
     fprintf(stderr, "Task %s %s%s", id ? id : "-", status ? status : "-",
@@ -73,7 +70,8 @@ static void show_run(const json_t *document)
         show_text(stderr, message);
         fputc('\n', stderr);
     }
-    json_array_foreach(json_object_get(document, "steps"), i, step) show_step(step);
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        show_step(json_array_get(steps, i));
     if (result)
         json_dumpf(result, stdout, JSON_ENCODE_ANY | JSON_COMPACT);
     if (result)
@@ -123,12 +121,11 @@ int run_task_run(struct cli *c)
 
 static void show_findings_of(const json_t *document)
 {
-    size_t i;
-    const json_t *one;
+    const json_t *findings = json_object_get(document, "findings");
     if (json_is_true(json_object_get(document, "valid")))
         puts("The task can run.");
-    json_array_foreach(json_object_get(document, "findings"), i, one)
-    {
+    for (size_t i = 0; i < json_array_size(findings); i++) {
+        const json_t *one = json_array_get(findings, i);
         char *pointer = show_value(one, "pointer"), *message = show_value(one, "message");
         show_text(stdout, pointer && strcmp(pointer, "-") != 0 ? pointer : "the task");
         fputs(": ", stdout);

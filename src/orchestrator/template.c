@@ -148,7 +148,8 @@ static bool read_step_part(struct reading *r, struct ref *ref, const char *const
     ref->kind = strcmp(part, "result") == 0 ? REF_RESULT : strcmp(part, "error") == 0 ? REF_ERROR : REF_OUTCOME;
     if (ref->kind == REF_OUTCOME && (strcmp(part, "outcome") != 0 || n > 3))
         return reading_fault(r, FAULT_REFERENCE, ref->at, "of a step there is /result, /outcome and /error");
-    if (ref->kind == REF_ERROR && (n > 4 || (n == 4 && strcmp(tokens[3], "code") != 0 && strcmp(tokens[3], "message") != 0)))
+    if (ref->kind == REF_ERROR &&
+        (n > 4 || (n == 4 && strcmp(tokens[3], "code") != 0 && strcmp(tokens[3], "message") != 0)))
         return reading_fault(r, FAULT_REFERENCE, ref->at, "of an error there is /code and /message");
     if (!keep_tokens(r, ref, tokens + 3, n - 3))
         return false;

@@ -42,7 +42,7 @@ void types_text(unsigned types, char out[100])
         types &= ~bits;
     }
     if (!n)
-        strcpy(out, "nothing");
+        snprintf(out, 100, "nothing");
 }
 
 /* ---- a view's life ---- */
@@ -95,7 +95,7 @@ static const json_t *resolve(const json_t *root, const char *ref)
     for (ref++; at && *ref == '/';) {
         size_t n = strcspn(ref + 1, "/"), k = 0;
         for (size_t i = 1; i <= n && k < sizeof token - 1; i++) {
-            bool escape = ref[i] == '~' && i < n;
+            bool escape = i < n && ref[i] == '~';
             token[k++] = escape ? (ref[++i] == '1' ? '/' : '~') : ref[i];
         }
         token[k] = '\0';
