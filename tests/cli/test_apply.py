@@ -182,14 +182,14 @@ REFUSED = [
 ]
 
 
-def changes(place):
+def trail_of(place):
     """What the trail has but for refusals, which it tells of as well."""
     return [r for r in place.result("audit", "--limit", "1000")["records"] if r["action"] != "request.refused"]
 
 
 def test_one_bad_entry_refuses_all_of_it(stocked):
     place = stocked
-    before, trail = state(place), changes(place)
+    before, trail = state(place), trail_of(place)
     good = entry(place, name="beta", grants=[])
     for more, status, code, where, valid in REFUSED:
         bad = entry(place, "2.0.0") | more
@@ -204,7 +204,7 @@ def test_one_bad_entry_refuses_all_of_it(stocked):
     assert "moat install FILE" in done.failure["message"]
     done = place.moat("apply", put(place, good, good), "--json")
     assert (done.failure["code"], done.failure["detail"]["pointer"]) == ("bad_document", "/plugins/1")
-    assert state(place) == before and changes(place) == trail
+    assert state(place) == before and trail_of(place) == trail
 
 
 @pytest.mark.parametrize("text,code", [
