@@ -1,5 +1,7 @@
 /* POST execute through `moat serve`, beside bare libmicrohttpd which sends as many bytes back, in blocks that take
- * turns: what a route, a token, the schema, the plugin and the receipt cost. */
+ * turns: what a route, a token, the schema, the plugin and the receipt cost.
+ *
+ *     rest [PART…]      c1 c8 c32 mib flask tls idle; all of them without a name */
 #include <fcntl.h>
 #include <glob.h>
 #include <signal.h>
@@ -219,26 +221,40 @@ static void clear(struct outcome *o)
         samples_clear(&o->latencies[i]);
 }
 
-static void small_calls(const struct peer *moat, const struct peer *bare)
+static void calls(const char *name, unsigned clients, size_t parameters)
 {
-    static const struct {
-        const char *name;
-        unsigned clients;
-    } rows[] = {{"rest.c1", 1}, {"rest.c8", 8}, {"rest.c32", 32}};
     struct outcome o;
-    for (size_t i = 0; i < 3; i++) {
-        compare(moat, bare, LOAD_PLAIN, rows[i].clients, 64, &o);
-        tell(rows[i].name, "bare libmicrohttpd", &o);
-        if (rows[i].clients == 32) {
-            tell_ratio("rest.cpu_ratio", "CPU a request, bare libmicrohttpd", samples_percentile(&o.cpu, 50));
-            tell_ratio("rest.p99_ratio", "p99, bare libmicrohttpd",
-                       samples_percentile(&o.latencies[0], 99) / samples_percentile(&o.latencies[1], 99));
-        }
-        clear(&o);
+    struct peer moat = start_moat(NULL, NULL), bare = start_bare(NULL, NULL);
+    compare(&moat, &bare, LOAD_PLAIN, clients, parameters, &o);
+    tell(name, "bare libmicrohttpd", &o);
+    if (clients == 32) {
+        tell_ratio("rest.cpu_ratio", "CPU a request, bare libmicrohttpd", samples_percentile(&o.cpu, 50));
+        tell_ratio("rest.p99_ratio", "p99, bare libmicrohttpd",
+                   samples_percentile(&o.latencies[0], 99) / samples_percentile(&o.latencies[1], 99));
     }
-    compare(moat, bare, LOAD_PLAIN, 2, 1 << 20, &o);
-    tell("rest.mib_ratio", "bare libmicrohttpd", &o);
     clear(&o);
+    stop(&moat);
+    stop(&bare);
+}
+
+static void one_client(void)
+{
+    calls("rest.c1", 1, 64);
+}
+
+static void eight_clients(void)
+{
+    calls("rest.c8", 8, 64);
+}
+
+static void many_clients(void)
+{
+    calls("rest.c32", 32, 64);
+}
+
+static void one_mib(void)
+{
+    calls("rest.mib_ratio", 2, 1 << 20);
 }
 
 static void over_tls(void)
@@ -300,10 +316,11 @@ static unsigned free_port(void)
     return ntohs(a.sin_port);
 }
 
-static void beside_flask(const struct peer *moat)
+static void beside_flask(void)
 {
     char address[32];
     struct outcome o;
+    struct peer moat = start_moat(NULL, NULL);
     struct peer flask = {.port = free_port()};
     snprintf(address, sizeof address, "127.0.0.1:%u", flask.port);
     setenv("PEER_TOKEN", token, 1);
@@ -313,10 +330,11 @@ static void beside_flask(const struct peer *moat)
     flask = start(argv, NULL, 0);
     flask.port = port;
     wait_for_port(port);
-    compare(moat, &flask, LOAD_CLOSED, 8, 64, &o);
+    compare(&moat, &flask, LOAD_CLOSED, 8, 64, &o);
     tell("rest.vs_flask", "Flask under gunicorn", &o);
     clear(&o);
     stop(&flask);
+    stop(&moat);
 }
 
 static double rss_mib(pid_t pid)
@@ -365,20 +383,38 @@ static void idle_connections(void)
     stop(&moat);
 }
 
-int main(void)
+static const struct part {
+    const char *name;
+    void (*measure)(void);
+} parts[] = {
+    {"c1", one_client},      {"c8", eight_clients}, {"c32", many_clients},      {"mib", one_mib},
+    {"flask", beside_flask}, {"tls", over_tls},     {"idle", idle_connections},
+};
+#define NPARTS (sizeof parts / sizeof *parts)
+
+static const struct part *part_named(const char *name)
 {
+    for (size_t i = 0; i < NPARTS; i++)
+        if (strcmp(parts[i].name, name) == 0)
+            return &parts[i];
+    bench_die("there is no part %s: c1 c8 c32 mib flask tls idle", name);
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        part_named(argv[i]);
     bench_home(home);
     struct moat *m = bench_open(home);
     bench_install(m, "echo");
     moat_close(m);
     signal(SIGPIPE, SIG_IGN);
-    struct peer moat = start_moat(NULL, NULL), bare = start_bare(NULL, NULL);
-    small_calls(&moat, &bare);
-    stop(&bare);
-    beside_flask(&moat);
+    struct peer moat = start_moat(NULL, NULL); /* the first start tells the token */
     stop(&moat);
-    over_tls();
-    idle_connections();
+    for (int i = 1; i < argc; i++)
+        part_named(argv[i])->measure();
+    for (size_t i = 0; argc == 1 && i < NPARTS; i++)
+        parts[i].measure();
     bench_cleanup(home);
     return 0;
 }

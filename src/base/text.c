@@ -159,7 +159,12 @@ bool text_parse_size(const char *text, uint64_t *bytes)
 
 bool text_copy(char *out, size_t size, const char *text)
 {
-    return (size_t)snprintf(out, size, "%s", text) < size;
+    size_t len = strnlen(text, size);
+    bool fits = len < size;
+    len = fits ? len : size - 1;
+    memcpy(out, text, len);
+    out[len] = '\0';
+    return fits;
 }
 
 bool text_is_name(const char *text, size_t max)

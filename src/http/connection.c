@@ -170,6 +170,7 @@ static void connection_free(struct connection *c)
         c->next->link = c->link;
     c->listener->count--;
     address_give(c->listener, c->address);
+    explicit_bzero(&c->known, sizeof c->known);
     free(c);
 }
 

@@ -83,85 +83,6 @@ static void exchange_free(struct exchange *x)
 
 /* ---- the head ---- */
 
-struct head {
-    const char *accept, *accept_encoding, *asked_method, *authorization, *content_length, *content_type, *deadline,
-        *expect, *host, *idempotency_key, *if_none_match, *origin, *traceparent, *transfer;
-    const char *repeated; /* the name of a header that came twice and must not */
-    bool unsound;         /* one of them is none */
-};
-
-static const struct {
-    const char *name;
-    size_t offset;
-    bool many; /* may come more than once; the last one counts */
-} header_names[] = {
-    {"accept", offsetof(struct head, accept), true},
-    {"accept-encoding", offsetof(struct head, accept_encoding), true},
-    {"access-control-request-method", offsetof(struct head, asked_method)},
-    {"authorization", offsetof(struct head, authorization)},
-    {"content-length", offsetof(struct head, content_length)},
-    {"content-type", offsetof(struct head, content_type)},
-    {"expect", offsetof(struct head, expect)},
-    {"host", offsetof(struct head, host)},
-    {"idempotency-key", offsetof(struct head, idempotency_key)},
-    {"if-none-match", offsetof(struct head, if_none_match)},
-    {"moat-deadline", offsetof(struct head, deadline)},
-    {"origin", offsetof(struct head, origin)},
-    {"traceparent", offsetof(struct head, traceparent)},
-    {"transfer-encoding", offsetof(struct head, transfer)},
-};
-
-static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
-                                   const char *value, size_t value_len)
-{
-    struct head *head = cls;
-    head->unsound |= !sound_header(name, name_len, value, value_len);
-    for (size_t i = 0; i < sizeof header_names / sizeof *header_names; i++) {
-        if ((*name | 0x20) != *header_names[i].name || strcasecmp(name, header_names[i].name) != 0)
-            continue;
-        const char **slot = (const char **)((char *)head + header_names[i].offset);
-        if (*slot && !header_names[i].many)
-            head->repeated = header_names[i].name;
-        *slot = value ? value : "";
-    }
-    return MHD_YES;
-}
-
-/* "localhost:8642", "127.0.0.1": another name means that a page of elsewhere had its name point here. */
-static bool is_our_host(const struct http *h, const char *host)
-{
-    for (size_t i = 0; i < sizeof h->hosts / sizeof *h->hosts; i++) {
-        size_t len = strlen(h->hosts[i]);
-        if (!len || strncasecmp(host, h->hosts[i], len) != 0)
-            continue;
-        if (!host[len])
-            return true;
-        char port[8];
-        snprintf(port, sizeof port, ":%u", h->port);
-        return strcmp(host + len, port) == 0;
-    }
-    return false;
-}
-
-/* What only the transport can see. */
-static int check_head(const struct exchange *x, const struct head *head, const char *version, struct error *err)
-{
-    const struct listener *l = x->listener;
-    if (head->unsound)
-        return error_set(err, MOAT_E_BAD_REQUEST, "a header's name or value is none that HTTP knows");
-    if (head->repeated)
-        return error_set(err, MOAT_E_BAD_REQUEST, "the header %s came twice", head->repeated);
-    if (head->transfer && !sound_coding(head->transfer))
-        return error_set(err, MOAT_E_BAD_REQUEST, "Transfer-Encoding is not `chunked`");
-    if (head->transfer && head->content_length)
-        return error_set(err, MOAT_E_BAD_REQUEST, "Content-Length and Transfer-Encoding came together");
-    if (!head->host && strcmp(version, "HTTP/1.1") == 0)
-        return error_set(err, MOAT_E_BAD_REQUEST, "the Host header is missing");
-    if (!l->is_unix && l->http->loopback && head->host && !is_our_host(l->http, head->host))
-        return error_set(err, MOAT_E_FORBIDDEN, "the Host header does not name this server");
-    return 0;
-}
-
 static uint32_t peer_uid(struct MHD_Connection *connection)
 {
     struct ucred peer = {.uid = (uid_t)-1};
@@ -173,9 +94,10 @@ static uint32_t peer_uid(struct MHD_Connection *connection)
 
 static struct rest_principal principal_of(struct exchange *x, const char *authorization)
 {
-    if (connection_of(x->connection)->trusted)
+    struct connection *c = connection_of(x->connection);
+    if (c->trusted)
         return (struct rest_principal){.scopes = REST_ADMIN, .has_uid = true, .uid = peer_uid(x->connection)};
-    return rest_bearer(x->listener->http->rest, authorization);
+    return *rest_bearer_known(x->listener->http->rest, &c->known, authorization);
 }
 
 static enum MHD_Result answer(struct exchange *x);
@@ -206,13 +128,13 @@ static void sender_ended(struct loop_watch *watch, uint32_t events)
 
 static enum MHD_Result begin(struct exchange *x, const char *method, const char *version)
 {
-    struct head head = {0};
+    struct head head;
     struct error err;
-    MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, take_header, &head);
+    head_read(x->connection, &head);
     uint64_t length = head.transfer ? REST_LENGTH_UNKNOWN : 0;
     if (head.content_length)
         length = strtoull(head.content_length, NULL, 10); /* libmicrohttpd has refused what is not a number */
-    if (check_head(x, &head, version, &err) < 0) {
+    if (head_check(x->listener, &head, version, &err) < 0) {
         x->request = rest_refuse(x->listener->http->rest, &err);
         x->astray = err.code == MOAT_E_BAD_REQUEST;
     } else {

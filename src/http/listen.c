@@ -74,9 +74,10 @@ static void remember_address(struct http *h, const union endpoint *a)
     char text[INET6_ADDRSTRLEN];
     inet_ntop(a->any.sa_family, v6 ? (const void *)&a->v6.sin6_addr : (const void *)&a->v4.sin_addr, text, sizeof text);
     char host[sizeof h->hosts[0]];
-    h->port = ntohs(v6 ? a->v6.sin6_port : a->v4.sin_port);
+    unsigned port = ntohs(v6 ? a->v6.sin6_port : a->v4.sin_port);
+    snprintf(h->port, sizeof h->port, "%u", port);
     snprintf(host, sizeof host, v6 ? "[%s]" : "%s", text);
-    snprintf(h->url, sizeof h->url, "%s://%s:%u", h->tls ? "https" : "http", host, h->port);
+    snprintf(h->url, sizeof h->url, "%s://%s:%u", h->tls ? "https" : "http", host, port);
     h->loopback = is_loopback(a);
     if (!h->loopback)
         return; /* which names point here only its users know */

@@ -21,6 +21,7 @@ struct connection {
     uint64_t until;                  /* when its phase is over, by the coarse clock; UINT64_MAX: it has all time */
     struct address *address;         /* NULL: not counted */
     struct connection *next, **link; /* of the listener's */
+    struct rest_known known;         /* whose token came last */
 };
 
 #define ADDRESS_ROWS 1024
@@ -56,7 +57,7 @@ struct http {
     struct listener unix_socket, tcp;
     char url[96];
     char hosts[3][72]; /* what a Host header may say on a loopback address, without the port; empty: anything */
-    unsigned port;
+    char port[8];     /* digits */
     bool loopback;    /* of tcp */
     bool made_socket; /* the Unix socket is ours to remove */
     struct http_limits limits;
@@ -76,6 +77,17 @@ int connect_unix(const char *path);
 /* ---- sound.c ---- */
 bool sound_header(const char *name, size_t name_len, const char *value, size_t value_len);
 bool sound_coding(const char *transfer_encoding);
+
+/* ---- head.c ---- */
+struct head {
+    const char *accept, *accept_encoding, *asked_method, *authorization, *content_length, *content_type, *deadline,
+        *expect, *host, *idempotency_key, *if_none_match, *origin, *traceparent, *transfer;
+    const char *repeated; /* the name of a header that came twice and must not */
+    bool unsound;         /* one of them is none */
+};
+void head_read(struct MHD_Connection *connection, struct head *out);
+/* What makes it no request of ours: MOAT_E_BAD_REQUEST, MOAT_E_FORBIDDEN. */
+int head_check(const struct listener *l, const struct head *head, const char *version, struct error *err);
 
 /* ---- exchange.c: one request and its answer ---- */
 enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,

@@ -109,6 +109,10 @@ void request_free(struct rest_request *q);
 
 bool request_is_key(const char *text); /* an Idempotency-Key */
 
+/* ---- admit.c ---- */
+/* Route, right, query, the headers that count, room for the body. Or -MOAT_E_X, and it is to be refused. */
+int request_admit(struct rest_request *q, const struct rest_head *head, struct error *err);
+
 /* ---- origin.c: requests of web pages, and OPTIONS ---- */
 
 /* Is the page that asks, if it is one, let in? MOAT_E_FORBIDDEN. */

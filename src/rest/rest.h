@@ -55,6 +55,18 @@ struct rest_principal {
 /* From the value of an Authorization header, or NULL: once for each request, for it counts. Any thread, no SQL. */
 struct rest_principal rest_bearer(struct rest *r, const char *authorization);
 
+/* Who a connection's last header named, in the connection's memory: zeroed at first, wiped in the end by its owner. */
+#define REST_KNOWN_MAX 96
+struct rest_known {
+    uint64_t epoch, second; /* what it was found in: looked up again in another */
+    size_t len;             /* 0: nobody */
+    char header[REST_KNOWN_MAX];
+    struct rest_principal who;
+};
+/* As rest_bearer; the same header again is not looked up again within a second, unless a token was revoked meanwhile.
+ * What is returned is valid until known is used again. */
+const struct rest_principal *rest_bearer_known(struct rest *r, struct rest_known *known, const char *authorization);
+
 /* ---- a request ---- */
 
 struct rest_request;

@@ -251,6 +251,9 @@ struct service_principal {
 /* Constant-time look-up in memory, any thread, no SQL; it counts as a request of the token's, by the setting
  * `token_requests`. false: none, expired or revoked; *out is then untouched. */
 bool service_token_find(struct service *s, const char *token, struct service_principal *out);
+/* Another number whenever a token that was good may no longer be, but for its expiry: what was found before it changed
+ * is to be found again. 0: each request is to be found, for they are counted. Any thread. */
+uint64_t service_token_epoch(const struct service *s);
 /* The admin token of TCP listeners: made at the first start of a server, kept hashed. fresh (may be NULL) gets the
  * token's text once, when it was made just now, else "". Blocks. */
 int service_admin_token(struct service *s, char fresh[65], struct error *err);

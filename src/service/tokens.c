@@ -22,6 +22,7 @@ struct tokens {
     struct token *slots;
     size_t nslots, count;     /* a power of two */
     _Atomic uint64_t flushed; /* seconds */
+    _Atomic uint64_t removed; /* how many were taken out */
     _Atomic uint64_t limit;   /* requests a minute of one token; 0: none */
 };
 
@@ -175,6 +176,7 @@ void tokens_remove(struct tokens *t, int64_t id)
             put(t, &moved);
         }
     }
+    atomic_fetch_add(&t->removed, 1);
     pthread_rwlock_unlock(&t->lock);
 }
 
@@ -209,6 +211,11 @@ static uint64_t spend(struct token *e, uint64_t limit)
     } while (!atomic_compare_exchange_weak_explicit(&e->spent_until, &until, from + share, memory_order_relaxed,
                                                     memory_order_relaxed));
     return 0;
+}
+
+uint64_t service_token_epoch(const struct service *s)
+{
+    return atomic_load(&s->tokens->limit) ? 0 : 1 + atomic_load(&s->tokens->removed);
 }
 
 bool service_token_find(struct service *s, const char *token, struct service_principal *out)

@@ -379,6 +379,11 @@ uint64_t service_setting_package_max(const struct service *s)
     return s->package_max;
 }
 
+uint64_t service_token_epoch(const struct service *s)
+{
+    return 1;
+}
+
 bool service_token_find(struct service *s, const char *token, struct service_principal *out)
 {
     static const struct {
