@@ -24,6 +24,7 @@
 #define SMALL_ANSWER (16 * 1024)
 #define SMALL_BODY 4096 /* arrives with its head, or nearly */
 #define STREAM_BLOCK 4096
+#define CROWD 64
 
 enum state { HEAD, BODY, RUNNING, ANSWERED, STREAMING };
 
@@ -330,12 +331,24 @@ static void request_done(struct rest_request *q, void *context)
     listener_kick(x->listener);
 }
 
+/* Calls that come together share their way to the worker and back; one that comes alone would only wait. */
+static bool is_alone(struct listener *l)
+{
+    if (l->begun++ || l->waiting)
+        l->crowd = CROWD;
+    else if (l->crowd)
+        l->crowd--;
+    return !l->crowd;
+}
+
 static enum MHD_Result run(struct exchange *x)
 {
     struct listener *l = x->listener;
     loop_unwatch(&x->watch); /* the body is whole */
     x->state = RUNNING;
     x->since = clock_mono_ns();
+    if (rest_is_call(x->request) && is_alone(l))
+        rest_at_once(x->request);
     connection_forever(connection_of(x->connection));
     l->active--;
     if (!l->waiting++)
@@ -405,6 +418,9 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
         log_access(x);
     connection_phase(connection_of(connection), x->listener->http->limits.idle_ns, 0);
     if (x->state != RUNNING) {
+        /* Its client's next request may be here before the calls that wait are worked, and then goes with them. */
+        if (x->listener->waiting)
+            x->listener->must_run = true;
         x->listener->active--;
         exchange_free(x);
         return;

@@ -42,6 +42,7 @@ static uint64_t before_sleep(struct loop_idle *idle)
     tls_here(l->is_unix ? NULL : l->http->tls);
     for (int i = 0; !wish && i < RUNS_AT_ONCE; i++) {
         l->must_run = false;
+        l->begun = 0;
         l->inside = true;
         MHD_run(l->daemon);
         l->inside = false;

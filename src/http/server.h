@@ -45,6 +45,8 @@ struct listener {
     bool inside;                             /* it is being run just now */
     bool kicking;                            /* kick is linked in the loop, where it must not be linked twice */
     bool stopping;                           /* connections are given up */
+    unsigned begun;       /* calls, in this run of the daemon */
+    unsigned crowd;       /* so many more calls, each alone, until they are taken for a single client's */
     size_t active;        /* requests that the daemon has something to do for: not those whose calls run */
     size_t waiting;       /* calls under way whose connections are not suspended */
     uint64_t patience_at; /* when those are looked at again */

@@ -10,6 +10,7 @@
 #define LET_GO_NS (2 * NS_PER_MS)
 #define HEALTH_NS (5 * NS_PER_S) /* one that does not even answer that is ended */
 #define STRAYS_MAX 8             /* an honest worker rings once for each sleep of the loop */
+#define LINGER_WORK_NS (50 * NS_PER_US)
 #define ROUNDS 8                 /* then other work of the loop has its turn */
 
 static uint32_t flags_of(const struct worker *w)
@@ -200,13 +201,22 @@ static void ring(struct worker *w, uint64_t now)
     channel_ring(lane->ch);
 }
 
+/* A worker on this CPU that has little to do gets its turn at once: its answer is there before the loop would sleep. */
+static void linger(const struct worker *w)
+{
+    if (w->lane.placed && w->lane.work_ns < LINGER_WORK_NS)
+        channel_linger(w->lane.ch);
+}
+
 /* Rings what was filled; idle workers go back to their slots, the others will ring. */
 static void settle(struct plugin *p, uint64_t now, bool *more)
 {
     for (struct worker **link = &p->busy, *w; (w = *link);) {
         struct lane *lane = &w->lane;
-        if (lane->pushed)
+        if (lane->pushed) {
             ring(w, now);
+            linger(w);
+        }
         if (!lane_flying(lane) && !flags_of(w)) {
             let_go(p, link);
             continue;
@@ -326,6 +336,11 @@ void plugin_drive(struct loop_task *task)
 {
     struct plugin *p = (struct plugin *)(void *)((char *)task - offsetof(struct plugin, kick));
     atomic_exchange(&p->kicked, false); /* before the look: what comes after it rings again */
+    drive(p);
+}
+
+void plugin_drive_now(struct plugin *p)
+{
     drive(p);
 }
 

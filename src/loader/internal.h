@@ -603,6 +603,7 @@ static inline uint32_t lane_flying(const struct lane *lane)
 
 /* drive.c: on the plugin's loop */
 void plugin_drive(struct loop_task *task);
+void plugin_drive_now(struct plugin *p); /* on its loop */
 void plugin_timer(struct loop_timer *timer);
 void plugin_quiet(struct loop_task *task);
 

@@ -157,7 +157,8 @@ static int admit(struct plugin *p, struct call *c, struct call **victim)
 int queue_add(struct plugin *p, struct call *c)
 {
     struct call *victim = NULL;
-    plugin_loop(p, call_hidden(c)->waiter ? NULL : c->loop);
+    struct loop *loop = plugin_loop(p, call_hidden(c)->waiter ? NULL : c->loop);
+    bool at_once = c->at_once && loop_is_mine(loop);
     pthread_mutex_lock(&p->lock);
     call_hidden(c)->side = (uint8_t)canary_side(p, c);
     int rc = admit(p, c, &victim);
@@ -174,7 +175,10 @@ int queue_add(struct plugin *p, struct call *c)
     /* The loop would find that there is no worker; telling supervise from here saves its turn. */
     if (nobody)
         plugin_want(p);
-    plugin_kick(p);
+    if (at_once)
+        plugin_drive_now(p);
+    else
+        plugin_kick(p);
     return 0;
 }
 

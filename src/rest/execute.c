@@ -85,6 +85,7 @@ void handle_execute(struct rest_request *q)
     run->token = q->token;
     run->key = *q->key ? q->key : NULL;
     run->loop = q->loop;
+    run->at_once = q->at_once;
     run->done = run_done;
     run->context = q;
     q->calling = true;

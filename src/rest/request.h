@@ -50,7 +50,7 @@ struct rest_request {
     rest_done done;
     void *context;
     struct loop_task task;
-    bool answered, calling;
+    bool answered, calling, at_once;
     bool abandoned;        /* ended by the transport while its call still runs: freed when that is done */
     struct stream *stream; /* NULL: the answer comes in one piece */
     struct batch *batch;

@@ -190,6 +190,11 @@ void rest_run(struct rest_request *q, struct loop *loop, rest_done done, void *c
         run_as(q);
 }
 
+void rest_at_once(struct rest_request *q)
+{
+    q->at_once = true;
+}
+
 void rest_cancel(struct rest_request *q)
 {
     if (q->calling)

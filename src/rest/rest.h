@@ -99,6 +99,9 @@ bool rest_body(struct rest_request *q, const void *bytes, size_t len);
  * the caller's, perhaps before this returns. */
 typedef void (*rest_done)(struct rest_request *q, void *context);
 void rest_run(struct rest_request *q, struct loop *loop, rest_done done, void *context);
+/* Before rest_run: nothing else comes in this turn of the loop with which the call could share its way to the plugin
+ * and back. */
+void rest_at_once(struct rest_request *q);
 /* Nobody waits for it any more: a call is cancelled, unless it has an Idempotency-Key and its client may come back for
  * the answer; anything else runs to its end. done still comes. On the loop's thread, between rest_run and done. */
 void rest_cancel(struct rest_request *q);

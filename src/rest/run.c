@@ -176,6 +176,7 @@ void run_begin(struct runs *r, struct run *run)
         }
     }
     run->call.loop = run->loop;
+    run->call.at_once = run->at_once;
     run->call.principal = (uint64_t)run->token; /* tokens take turns */
     run->call.done = call_done;
     run->call.context = run;

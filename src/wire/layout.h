@@ -218,27 +218,39 @@ static inline long layout_futex_wake(const _Atomic uint32_t *word, int count)
 }
 
 /* Two processes on one CPU pass a call on fastest by yielding.  Behind a process that hogs the CPU a yield costs a
- * whole time slice: one that took over a millisecond stops yielding for a while. */
+ * whole time slice: one that took over a millisecond stops yielding for a while.  So does one that brings nothing again
+ * and again: the other side has too much else to do, or the scheduler thinks that this side is owed the CPU. */
 #define LAYOUT_YIELDS 2
 #define LAYOUT_YIELD_SLOW NS_PER_MS
 #define LAYOUT_YIELD_REST (100 * NS_PER_MS)
+#define LAYOUT_YIELD_VAIN 16
+#define LAYOUT_YIELD_PAUSE (5 * NS_PER_MS)
 
 struct layout_yield {
     uint64_t rest_until;
+    unsigned vain; /* in a row */
 };
 
 static inline bool layout_yield_until(struct layout_yield *y, const struct record *r, uint64_t position)
 {
     uint64_t before = clock_mono_ns();
-    for (int i = 0; i < LAYOUT_YIELDS && before >= y->rest_until; i++) {
+    if (before < y->rest_until)
+        return layout_ready(r, position);
+    for (int i = 0; i < LAYOUT_YIELDS; i++) {
         sched_yield();
-        if (layout_ready(r, position))
+        if (layout_ready(r, position)) {
+            y->vain = 0;
             return true;
+        }
         uint64_t after = clock_mono_ns();
-        if (after - before > LAYOUT_YIELD_SLOW)
+        if (after - before > LAYOUT_YIELD_SLOW) {
             y->rest_until = after + LAYOUT_YIELD_REST;
+            return false;
+        }
         before = after;
     }
+    if (++y->vain >= LAYOUT_YIELD_VAIN)
+        y->rest_until = before + LAYOUT_YIELD_PAUSE;
     return layout_ready(r, position);
 }
 

@@ -197,6 +197,12 @@ void channel_wake(struct channel *ch)
     }
 }
 
+void channel_linger(struct channel *ch)
+{
+    if (!channel_ready(ch))
+        layout_yield_until(&ch->yield, layout_record(&ch->in, ch->read), ch->read);
+}
+
 int channel_fd(const struct channel *ch)
 {
     return ch->bell;
