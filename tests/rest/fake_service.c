@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ struct service {
     struct call *held; /* the last one */
     _Atomic unsigned cancelled;
     uint64_t payload_max, package_max;
+    _Atomic uint64_t forgotten; /* not 0: no token is good any more */
 };
 
 static void *run(void *arg)
@@ -107,6 +109,11 @@ void fake_limits(struct service *s, uint64_t payload_max, uint64_t package_max)
 {
     s->payload_max = payload_max;
     s->package_max = package_max;
+}
+
+void fake_forget_tokens(struct service *s)
+{
+    atomic_store(&s->forgotten, 1);
 }
 
 /* ---- what src/rest meets ---- */
@@ -381,7 +388,7 @@ uint64_t service_setting_package_max(const struct service *s)
 
 uint64_t service_token_epoch(const struct service *s)
 {
-    return 1;
+    return 1 + atomic_load(&s->forgotten);
 }
 
 bool service_token_find(struct service *s, const char *token, struct service_principal *out)
@@ -392,7 +399,7 @@ bool service_token_find(struct service *s, const char *token, struct service_pri
     } known[] = {{FAKE_TOKEN, "", SCOPE_ADMIN},
                  {FAKE_READ_TOKEN, "", SCOPE_READ},
                  {FAKE_EXECUTE_TOKEN, " echo other ", SCOPE_EXECUTE}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    for (size_t i = 0; i < sizeof known / sizeof *known && !atomic_load(&s->forgotten); i++) {
         if (strcmp(token, known[i].token) != 0)
             continue;
         *out = (struct service_principal){.scopes = known[i].scopes, .token = (int64_t)i + 1};

@@ -23,6 +23,7 @@ unsigned fake_cancelled(struct service *s);
 void fake_tell(struct service *s, unsigned lines, size_t len);
 void fake_finish(struct service *s);
 void fake_limits(struct service *s, uint64_t payload_max, uint64_t package_max);
+void fake_forget_tokens(struct service *s); /* from here on they let nobody in */
 
 #define FAKE_TOKEN "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 

@@ -338,6 +338,31 @@ static void test_bearer(void **state)
     assert_int_equal(rest_bearer(f->rest, "bearer  " FAKE_TOKEN).scopes, REST_ADMIN);
 }
 
+/* What a connection remembers of its token never lets in more than the token itself. */
+static void test_bearer_known(void **state)
+{
+    struct fixture *f = *state;
+    struct rest_known known = {0};
+    char longer[400];
+    assert_int_equal(rest_bearer_known(f->rest, &known, NULL)->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_READ_TOKEN)->scopes, REST_READ);
+    assert_int_equal(rest_bearer_known(f->rest, &known, NULL)->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "")->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN " ")->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer x" FAKE_TOKEN)->scopes, 0);
+    snprintf(longer, sizeof longer, "Bearer %100s%s", "", FAKE_TOKEN);
+    assert_int_equal(rest_bearer_known(f->rest, &known, longer)->scopes, REST_ADMIN);
+    longer[strlen(longer) - 1] ^= 1; /* where the memory of it would not reach */
+    assert_int_equal(rest_bearer_known(f->rest, &known, longer)->scopes, 0);
+    /* A token that was taken away is looked up again. */
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    fake_forget_tokens(f->service);
+    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, 0);
+}
+
 static void test_draining_leaves_health(void **state)
 {
     struct fixture *f = *state;
@@ -570,6 +595,7 @@ int main(void)
                                        T(test_nobody_gets_no_further_than_health),
                                        T(test_a_scope_covers_its_routes_only),
                                        T(test_bearer),
+                                       T(test_bearer_known),
                                        T(test_draining_leaves_health),
                                        T(test_body_limits),
                                        T(test_upload_goes_to_a_file_without_a_name),

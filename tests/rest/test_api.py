@@ -1,7 +1,9 @@
 """The API as its description says it: tokens, scopes, idempotency, batches, events, why, figures; with real clients."""
 
 import concurrent.futures
+import http.client
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -102,6 +104,24 @@ def test_tokens_are_shown_once_and_told_when_used(api):
         api.bad(400, "bad_usage", "POST", "/api/tokens", body)
     api.bad(404, "not_found", "DELETE", "/api/tokens/999999")
     api.bad(404, "not_found", "DELETE", "/api/tokens/first")
+
+
+def test_a_revoked_token_is_refused_on_a_connection_that_used_it(api):
+    one, other = api.token("read"), api.token("read")
+    host, port = api.url.rsplit("/", 1)[1].split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as link:
+        def status(token):
+            link.sendall(f"GET /api/plugins/stats HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+            answer = http.client.HTTPResponse(link)
+            answer.begin()
+            answer.read()
+            return answer.status
+        for _ in range(20):  # fast behind each other: what is remembered of the connection counts
+            fresh = api.token("read")
+            assert [status(fresh["token"]) for _ in range(3)] == [200] * 3
+            api.good("DELETE", f"/api/tokens/{fresh['id']}")
+            assert status(fresh["token"]) == 401
+            assert [status(one["token"]), status("0" * 64), status(other["token"])] == [200, 401, 200]
 
 
 def test_tokens_outlive_the_server_and_revocation_too(build, tmp_path):
