@@ -45,7 +45,7 @@ struct listener {
     bool inside;                             /* it is being run just now */
     bool kicking;                            /* kick is linked in the loop, where it must not be linked twice */
     bool stopping;                           /* connections are given up */
-    unsigned begun;       /* calls, in this run of the daemon */
+    unsigned begun;                          /* calls, in this run of the daemon */
     unsigned crowd;       /* so many more calls, each alone, until they are taken for a single client's */
     size_t active;        /* requests that the daemon has something to do for: not those whose calls run */
     size_t waiting;       /* calls under way whose connections are not suspended */
@@ -59,9 +59,9 @@ struct http {
     struct listener unix_socket, tcp;
     char url[96];
     char hosts[3][72]; /* what a Host header may say on a loopback address, without the port; empty: anything */
-    char port[8];     /* digits */
-    bool loopback;    /* of tcp */
-    bool made_socket; /* the Unix socket is ours to remove */
+    char port[8];      /* digits */
+    bool loopback;     /* of tcp */
+    bool made_socket;  /* the Unix socket is ours to remove */
     struct http_limits limits;
     struct tls *tls; /* NULL: none */
     _Atomic bool draining;

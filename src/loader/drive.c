@@ -11,7 +11,7 @@
 #define HEALTH_NS (5 * NS_PER_S) /* one that does not even answer that is ended */
 #define STRAYS_MAX 8             /* an honest worker rings once for each sleep of the loop */
 #define LINGER_WORK_NS (50 * NS_PER_US)
-#define ROUNDS 8                 /* then other work of the loop has its turn */
+#define ROUNDS 8 /* then other work of the loop has its turn */
 
 static uint32_t flags_of(const struct worker *w)
 {

@@ -352,7 +352,7 @@ struct call {
     char traceparent[56]; /* W3C, or empty */
     uint64_t principal;   /* who asks, as a number: different ones take turns in a plugin's queue */
     struct loop *loop;    /* call_begin: where done runs */
-    bool at_once;         /* call_begin, on loop: worked now, and not together with what else comes in the loop's turn */
+    bool at_once; /* call_begin, on loop: worked now, and not together with what else comes in the loop's turn */
     void (*done)(struct call *call);
     /* NULL: nobody wants to know. On the thread that reads the worker's channel, never after done began there; must
      * not block. */

@@ -24,7 +24,7 @@ struct run {
     int64_t token;   /* who asks; 0: not by a token */
     const char *key; /* Idempotency-Key, or NULL */
     struct loop *loop;
-    bool at_once; /* as call's */
+    bool at_once;                  /* as call's */
     void (*done)(struct run *run); /* on loop, perhaps before run_begin returns; call has the outcome */
     void *context;
     enum run_replay replay; /* out */

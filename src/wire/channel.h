@@ -92,7 +92,7 @@ size_t channel_in_flight(const struct channel *ch);
  * channel_fd was what fired it says so with channel_rang, which counts rings that bring nothing and breaks the channel
  * of a worker that does nothing else. */
 bool channel_wait(struct channel *ch, uint64_t until_ns, bool spin);
-void channel_wake(struct channel *ch); /* any thread: ends a channel_wait early, or the next one */
+void channel_wake(struct channel *ch);   /* any thread: ends a channel_wait early, or the next one */
 void channel_linger(struct channel *ch); /* a loop that rang: lets a worker on its CPU go first, if it is quick */
 int channel_fd(const struct channel *ch);
 bool channel_arm(struct channel *ch); /* false: an answer is there already, do not sleep */
