@@ -50,6 +50,7 @@ const struct rest_principal *rest_bearer_known(struct rest *r, struct rest_known
     known->epoch = epoch;
     known->second = second;
     known->len = epoch && known->who.scopes && len < REST_KNOWN_MAX ? len : 0;
-    memcpy(known->header, authorization, known->len);
+    if (known->len)
+        memcpy(known->header, authorization, known->len);
     return &known->who;
 }
