@@ -58,7 +58,8 @@
     X(IDEMPOTENCY_CONFLICT, "idempotency_conflict", 409, 2, "use a new Idempotency-Key for another body") \
     X(ANSWER_NOT_KEPT, "answer_not_kept", 409, 8, "it was run once; use a new Idempotency-Key to run it again") \
     X(NOT_READY, "not_ready", 503, 8, "try again after a moment") \
-    X(RATE_LIMITED, "rate_limited", 429, 8, "try again when Retry-After says so, or raise the setting `token_requests`") \
+    X(RATE_LIMITED, "rate_limited", 429, 8, \
+      "try again when Retry-After says so, or raise the setting `token_requests`") \
     X(BAD_TASK, "bad_task", 422, 2, "`moat task check FILE` lists each finding with its JSON Pointer") \
     X(OUTCOME_UNKNOWN, "outcome_unknown", 409, 5, "find out whether it was done; Moat does not do it twice")
 

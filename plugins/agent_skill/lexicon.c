@@ -1,5 +1,6 @@
 #include "lexicon.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -343,14 +344,20 @@ static const struct {
 } endings[] = {{"ies", "y"}, {"sses", "ss"}, {"xes", "x"}, {"ches", "ch"}, {"shes", "sh"}, {"s", ""},
                {"ied", "y"}, {"ed", ""},     {"ed", "e"},  {"ing", ""},    {"ing", "e"},   {"ying", "ie"}};
 
+/* Writes both, one behind the other; false, and nothing of use, when they do not fit. */
+static bool join(char *out, size_t size, const char *first, const char *second)
+{
+    int n = snprintf(out, size, "%s%s", first, second);
+    return n >= 0 && (size_t)n < size;
+}
+
 static bool undo(const char *word, size_t which, char out[WORD_ROOM])
 {
     size_t n = strlen(word), e = strlen(endings[which].ending);
     if (n < e + 3 || strcmp(word + n - e, endings[which].ending) != 0 || (e == 1 && word[n - 2] == 's'))
         return false;
     memcpy(out, word, n - e);
-    strcpy(out + n - e, endings[which].instead);
-    return true;
+    return join(out + n - e, WORD_ROOM - (n - e), endings[which].instead, "");
 }
 
 /* planned -> plan */
@@ -371,9 +378,7 @@ static unsigned find_inflected(const char *word, const char *rest, const struct 
         if (!undo(word, i, stem))
             continue;
         do {
-            strcpy(phrase, stem);
-            strcat(phrase, rest);
-            unsigned n = find(phrase, first);
+            unsigned n = join(phrase, sizeof phrase, stem, rest) ? find(phrase, first) : 0;
             if (n)
                 return n;
         } while (!endings[i].instead[0] && undouble(stem));
@@ -383,7 +388,7 @@ static unsigned find_inflected(const char *word, const char *rest, const struct 
 
 void lexicon_stem(const char *word, char out[48])
 {
-    strcpy(out, word);
+    join(out, WORD_ROOM, word, "");
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (undo(word, i, out)) {
             undouble(out);
@@ -412,11 +417,10 @@ static void look_up(const char words[][WORD_ROOM], uint32_t n, struct match out[
     char phrase[LEX_WORDS * WORD_ROOM], rest[LEX_WORDS * WORD_ROOM] = "";
     const struct lex *const *first;
     for (uint32_t k = 1; k < n; k++) {
-        strcat(rest, " ");
-        strcat(rest, words[k]);
+        size_t at = strlen(rest);
+        join(rest + at, sizeof rest - at, " ", words[k]);
     }
-    strcpy(phrase, words[0]);
-    strcat(phrase, rest);
+    join(phrase, sizeof phrase, words[0], rest);
     unsigned found = find(phrase, &first);
     size_t len = strlen(phrase);
     if (!found && n > 1 && phrase[len - 1] == 's') { /* bar charts */

@@ -149,7 +149,7 @@ static void show_span(uint64_t ns, char out[16])
         const char *name;
     } units[] = {{9.995e5, 1e3, "us"}, {9.995e8, 1e6, "ms"}, {5.995e10, 1e9, "s"}, {1e300, 6e10, "m"}};
     if (!ns) {
-        strcpy(out, "-");
+        memcpy(out, "-", 2);
         return;
     }
     size_t i = 0;

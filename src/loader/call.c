@@ -293,7 +293,7 @@ static void finish(const struct generation *ran, struct call *c, int code, struc
         return;
     if (h->waiter)
         waiter_tell(h->waiter);
-    else if (here && c->loop == p->loop)
+    else if (here && p && c->loop == p->loop)
         call_list_add(here, c);
     else
         loop_post(c->loop, &h->task);

@@ -43,7 +43,8 @@ static uint32_t read_attribution(const struct attribution *a, uint64_t words[8])
         action = atomic_load_explicit(&a->action, memory_order_acquire);
     } while (seq & 1 || seq != atomic_load_explicit(&a->seq, memory_order_relaxed));
     if (!(action & ABOUT_TRACED))
-        memcpy(words + 4, words, 32); /* its trace is its own */
+        for (int i = 0; i < 4; i++)
+            words[4 + i] = words[i]; /* its trace is its own */
     return action & ~ABOUT_TRACED;
 }
 

@@ -102,8 +102,8 @@ struct loader_config {
     struct loader_caps caps;
     const char *cgroup_root, *cgroup_self; /* NULL: /sys/fs/cgroup and /proc/self/cgroup */
     uint32_t lines_per_second; /* of a worker's output, and of its log, that are told; 0: 50; the rest is counted */
-    /* Sinks; called on the explain or supervise thread, must not block; may be NULL. on_denial: of each denial once; its count and
-     * call are those so far. */
+    /* Sinks; called on the explain or supervise thread, must not block; may be NULL. on_denial: of each denial once;
+     * its count and call are those so far. */
     void (*on_denial)(void *context, const struct denial *denial);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
     /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors, and calls that

@@ -88,7 +88,8 @@ static void text_plain_is_one_harmless_line(void **state)
         {"c1: \xc2\x9b"
          "31m, nbsp: \xc2\xa0.",
          "c1: ?31m, nbsp: \xc2\xa0."},
-        {"bad: \xff\xc3(\xed\xa0\x80", "bad: ?" "?(???"},
+        {"bad: \xff\xc3(\xed\xa0\x80", "bad: ?"
+                                       "?(???"},
         {"cut: \xe2\x82", "cut: ??"},
         {"turned: \xe2\x80\xae"
          "exe \xe2\x81\xa6 \xe2\x80\x8f \xe2\x80\xa8, not \xe2\x80\x93",

@@ -161,8 +161,13 @@ static void a_thousand_plugins_rest(void **unused)
     assert_true(rig_children() >= (int)n);
     /* Each is asked for its health once, within five seconds; from then on nobody is woken. */
     int seconds = 0;
-    for (double before = -1, now; (now = sleeps(n)) != before; before = now, sleep(1))
+    double before = -1, now = sleeps(n);
+    while (now != before) {
         assert_true(seconds++ < 20);
+        sleep(1);
+        before = now;
+        now = sleeps(n);
+    }
 }
 
 int main(void)

@@ -148,6 +148,20 @@ def processor_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+def spent_on(rig, text):
+    """Processor time that the server takes until it gives the connection up."""
+    with wire.dial(rig.url) as sock:
+        before, begun = processor_seconds(rig.process.pid), time.monotonic()
+        sock.sendall(text.encode())
+        try:
+            while sock.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        assert time.monotonic() - begun < 10
+        return processor_seconds(rig.process.pid) - before
+
+
 @pytest.mark.parametrize("text", [
     headers("Transfer-Encoding: chunked\r\n") + "2;" + "a" * 20_000, headers("Transfer-Encoding: chunked\r\n") + "2",
     headers("Content-Length: 2\r\n"), headers("Content-Length: 2\r\n") + "{", CALL + "X: ",
@@ -155,17 +169,8 @@ def processor_seconds(pid):
 def test_what_never_ends_costs_no_time_and_has_an_end(build, tmp_path, sanitized, text):
     rig = Rig(build, tmp_path / "home", body_ms=500, head_ms=500, idle_ms=500)
     try:
-        with wire.dial(rig.url) as sock:
-            before = processor_seconds(rig.process.pid)
-            sock.sendall(text.encode())
-            begun = time.monotonic()
-            try:
-                while sock.recv(65536):
-                    pass
-            except ConnectionResetError:
-                pass
-            assert time.monotonic() - begun < 10
-            assert processor_seconds(rig.process.pid) - before < (1 if sanitized else 0.3)
+        # Whoever spins does so each time; what else the server had to do meanwhile, it does not.
+        assert min(spent_on(rig, text) for _ in range(3)) < (1 if sanitized else 0.3)
         rig.until("busy", "0")
         assert rig.call().status == 200
     finally:

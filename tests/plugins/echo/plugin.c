@@ -151,8 +151,7 @@ static int fill_file(const char *path)
 /* As many as there are; they stay open until the next call that wants them gone. */
 static int take_descriptors(void)
 {
-    int fd;
-    while ((fd = dup(STDERR_FILENO)) >= 0)
+    while (dup(STDERR_FILENO) >= 0)
         continue;
     return errno;
 }
