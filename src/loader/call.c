@@ -116,6 +116,17 @@ static int no_such_action(struct call *c, const struct manifest *m)
                      m->nactions ? names : "none");
 }
 
+void call_detail(struct call *c, const struct json_fault *fault)
+{
+    buf_auto detail = BUF_INIT(ERROR_DETAIL_MAX - 1);
+    buf_puts(&detail, "{\"pointer\":");
+    text_json_string(&detail, fault->pointer);
+    buf_puts(&detail, ",\"reason\":");
+    text_json_string(&detail, fault->reason);
+    if (buf_putc(&detail, '}'))
+        memcpy(c->error.detail, detail.data, detail.len + 1);
+}
+
 static int faulty(struct call *c, const struct json_fault *fault)
 {
     if (fault->code == MOAT_E_BAD_JSON)
@@ -124,13 +135,7 @@ static int faulty(struct call *c, const struct json_fault *fault)
     else
         error_set(&c->error, fault->code, "the parameters of %s.%s do not fit: %s%s%s", c->plugin, c->action,
                   fault->pointer, *fault->pointer ? ": " : "", fault->reason);
-    buf_auto detail = BUF_INIT(ERROR_DETAIL_MAX - 1);
-    buf_puts(&detail, "{\"pointer\":");
-    text_json_string(&detail, fault->pointer);
-    buf_puts(&detail, ",\"reason\":");
-    text_json_string(&detail, fault->reason);
-    if (buf_putc(&detail, '}'))
-        memcpy(c->error.detail, detail.data, detail.len + 1);
+    call_detail(c, fault);
     return -(int)fault->code;
 }
 

@@ -91,6 +91,8 @@ void call_open(struct loader *l, struct plugin *p, struct call *c, const struct 
 /* Action, size, syntax and schema against gen; writes the checked text to room when it is not NULL, else to a copy that
  * the call owns. 0 or -code with c->error filled. */
 int call_check(struct call *c, struct generation *gen, uint8_t *room);
+/* Into the detail of c->error: {"pointer","reason"}. */
+void call_detail(struct call *c, const struct json_fault *fault);
 /* code and message stand in c->error; 0 leaves it. Then done, exactly once: on `here` (a list of the loop that runs
  * this) or by post, or for the waiter. */
 void call_finish(struct call *c, int code, struct call_list *here);

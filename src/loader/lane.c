@@ -140,16 +140,39 @@ bool lane_control(struct worker *w, enum channel_kind kind, uint64_t now, uint64
 
 /* ---- out ---- */
 
+static int not_as_promised(struct call *c, const struct json_fault *fault)
+{
+    if (fault->code == MOAT_E_INTERNAL)
+        return error_set(&c->error, MOAT_E_INTERNAL, "the result of %s.%s: %s", c->plugin, c->action, fault->reason);
+    if (fault->code == MOAT_E_BAD_JSON)
+        return error_set(&c->error, MOAT_E_BAD_RESULT, "%s.%s answered something that is not JSON", c->plugin,
+                         c->action);
+    /* One that takes too many steps to check is no better than one that does not fit: nobody knows what it is. */
+    error_set(&c->error, MOAT_E_BAD_RESULT, "the result of %s.%s is not what its manifest promises: %s%s%s", c->plugin,
+              c->action, fault->pointer, *fault->pointer ? ": " : "", fault->reason);
+    call_detail(c, fault);
+    return -MOAT_E_BAD_RESULT;
+}
+
+/* Shared memory is the worker's to change: what is checked is the copy. */
+static bool copy_result(const struct manifest_action *action, uint8_t *result, const struct channel_answer *a,
+                        struct json_fault *fault)
+{
+    if (action->promises)
+        return json_schema_copy_check(action->result, result, a->shared, a->len, fault) == 0;
+    fault->code = MOAT_E_BAD_JSON;
+    return json_copy_valid(result, a->shared, a->len);
+}
+
 static int take_result(struct worker *w, struct call *c, const struct channel_answer *a)
 {
     uint8_t *result = malloc(a->len + JSON_PAD);
     if (!result)
         return error_set(&c->error, MOAT_E_OUT_OF_MEMORY, "no memory for the result of %s.%s", c->plugin, c->action);
-    /* Shared memory is the worker's to change: what is checked is the copy. */
-    if (!json_copy_valid(result, a->shared, a->len)) {
+    struct json_fault fault;
+    if (!copy_result(&w->gen->spec->manifest->actions[call_hidden(c)->action], result, a, &fault)) {
         free(result);
-        return error_set(&c->error, MOAT_E_BAD_RESULT, "%s.%s answered something that is not JSON", c->plugin,
-                         c->action);
+        return not_as_promised(c, &fault);
     }
     result[a->len] = '\0';
     c->result = result;

@@ -360,7 +360,7 @@ struct call {
     void *context;
     /* out */
     int code;           /* 0 or -enum moat_code */
-    struct error error; /* detail of bad_parameters: {"pointer","reason"} */
+    struct error error; /* detail of bad_parameters, and of bad_result by its schema: {"pointer","reason"} */
     uint8_t *result;    /* JSON with JSON_PAD behind; the caller frees it with free() */
     size_t result_len;
     char id[33]; /* 32 hex digits: in every error and log line; one that is there already is kept */

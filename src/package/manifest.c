@@ -319,6 +319,7 @@ static int read_action(struct reader *r, json_t *value, struct slice text, size_
     if (!is_plain(out->description, true))
         return reader_refuse(r, pointer, "has a control character");
     int rc = read_action_schema(r, value, text, i, "parameters", &out->parameters_json, &out->parameters);
+    out->promises = json_object_get(value, "result") != NULL;
     return rc ? rc : read_action_schema(r, value, text, i, "result", &out->result_json, &out->result);
 }
 

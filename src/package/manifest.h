@@ -21,6 +21,7 @@ struct manifest_action {
     bool idempotent;
     const char *parameters_json, *result_json; /* schemas as text; "{}" when left out */
     struct json_schema *parameters, *result;   /* compiled */
+    bool promises;                             /* the manifest says what the result is */
 };
 
 struct manifest_ask {

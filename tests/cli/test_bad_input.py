@@ -218,6 +218,8 @@ def test_action_failed(home):
 
 def test_bad_results(home):
     home.bad(5, "bad_result", *CALL, "bad_result")
+    done = home.bad(5, "bad_result", *CALL, "typed", "{}")
+    assert "expected number, found string" in done.err
 
 
 # ---- the machine and the home ----

@@ -127,6 +127,36 @@ static void the_plugins_own_failure_is_passed_on(void **state)
     assert_int_equal(rig_status(r, "echo")->restarts, 0);
 }
 
+static void expect_both_ways(const char *action, const char *parameters, int code, const char *text)
+{
+    struct test_call *c = begin_and_wait(action, parameters, 0);
+    rig_expect(r, "echo", action, parameters, code, text);
+    assert_int_equal(-c->call.code, code);
+    if (code) {
+        assert_non_null(strstr(c->call.error.message, text));
+        assert_null(c->call.result);
+    }
+    test_call_free(c);
+}
+
+/* Not only JSON: what the manifest says. */
+static void a_result_keeps_the_promise(void **state)
+{
+    expect_both_ways("typed", "{}", MOAT_E_BAD_RESULT,
+                     "the result of echo.typed is not what its manifest promises: expected number, found string");
+    rig_define(r, "echo", &(struct variant){.promise = "{\"properties\": {\"n\": {\"items\": {\"minimum\": 5}}}}"},
+               LOADER_START);
+    uint64_t before = rig_status(r, "echo")->errors_by_code[MOAT_E_BAD_RESULT];
+    expect_both_ways("echo", "{\"n\": [5, 6]}", 0, "{\"n\": [5, 6]}");
+    expect_both_ways("echo", "{\"n\": [5, 4]}", MOAT_E_BAD_RESULT, "/n/1: item 1 must be at least 5");
+    assert_int_equal(rig_status(r, "echo")->errors_by_code[MOAT_E_BAD_RESULT] - before, 2);
+    struct test_call *c = begin_and_wait("echo", "{\"n\": [1]}", 0);
+    assert_string_equal(c->call.error.detail, "{\"pointer\":\"/n/0\",\"reason\":\"item 0 must be at least 5\"}");
+    test_call_free(c);
+    expect_both_ways("bad_result", "{}", MOAT_E_BAD_RESULT, "not JSON");
+    assert_int_equal(rig_status(r, "echo")->restarts, 0);
+}
+
 static void every_size_comes_back(void **state)
 {
     static const size_t sizes[] = {2, 64, 500, 4000, 16383, 16384, 16385, 70000, 1 << 20};
@@ -351,6 +381,7 @@ int main(void)
         TEST(first_call_starts_the_plugin),
         TEST(bad_calls_are_answered_with_what_is_wrong),
         TEST(the_plugins_own_failure_is_passed_on),
+        TEST(a_result_keeps_the_promise),
         TEST(every_size_comes_back),
         TEST(a_crash_names_the_signal_and_the_last_line),
         TEST(a_deadline_holds),

@@ -125,6 +125,10 @@ static struct manifest *manifest_of(const char *name, const struct variant *v)
         snprintf(from, sizeof from, "\"name\": \"%s\",", v->renamed);
         replace(&text, from, "\"name\": \"renamed\",");
     }
+    if (v->promise) {
+        snprintf(with, sizeof with, "\"name\": \"echo\", \"result\": %s,", v->promise);
+        replace(&text, "\"name\": \"echo\", \"description\": \"Answers its parameters\",", with);
+    }
     if (manifest_parse(text.data, text.len, &m, &err))
         fail_msg("plugin.json: %s", err.message);
     return m;

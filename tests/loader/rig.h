@@ -41,6 +41,7 @@ struct variant {
     const char *deadline;
     const char *idempotent; /* this action is */
     const char *renamed;    /* this action has another name */
+    const char *promise;    /* the schema of what the action echo answers */
     bool liar;              /* the code is liar.c's */
     bool garbage;           /* the code is no ELF file */
     bool no_code;           /* only the manifest */

@@ -354,6 +354,12 @@ def test_why_explains_each_failure(api):
     assert api.good("GET", f"/api/why/{bad['id']}")["decision"]["by"] == "schema"
 
 
+def test_a_result_that_breaks_the_manifests_promise(api):
+    broken = api.bad(502, "bad_result", "POST", "/api/plugins/execute/echo/typed", {})
+    assert broken["detail"] == {"pointer": "", "reason": "expected number, found string"}
+    assert api.good("GET", f"/api/why/{broken['id']}")["decision"]["by"] == "plugin"
+
+
 # ---- lists, health, figures, pages ----
 
 
