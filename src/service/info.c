@@ -148,7 +148,7 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_open(out, NULL, '{');
     tell_text(out, "name", i->plugin.name);
     tell_text(out, "version", i->version.version);
-    tell_text(out, "current", i->plugin.current);
+    tell_text(out, "current", i->plugin.current[0] ? i->plugin.current : NULL);
     tell_text(out, "publisher", i->plugin.owner);
     tell_text(out, "status", i->plugin.active ? "active" : "inactive");
     tell_text(out, "state", registry_state_name(i->version.state));

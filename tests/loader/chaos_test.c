@@ -223,9 +223,9 @@ static void chaos_leaves_nothing(void **state)
     unsigned long kib = resident_kib();
     run_for(seconds);
     printf("# maps %u, then %u; resident %lu KiB, then %lu KiB\n", maps, number_of_maps(), kib, resident_kib());
-    assert_true(number_of_maps() <= maps + 40);     /* an arena of the C library more or less */
+    assert_true(number_of_maps() <= maps + 40);                     /* an arena of the C library more or less */
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) /* whose own books grow */
-    assert_true(resident_kib() <= kib + 24 * 1024); /* the same, as far as it was ever used */
+    assert_true(resident_kib() <= kib + 24 * 1024);                 /* the same, as far as it was ever used */
 #endif
 }
 
