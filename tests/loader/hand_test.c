@@ -191,27 +191,43 @@ static void state_is_not_stopped_for_idleness(void **state)
 
 enum disturbance { STOP, FORGET, REDEFINE, GATE, REVOKE, RELOAD, START, KILL_OLD, KILL_ANY, NOTHING, DISTURBANCES };
 
-static void kill_one(bool old)
+static unsigned living(pid_t pids[PLUGIN_SLOTS])
 {
     struct plugin *p = table_find(r->l, "ledger");
-    pid_t pids[PLUGIN_SLOTS];
     unsigned n = 0;
-    pid_t first = rig_status(r, "ledger")->first_pid;
     pthread_mutex_lock(&p->lock);
     for (unsigned i = 0; i < PLUGIN_SLOTS; i++)
         if (p->roster[i])
             pids[n++] = p->roster[i]->child.pid;
     pthread_mutex_unlock(&p->lock);
-    if (old && first > 0)
-        rig_kill(first);
-    else if (n)
-        rig_kill(pids[n - 1]);
+    return n;
 }
 
-static void disturb(enum disturbance what, struct waited *w)
+static bool lives(pid_t pid)
+{
+    pid_t pids[PLUGIN_SLOTS];
+    for (unsigned n = living(pids); n; n--)
+        if (pids[n - 1] == pid)
+            return true;
+    return false;
+}
+
+/* Whom: 0 where nobody was there. */
+static pid_t kill_one(bool old)
+{
+    pid_t pids[PLUGIN_SLOTS], first = rig_status(r, "ledger")->first_pid;
+    unsigned n = living(pids);
+    pid_t pid = old && first > 0 ? first : n ? pids[n - 1] : 0;
+    rig_kill(pid);
+    return pid;
+}
+
+/* The process that it killed, or 0. */
+static pid_t disturb(enum disturbance what, struct waited *w)
 {
     struct variant v = {.ledger = true, .state = true, .version = "3.0.0"};
     struct spec *s = rig_spec("ledger", &v);
+    pid_t killed = 0;
     waited_init(w);
     if (what == STOP)
         loader_stop(r->l, "ledger", NS_PER_S, waited_done, w);
@@ -226,10 +242,11 @@ static void disturb(enum disturbance what, struct waited *w)
     else if (what == START)
         loader_start(r->l, "ledger", waited_done, w);
     else if (what == KILL_OLD || what == KILL_ANY)
-        kill_one(what == KILL_OLD);
+        killed = kill_one(what == KILL_OLD);
     if (what >= KILL_OLD)
         waited_done(w, NULL);
     spec_unref(s);
+    return killed;
 }
 
 static void look(struct loader *l, void *context)
@@ -257,9 +274,10 @@ static void one_outcome_whatever_comes_between(void **state)
         for (int i = 1; i < 6; i++)
             c[i] = begin("note", "{\"n\": 2}");
         usleep(rig_random(&random, round % 3 ? 400000 : 40000));
-        disturb(what, &first);
+        pid_t killed[2];
+        killed[0] = disturb(what, &first);
         usleep(rig_random(&random, 20000));
-        disturb((enum disturbance)rig_random(&random, DISTURBANCES), &second);
+        killed[1] = disturb((enum disturbance)rig_random(&random, DISTURBANCES), &second);
         waited_wait(&reload, NULL);
         waited_wait(&first, NULL);
         waited_wait(&second, NULL);
@@ -270,6 +288,8 @@ static void one_outcome_whatever_comes_between(void **state)
                 assert_string_equal((char *)c[i]->call.result, "2");
             test_call_free(c[i]);
         }
+        /* One whose end nobody has heard of yet would be asked for its state: that it is lost is then the answer. */
+        RIG_WAIT(!lives(killed[0]) && !lives(killed[1]));
         define(NULL);
         note(3);
         enum hand_step step;

@@ -39,14 +39,20 @@ static struct spec *hold(const struct variant *v, struct waited *w)
     return s;
 }
 
+static void look(struct loader *l, void *context)
+{
+    const struct plugin *p = table_find(l, "echo");
+    const struct worker *w = p->living;
+    bool held = p->next && w && w->gen == p->next && w->state == WORKER_HELD;
+    *(pid_t *)context = held ? w->child.pid : 0;
+}
+
 /* The process of the start that is held, once its wall stands. */
 static pid_t held_worker(void)
 {
-    struct plugin *p = loader_plugin(r->l, "echo");
-    RIG_WAIT(p->next && p->next->starting);
-    struct generation *g = p->next;
-    RIG_WAIT(p->living && p->living->gen == g && p->living->state == WORKER_HELD);
-    return p->living->child.pid;
+    pid_t pid = 0;
+    RIG_WAIT((rig_look(r, look, &pid), pid));
+    return pid;
 }
 
 static bool has_mapped(pid_t pid, const char *what)

@@ -216,9 +216,10 @@ void rig_define(struct rig *r, const char *name, const struct variant *v, enum l
 {
     struct error err;
     struct spec *s = rig_spec(name, v);
-    if (rig_set(r, name, s, how, MOAT_E_OK, &err))
+    int rc = rig_set(r, name, s, how, MOAT_E_OK, &err);
+    spec_unref(s); /* first: a failure leaves no descriptor behind that its teardown would count */
+    if (rc)
         fail_msg("%s: %s", name, err.message);
-    spec_unref(s);
 }
 
 int rig_configure(struct rig *r, const char *name, const struct variant *v, struct error *err)
