@@ -65,9 +65,10 @@ MOAT_API int moat_list(struct moat *m, char **json, struct moat_error *error);
 MOAT_API int moat_info(struct moat *m, const char *what, char **json, struct moat_error *error);
 MOAT_API int moat_stats(struct moat *m, char **json, struct moat_error *error);
 
-/* What is to come, as `GET /api/forecast` answers it (docs/forecast.md). Zero it and set size. plugin_executions: a
- * series of yours, one number for each hour, the oldest first; NULL: the recorded calls of `plugin`, or of all when
- * that is NULL too. horizon: hours ahead, 0 for 24. limit: calls an hour that are to be watched for, 0 for none. */
+/* What is to come, as `GET /api/forecast` answers it (docs/forecast.md). options NULL: of all plugins, a day ahead;
+ * else zero it and set size. plugin_executions: a series of yours, one number for each hour, the oldest first; NULL:
+ * the recorded calls of `plugin`, or of all when that is NULL too. horizon: hours ahead, 0 for 24. limit: calls an hour
+ * that are to be watched for, 0 for none. */
 struct moat_forecast_options {
     size_t size;
     const char *plugin;

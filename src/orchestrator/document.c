@@ -1,4 +1,5 @@
 /* What is told of a run: {"id","name","status","result","error","steps","receipt"}, and of a choice. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -138,9 +139,7 @@ void document_run(struct buf *out, const struct run *r)
 
 static void tell_term(struct buf *out, const char *key, float value)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%.4f", (double)value);
-    tell_raw(out, key, text);
+    tell_real(out, key, round((double)value * 1e4) / 1e4);
 }
 
 struct terms {

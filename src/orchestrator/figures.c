@@ -1,5 +1,5 @@
 /* execution_stats, plugins_used, success_rate: since the orchestrator was opened. */
-#include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,13 +94,10 @@ bool orchestrator_stats(struct orchestrator *o, struct buf *out)
         return false;
     size_t n = gather(o, list, USED_MAX);
     uint64_t good = atomic_load(&o->ended[RUN_SUCCEEDED]), bad = atomic_load(&o->ended[RUN_FAILED]);
-    char rate[24] = "null";
-    if (good + bad)
-        snprintf(rate, sizeof rate, "%.6f", (double)good / (double)(good + bad));
     tell_open(out, NULL, '{');
     tell_executions(out, o, list, n);
     tell_used(out, list, n);
-    tell_raw(out, "success_rate", rate);
+    tell_real(out, "success_rate", good + bad ? (double)good / (double)(good + bad) : NAN);
     tell_close(out, '}');
     free(list);
     return !out->failed;

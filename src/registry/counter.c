@@ -7,21 +7,27 @@
 #define MS_PER_DAY (24 * MS_PER_HOUR)
 
 /* Of a plugin's hours so many are kept: nine weeks. What is older goes when a new hour begins. */
+static int hour_begin(struct db *db, const struct registry_count *c, int64_t hour, struct error *err)
+{
+    int rc = db_run(db, err,
+                    "INSERT INTO hour (plugin, hour, calls, errors) SELECT id, ?2, ?3, ?4 FROM plugin WHERE name = ?1",
+                    "tiii", c->plugin, hour, (int64_t)c->n.calls, (int64_t)c->n.errors);
+    if (rc < 0)
+        return rc;
+    return db_run(db, err, "DELETE FROM hour WHERE plugin = (SELECT id FROM plugin WHERE name = ?1) AND hour <= ?2",
+                  "ti", c->plugin, hour - REGISTRY_HOURS);
+}
+
 static int hour_add(struct db *db, const struct registry_count *c, uint64_t now_ms, struct error *err)
 {
     int64_t hour = (int64_t)(now_ms / MS_PER_HOUR);
     if (!c->n.calls)
         return 0;
     int rc = db_run(db, err,
-                    "DELETE FROM hour WHERE plugin = (SELECT id FROM plugin WHERE name = ?1) AND hour < ?2"
-                    " AND NOT EXISTS (SELECT 1 FROM hour AS h WHERE h.plugin = hour.plugin AND h.hour = ?3)",
-                    "tii", c->plugin, hour - REGISTRY_HOURS, hour);
-    if (rc < 0)
-        return rc;
-    return db_run(db, err,
-                  "INSERT INTO hour (plugin, hour, calls, errors) SELECT id, ?2, ?3, ?4 FROM plugin WHERE name = ?1"
-                  " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, errors = errors + excluded.errors",
-                  "tiii", c->plugin, hour, (int64_t)c->n.calls, (int64_t)c->n.errors);
+                    "UPDATE hour SET calls = calls + ?3, errors = errors + ?4"
+                    " WHERE plugin = (SELECT id FROM plugin WHERE name = ?1) AND hour = ?2",
+                    "tiii", c->plugin, hour, (int64_t)c->n.calls, (int64_t)c->n.errors);
+    return rc < 0 || sqlite3_changes(db->handle) ? rc : hour_begin(db, c, hour, err);
 }
 
 /* Day 0 is the sum of all days. A name that is gone takes its counters with it. */

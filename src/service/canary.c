@@ -1,6 +1,5 @@
 #include "service/canary.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -18,20 +17,13 @@ static void tell_side(struct buf *out, const char *key, const struct loader_cana
     tell_close(out, '}');
 }
 
-static void tell_ratio(struct buf *out, const char *key, double ratio)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%.6g", ratio);
-    tell_raw(out, key, text);
-}
-
 /* What the verdict rests on. */
 static void tell_evidence(struct buf *out, const struct loader_canary *c)
 {
     tell_side(out, "before", &c->before);
     tell_side(out, "after", &c->after);
-    tell_ratio(out, "evidence_worse", c->evidence_worse);
-    tell_ratio(out, "evidence_fine", c->evidence_fine);
+    tell_real(out, "evidence_worse", c->evidence_worse);
+    tell_real(out, "evidence_fine", c->evidence_fine);
 }
 
 void tell_canary(struct buf *out, const char *key, struct service *s, const char *name)

@@ -1,6 +1,6 @@
 #include "service/figures.h"
 
-#include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 #include "service/tell.h"
@@ -20,10 +20,8 @@ void tell_spread(struct buf *out, const char *key, const struct histogram *h)
 
 void tell_success_rate(struct buf *out, uint64_t executions, uint64_t failed)
 {
-    char text[32];
     uint64_t good = executions > failed ? executions - failed : 0;
-    snprintf(text, sizeof text, "%.6f", executions ? (double)good / (double)executions : 0);
-    tell_raw(out, "success_rate", executions ? text : NULL);
+    tell_real(out, "success_rate", executions ? (double)good / (double)executions : NAN);
 }
 
 void tell_error_codes(struct buf *out, const char *key, const uint64_t by_code[MOAT_E_COUNT])

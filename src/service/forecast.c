@@ -60,13 +60,6 @@ static int recorded(struct forecast_op *f, struct job *job, struct error *err)
 
 /* ---- telling ---- */
 
-static void tell_real(struct buf *out, const char *key, double x)
-{
-    char text[40];
-    snprintf(text, sizeof text, "%.10g", x);
-    tell_raw(out, key, isfinite(x) ? text : NULL);
-}
-
 static void tell_model(struct buf *out, const struct forecast *f)
 {
     tell_open(out, "model", '{');

@@ -264,12 +264,13 @@ int moat_stats(struct moat *m, char **json, struct moat_error *error)
 
 int moat_forecast(struct moat *m, const struct moat_forecast_options *options, char **json, struct moat_error *error)
 {
+    static const struct moat_forecast_options defaults = {.size = sizeof defaults};
+    const struct moat_forecast_options *o = options ? options : &defaults;
+    if (o->size < sizeof *o)
+        return fail(error, MOAT_E_BAD_USAGE, "set moat_forecast_options.size to sizeof (struct moat_forecast_options)");
     struct wait w = WAIT;
-    struct service_forecast asked = {.name = options->plugin,
-                                     .series = options->plugin_executions,
-                                     .n = options->n,
-                                     .horizon = options->horizon,
-                                     .limit = options->limit};
+    struct service_forecast asked = {
+        .name = o->plugin, .series = o->plugin_executions, .n = o->n, .horizon = o->horizon, .limit = o->limit};
     service_forecast(m->s, &asked, finished, &w);
     return wait_for(&w, json, error);
 }

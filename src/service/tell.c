@@ -1,5 +1,6 @@
 #include "service/tell.h"
 
+#include <jansson.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -47,6 +48,16 @@ void tell_number(struct buf *out, const char *key, uint64_t n)
 {
     start(out, key);
     buf_printf(out, "%llu", (unsigned long long)n);
+}
+
+void tell_real(struct buf *out, const char *key, double x)
+{
+    char text[40];
+    json_t *real = json_real(x);
+    size_t n = real ? json_dumpb(real, text, sizeof text - 1, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10)) : 0;
+    text[n < sizeof text ? n : 0] = '\0';
+    tell_raw(out, key, n ? text : NULL);
+    json_decref(real);
 }
 
 void tell_flag(struct buf *out, const char *key, bool flag)

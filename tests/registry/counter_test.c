@@ -159,6 +159,29 @@ static void an_hour_has_its_own_for_all_versions(void **state)
     assert_int_equal(none.n, 0);
 }
 
+static void nine_weeks_of_hours_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_count one = {.plugin = "alpha", .version = "1.0.0", .n = {.calls = 1}};
+    struct hours all = {0};
+    uint64_t hour_ms = 3600 * 1000, last = 500000;
+    char path[400];
+    static struct db db;
+    snprintf(path, sizeof path, "%s/registry.db", f->place.registry);
+    OK(registry_flush(f->r, &f->err));
+    close_it(f);
+    OK(db_open(&db, path, true, &f->err));
+    for (uint64_t hour = last - REGISTRY_HOURS - 3; hour <= last; hour++)
+        OK(counter_add(&db, &one, hour * hour_ms, &f->err));
+    OK(counter_add(&db, &one, last * hour_ms, &f->err)); /* the hour goes on */
+    db_close(&db);
+    open_it(f);
+    OK(registry_each_hour(f->reader, "alpha", 0, put_hour, &all, &f->err));
+    assert_int_equal(all.n, REGISTRY_HOURS);
+    assert_int_equal(all.hour, last);
+    assert_int_equal(all.calls, REGISTRY_HOURS + 1);
+}
+
 static void they_outlive_the_version_and_go_with_the_name(void **state)
 {
     struct fixture *f = *state;
@@ -264,6 +287,7 @@ int main(void)
         T(they_are_there_at_once_and_after_reopening),
         T(a_day_has_its_own),
         T(an_hour_has_its_own_for_all_versions),
+        T(nine_weeks_of_hours_are_kept),
         T(they_outlive_the_version_and_go_with_the_name),
         T(whoever_looks_sees_all_that_was_counted_before_and_nothing_twice),
         T(many_at_once_are_kept_apart),

@@ -111,6 +111,10 @@ int main(int argc, char **argv)
         return fprintf(stderr, "%s", err.message), 1;
     puts(json);
     moat_free(json);
+    f.size = 8; /* of a program that knows less of it: refused, not read beyond */
+    if (moat_forecast(m, &f, &json, &err) != MOAT_E_BAD_USAGE || moat_forecast(m, NULL, &json, &err))
+        return 2;
+    moat_free(json);
     moat_close(m);
     return 0;
 }
