@@ -51,7 +51,6 @@ void run_leave_table(struct run *r)
     bool found = *at != NULL;
     if (found) {
         *at = r->next;
-        atomic_fetch_add_explicit(&o->ended[r->status], 1, memory_order_relaxed);
         if (--o->running == 0)
             pthread_cond_broadcast(&o->nothing);
     }

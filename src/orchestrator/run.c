@@ -271,6 +271,8 @@ static void run_end(struct run *r)
     if (r->stop == STOP_NOT)
         make_result(r);
     r->status = status_of(r);
+    /* Counted before anybody is told: who asks then finds it. */
+    atomic_fetch_add_explicit(&r->o->ended[r->status], 1, memory_order_relaxed);
     r->ended_wall_ns = clock_wall_ns();
     loop_timer_clear(&r->timer);
     tell_trace(r);

@@ -56,14 +56,18 @@ def seasonal(rng, n, noise=8.0):
     return [100 + 0.02 * t + 40 * math.sin(2 * math.pi * t / 24) + 20 * (t // 24 % 7 < 5) + rng.gauss(0, noise) for t in range(n)]
 
 
-def test_a_known_series_is_continued(tool, rng):
-    for n in (24 * 7 * 3, 24 * 7 * 9):
+@pytest.mark.parametrize("weeks,better", [(3, 1.1), (9, 0.9)])
+def test_a_known_series_is_continued(tool, rng, weeks, better):
+    """One series of noise may be continued badly; ten are not: each within the noise, all together at least as well as by
+    repeating the season before."""
+    n, parts = 24 * 7 * weeks, []
+    for _ in range(10):
         y = seasonal(rng, n + 48, noise=4)
         f = fit(tool, y[:n], ahead=48)
         assert f.seasons == [24, 168]
-        off = sum(abs(a[0] - t) for a, t in zip(f.ahead, y[n:])) / 48
-        assert off < 3 * 4, off
-        assert 0 < f.mase < 1.3 and f.mase < 1.2 * f.naive
+        assert sum(abs(a[0] - t) for a, t in zip(f.ahead, y[n:])) / 48 < 3 * 4
+        parts.append(f.mase / f.naive)
+    assert sum(parts) / len(parts) < better, parts
 
 
 def test_the_intervals_hold_what_they_say(tool, rng):
