@@ -6,6 +6,7 @@
 #include "orchestrator/orchestrator.h"
 #include "rest/request.h"
 
+/* NULL: the request is answered, and gone. */
 static struct orchestrator *orchestrator(struct rest_request *q)
 {
     struct error err;
@@ -50,36 +51,40 @@ static struct task_request request_of(struct rest_request *q)
 void handle_task_run(struct rest_request *q)
 {
     struct orchestrator *o = orchestrator(q);
+    if (!o)
+        return;
     struct task_request request = request_of(q);
-    if (o)
-        orchestrator_run(o, &request, NULL);
+    orchestrator_run(o, &request, NULL);
 }
 
 void handle_task_check(struct rest_request *q)
 {
     struct orchestrator *o = orchestrator(q);
+    if (!o)
+        return;
     struct task_request request = request_of(q);
-    if (o)
-        orchestrator_check(o, &request);
+    orchestrator_check(o, &request);
 }
 
 void handle_task_select(struct rest_request *q)
 {
     struct orchestrator *o = orchestrator(q);
+    if (!o)
+        return;
     struct task_asker asker = asker_of(q);
-    if (o)
-        orchestrator_select(o, buf_text(&q->body), q->body.len, &asker, request_complete, q);
+    orchestrator_select(o, buf_text(&q->body), q->body.len, &asker, request_complete, q);
 }
 
 void handle_task_list(struct rest_request *q)
 {
     struct orchestrator *o = orchestrator(q);
+    if (!o)
+        return;
     const char *limit = request_query(q, "limit");
     struct task_filter filter = {.status = request_query(q, "status"),
                                  .after = request_query(q, "after"),
                                  .limit = limit ? (unsigned)strtoul(limit, NULL, 10) : 0};
-    if (o)
-        orchestrator_list(o, &filter, request_complete, q);
+    orchestrator_list(o, &filter, request_complete, q);
 }
 
 void handle_task_stats(struct rest_request *q)
@@ -105,8 +110,9 @@ void handle_task_show(struct rest_request *q)
 void handle_task_cancel(struct rest_request *q)
 {
     struct orchestrator *o = orchestrator(q);
+    if (!o)
+        return;
     struct task_asker asker = asker_of(q);
     asker.everything |= (q->scopes & REST_MANAGE) != 0;
-    if (o)
-        orchestrator_cancel(o, q->params[0], &asker, request_complete, q);
+    orchestrator_cancel(o, q->params[0], &asker, request_complete, q);
 }
