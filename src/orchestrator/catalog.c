@@ -257,7 +257,8 @@ int catalog_renew(struct catalog *c, struct error *err)
     uint64_t changes = loader_changes(c->loader);
     loader_offers(c->loader, gather, &g);
     for (int i = 0; i < CAPABILITY_COUNT; i++)
-        qsort(g.lists[i].all, g.lists[i].n, sizeof *g.lists[i].all, by_name);
+        if (g.lists[i].n)
+            qsort(g.lists[i].all, g.lists[i].n, sizeof *g.lists[i].all, by_name);
     pthread_mutex_lock(&c->lock);
     if (!g.failed) {
         for (int i = 0; i < CAPABILITY_COUNT; i++) {
@@ -279,15 +280,23 @@ int catalog_renew(struct catalog *c, struct error *err)
     return 0;
 }
 
-void catalog_each(struct catalog *c, int capability, void (*each)(void *context, struct offer *o), void *context)
+/* Cleared by the caller. false: no memory for all of them. */
+static bool list_of(struct catalog *c, int capability, struct list *out)
 {
-    struct list copy = {0};
     bool good = true;
+    *out = (struct list){0};
     pthread_mutex_lock(&c->lock);
     const struct list *l = &c->by_capability[capability];
     for (size_t i = 0; i < l->n && good; i++)
-        good = list_add(&copy, l->all[i]);
+        good = list_add(out, l->all[i]);
     pthread_mutex_unlock(&c->lock);
+    return good;
+}
+
+void catalog_each(struct catalog *c, int capability, void (*each)(void *context, struct offer *o), void *context)
+{
+    struct list copy;
+    list_of(c, capability, &copy);
     for (size_t i = 0; i < copy.n; i++)
         each(context, copy.all[i]);
     list_clear(&copy);
@@ -424,16 +433,31 @@ static void keep(struct catalog *c, const char *key, struct choice *choice)
     k->choice = choice_ref(choice);
 }
 
+/* Whoever looks a name up waits for the lock, loops among them: it is not held while the registry is asked. */
+static struct choice *choose_unkept(struct catalog *c, int capability, const char *action,
+                                    const struct task_where *where, struct registry_reader *reader, struct error *err)
+{
+    struct list copy;
+    struct choice *made = NULL;
+    if (list_of(c, capability, &copy))
+        made = choice_make(&copy, action, where, reader, err);
+    else
+        error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the candidates");
+    list_clear(&copy);
+    return made;
+}
+
 struct choice *catalog_choose(struct catalog *c, int capability, const char *action, const struct task_where *where,
                               struct registry_reader *reader, struct error *err)
 {
     char key[200];
-    bool kept = choice_key(capability, action, where, key);
+    if (!choice_key(capability, action, where, key))
+        return choose_unkept(c, capability, action, where, reader, err);
     pthread_mutex_lock(&c->lock);
-    struct choice *found = kept ? find_kept(c, key) : NULL;
+    struct choice *found = find_kept(c, key);
     if (!found) {
         found = choice_make(&c->by_capability[capability], action, where, reader, err);
-        if (found && kept)
+        if (found)
             keep(c, key, found);
     }
     pthread_mutex_unlock(&c->lock);
