@@ -16,18 +16,15 @@ struct message {
     void *context;
 };
 
-static void send(struct orchestrator *o, const char *id, void (*receive)(struct loop_task *task),
-                 const struct task_asker *asker, service_done done, void *context)
+/* Takes the reference. */
+static void send(struct run *r, void (*receive)(struct loop_task *task), const struct task_asker *asker,
+                 service_done done, void *context)
 {
     struct error err;
     struct message *m = malloc(sizeof *m);
-    struct run *r = m ? run_find(o, id) : NULL;
-    if (!r) {
-        free(m);
-        if (m)
-            error_set(&err, MOAT_E_NOT_FOUND, "no task \"%.40s\" runs", id);
-        else
-            error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory to ask the task");
+    if (!m) {
+        run_unref(r);
+        error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory to ask the task");
         done(context, &err, NULL);
         return;
     }
@@ -70,7 +67,14 @@ static void cancel_it(struct loop_task *task)
 void orchestrator_cancel(struct orchestrator *o, const char *id, const struct task_asker *asker, service_done done,
                          void *context)
 {
-    send(o, id, cancel_it, asker, done, context);
+    struct error err;
+    struct run *r = run_find(o, id);
+    if (r) {
+        send(r, cancel_it, asker, done, context);
+        return;
+    }
+    error_set(&err, MOAT_E_NOT_FOUND, "no task \"%.40s\" runs", id);
+    done(context, &err, NULL);
 }
 
 static void show_it(struct loop_task *task)
@@ -146,8 +150,7 @@ void orchestrator_show(struct orchestrator *o, const char *id, service_done done
 {
     struct run *r = run_find(o, id);
     if (r) {
-        run_unref(r);
-        send(o, id, show_it, NULL, done, context); /* or it ends just now: not found here, and the next time there */
+        send(r, show_it, NULL, done, context); /* it may have ended when this comes there: that is told as well */
         return;
     }
     struct asking *a = asking_new(o, done, context);
