@@ -76,18 +76,24 @@ static int (*const writers[])(struct db *db, const struct tasks_record *r,
 
 /* ---- many ---- */
 
+/* What is over is forgotten as fast as it comes: as long as there is more, with each transaction. */
 static int prune(struct tasks *t, struct error *err)
 {
     uint64_t now = clock_wall_ns(), span = t->keep_ms * NS_PER_MS;
+    t->prune_at = clock_mono_ns() + PRUNE_NS;
     int rc =
         db_run(&t->db, err,
                "DELETE FROM task WHERE n IN (SELECT n FROM task WHERE ended > 0 AND ended < ? ORDER BY ended LIMIT ?)",
                "ii", (int64_t)(now > span ? now - span : 0), (int64_t)PRUNE_ROWS);
+    bool more = rc == 0 && sqlite3_changes(t->db.handle) == PRUNE_ROWS;
     if (rc == 0)
         rc = db_run(&t->db, err,
                     "DELETE FROM task WHERE n IN (SELECT n FROM task WHERE ended > 0 AND n <= (SELECT n FROM task"
                     " ORDER BY n DESC LIMIT 1 OFFSET ?) ORDER BY n LIMIT ?)",
                     "ii", (int64_t)t->keep, (int64_t)PRUNE_ROWS);
+    more |= rc == 0 && sqlite3_changes(t->db.handle) == PRUNE_ROWS;
+    if (more)
+        t->prune_at = 0;
     return rc;
 }
 
@@ -97,10 +103,8 @@ static int write_all(struct tasks *t, struct tasks_record *first, struct error *
     int rc = db_run(&t->db, err, "BEGIN IMMEDIATE", "");
     for (struct tasks_record *r = first; r && rc == 0; r = r->next)
         rc = writers[r->verb](&t->db, r, err);
-    if (rc == 0 && clock_mono_ns() > t->prune_at) {
+    if (rc == 0 && clock_mono_ns() > t->prune_at)
         rc = prune(t, err);
-        t->prune_at = clock_mono_ns() + PRUNE_NS;
-    }
     if (rc == 0)
         rc = db_run(&t->db, err, "COMMIT", "");
     if (rc < 0)

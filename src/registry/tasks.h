@@ -17,7 +17,7 @@
 #define TASKS_ID 33
 
 struct tasks;
-/* keep: so many ended tasks, none longer than keep_ms; the others are forgotten, some each minute. */
+/* keep: so many ended tasks, none longer than keep_ms; the others are forgotten within a minute, or as fast as tasks come. */
 int tasks_open(const char *dir, uint64_t keep, uint64_t keep_ms, struct tasks **out, struct error *err);
 void tasks_close(struct tasks *t); /* every record has been written, or failed to; NULL is fine */
 
@@ -53,8 +53,10 @@ struct tasks_reader;
 int tasks_reader_new(struct tasks *t, struct tasks_reader **out, struct error *err);
 void tasks_reader_free(struct tasks_reader *r);
 
+#define TASKS_NAME_MAX 400 /* bytes: a task's name has 100 characters at most */
+
 struct tasks_row {
-    char id[TASKS_ID], name[128];
+    char id[TASKS_ID], name[TASKS_NAME_MAX + 1];
     int status;
     uint64_t began_ns, ended_ns; /* ended_ns 0: it has not */
 };
