@@ -91,7 +91,7 @@ enum step_state { STEP_WAITING, STEP_READY, STEP_RUNNING, STEP_OVER };
 
 struct each {      /* of a step with for_each */
     uint8_t *text; /* the filled array; or NULL: it stands elsewhere */
-    const uint8_t **items;
+    const uint8_t **items; /* and the end behind them */
     uint32_t n, next, running, failed;
     struct piece_of {
         uint8_t *result; /* NULL: null */
@@ -249,10 +249,12 @@ struct values {
     const struct run *run;
     const struct unit *unit; /* or NULL */
     struct buf scratch;
+    size_t looked; /* bytes of documents, on the way to values inside */
 };
+/* MOAT_E_LIMIT: beyond TASK_LOOKED_MAX. */
 int values_get(void *context, const struct ref *ref, const uint8_t **value, size_t *len, struct error *err);
-/* Bytes that have to be looked through for it. */
-size_t values_size(const struct run *r, const struct task_template *t);
+/* Bytes that have to be looked through for its parameters. */
+size_t values_size(const struct unit *u);
 bool condition_holds(const struct run *r, const struct task_condition *c);
 
 /* document.c */

@@ -150,7 +150,7 @@ static void each_go_on(struct run *r, uint32_t i)
         each_over(r, i);
 }
 
-static bool find_items(struct each *e, const uint8_t *array)
+static bool find_items(struct each *e, const uint8_t *array, const uint8_t *end)
 {
     const uint8_t *item, *at = array;
     while (e->n <= TASK_ITEMS_MAX && cursor_next_item(&at, &item))
@@ -160,6 +160,8 @@ static bool find_items(struct each *e, const uint8_t *array)
     at = array;
     for (uint32_t i = 0; e->items && cursor_next_item(&at, &item) && i < e->n; i++)
         e->items[i] = item;
+    if (e->items)
+        e->items[e->n] = end;
     return e->items && e->results;
 }
 
@@ -173,7 +175,7 @@ static int make_items(struct run *r, uint32_t i, struct each *e, struct error *e
     e->text = out.data;
     if (rc == 0 && cursor_kind(cursor_root(e->text)) != CURSOR_ARRAY)
         rc = error_set(err, MOAT_E_BAD_PARAMETERS, "the items of step %s are no array", r->task->steps[i].id);
-    if (rc == 0 && !find_items(e, cursor_root(e->text)))
+    if (rc == 0 && !find_items(e, cursor_root(e->text), e->text + out.len))
         rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the items");
     if (rc == 0 && e->n > TASK_ITEMS_MAX)
         rc = error_set(err, MOAT_E_LIMIT, "step %s has more than %d items", r->task->steps[i].id, TASK_ITEMS_MAX);

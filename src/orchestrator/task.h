@@ -17,11 +17,13 @@
 #define TASK_TEXT_MAX (16u << 20)
 #define TASK_STEPS_MAX 10000
 #define TASK_ID_MAX 64
-#define TASK_NAME_MAX 100
 #define TASK_EDGES_MAX 200000 /* dependencies of all steps together */
 #define TASK_REFS_MAX 100000  /* references of all templates together */
 #define TASK_ITEMS_MAX 10000  /* of a for_each */
 #define TASK_COMPARISONS_MAX 8
+/* Bytes that may be looked at again: while a task is read, and while one template is filled. A bound on the time of
+ * each, whatever it says. */
+#define TASK_LOOKED_MAX (256u << 20)
 
 enum task_outcome { OUTCOME_NONE, OUTCOME_SUCCEEDED, OUTCOME_FAILED, OUTCOME_SKIPPED, OUTCOME_COUNT };
 const char *task_outcome_name(enum task_outcome o); /* "waiting" for none */

@@ -6,8 +6,6 @@
 #include "orchestrator/reading.h"
 #include "json/cursor.h"
 
-/* What may be looked at again while a task is read: a bound on its time, whatever it says. */
-#define SKIPPED_MAX (256u << 20)
 #define POINTER_TOKENS_MAX 64
 
 struct compiler {
@@ -85,7 +83,7 @@ static bool add_form(struct compiler *c, enum form form, const uint8_t *at, cons
 static bool charge(struct reading *r, const uint8_t *at, size_t bytes)
 {
     r->skipped += bytes;
-    if (r->skipped <= SKIPPED_MAX)
+    if (r->skipped <= TASK_LOOKED_MAX)
         return true;
     return reading_fault(r, FAULT_SIZE, at, "reading this task takes more steps than are allowed");
 }

@@ -424,7 +424,7 @@ void unit_begin(struct unit *u)
         failed(u, MOAT_E_OUT_OF_MEMORY, "no memory for the call");
         return;
     }
-    if (values_size(r, unit_action(u)->parameters) > FILL_HERE) {
+    if (values_size(u) > FILL_HERE) {
         u->filling = true;
         u->chore.work = fill_there;
         planner_post(r->o->planner, &u->chore);

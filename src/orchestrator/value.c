@@ -59,9 +59,23 @@ static const uint8_t *document_of(struct values *v, const struct ref *ref)
     return NULL;
 }
 
+/* Bytes of what a reference leads into; of the input as good as: reading has counted them. */
+static size_t size_of(const struct run *r, const struct unit *u, const struct ref *ref)
+{
+    if (ref->kind == REF_RESULT)
+        return r->steps[ref->step].len;
+    if (ref->kind == REF_INPUT)
+        return r->task->len / 4;
+    const uint8_t **items = ref->kind == REF_ITEM && u ? r->steps[u->step].each->items : NULL;
+    return items ? (size_t)(items[u->item + 1] - items[u->item]) : 0;
+}
+
 int values_get(void *context, const struct ref *ref, const uint8_t **value, size_t *len, struct error *err)
 {
     struct values *v = context;
+    v->looked += ref->ntokens ? size_of(v->run, v->unit, ref) : 0;
+    if (v->looked > TASK_LOOKED_MAX)
+        return error_set(err, MOAT_E_LIMIT, "filling a template takes more steps than are allowed");
     const uint8_t *document = document_of(v, ref), *found = document ? ref_follow(ref, document) : NULL;
     if (!found)
         return 0;
@@ -70,21 +84,19 @@ int values_get(void *context, const struct ref *ref, const uint8_t **value, size
     return 1;
 }
 
-size_t values_size(const struct run *r, const struct task_template *t)
+size_t values_size(const struct unit *u)
 {
+    const struct task_template *t = unit_action(u)->parameters;
     size_t sum = t && !t->plain ? t->len : 0; /* a plain one is copied, not looked at */
     for (uint32_t i = 0; t && i < t->nrefs; i++)
-        if (t->refs[i].kind == REF_RESULT)
-            sum += r->steps[t->refs[i].step].len;
-        else if (t->refs[i].kind == REF_INPUT)
-            sum += r->task->len / 4;
+        sum += size_of(u->run, u, &t->refs[i]);
     return sum;
 }
 
 bool condition_holds(const struct run *r, const struct task_condition *c)
 {
     struct values v = {.run = r, .scratch = BUF_INIT(4096)};
-    const uint8_t *value;
+    const uint8_t *value = NULL;
     size_t len;
     int64_t steps = EQUAL_STEPS;
     if (c->is_outcome)

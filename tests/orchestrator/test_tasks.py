@@ -209,6 +209,22 @@ def test_hostile_tasks_are_refused_within_bounds(tasks):
     assert time.monotonic() - began < 20
 
 
+def test_filling_is_bounded_whatever_a_template_says(tasks):
+    """Few bytes that lead into much, again and again: a loop would be busy for a minute."""
+    many, last = list(range(100_000)), 99_999
+    first = step("a", parameters={"v": many})
+    began = time.monotonic()
+    document = tasks.run(first, result=[{"$from": f"/steps/a/result/v/{last}"}] * 50_000)
+    assert document["status"] == "failed" and document["error"]["code"] == "limit"
+    document = tasks.run(first, step("b", parameters={"v": [{"$from": f"/steps/a/result/v/{last}"}] * 50_000}))
+    assert document["error"]["code"] == "limit" and document["error"]["step"] == "b"
+    document = tasks.run(step("c", parameters={"v": [{"$from": f"/item/{last}"}] * 50_000}, for_each={"items": [many]}))
+    assert document["error"]["code"] == "limit" and document["error"]["step"] == "c"
+    assert time.monotonic() - began < 60
+    document = tasks.run(first, result=[{"$from": f"/steps/a/result/v/{last}"}] * 50)
+    assert document["result"] == [last] * 50
+
+
 def test_many_steps(tasks):
     made = task(*[step(f"s{i}", depends_on=[f"s{i - 1}"] if i else []) for i in range(3000)])
     document = tasks.good("POST", "/api/tasks", made)
