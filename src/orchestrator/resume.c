@@ -29,21 +29,38 @@ void remembered_free(struct run *r)
     r->remembered = NULL;
 }
 
+struct remembering {
+    struct remembered **end;
+    bool failed;
+};
+
 static bool remember(void *context, const struct tasks_record *step)
 {
-    struct run *r = context;
-    struct remembered *m = calloc(1, sizeof *m), **end = &r->remembered;
+    struct remembering *g = context;
+    struct remembered *m = calloc(1, sizeof *m);
+    g->failed = true; /* until it is all there */
     if (!m)
         return false;
+    *g->end = m;
+    g->end = &m->next;
     m->step = *step;
-    m->message = step->message ? strdup(step->message) : NULL;
-    if (step->text && (m->result = calloc(1, step->len + JSON_PAD)))
-        memcpy(m->result, step->text, step->len);
     m->step.text = m->step.message = m->step.plugin = NULL;
-    while (*end)
-        end = &(*end)->next;
-    *end = m;
-    return true;
+    m->message = step->message ? strdup(step->message) : NULL;
+    m->result = step->text ? calloc(1, step->len + JSON_PAD) : NULL;
+    if ((step->text && !m->result) || (step->message && !m->message))
+        return false;
+    if (m->result)
+        memcpy(m->result, step->text, step->len);
+    g->failed = step->outcome < 0 || step->outcome >= OUTCOME_COUNT || step->code < 0 || step->code >= MOAT_E_COUNT;
+    return !g->failed;
+}
+
+/* All of its steps: a task of which one is missing would do again what must not be done twice. */
+static int remember_all(struct run *r, struct error *err)
+{
+    struct remembering g = {.end = &r->remembered};
+    int rc = tasks_each_step(r->o->reader, r->id, remember, &g, err);
+    return rc == 0 && g.failed ? error_set(err, MOAT_E_STORAGE_FAILED, "what is known of its steps cannot be read") : rc;
 }
 
 /* ---- on the loop: what is known ---- */
@@ -118,7 +135,7 @@ struct found {
 
 static bool find_open(void *context, const char *id, const char *asker, uint64_t began_ns, const void *text, size_t len)
 {
-    struct found **end = context, *f = malloc(sizeof *f + len);
+    struct found ***end = context, *f = malloc(sizeof *f + len);
     if (!f)
         return false;
     memcpy(f->id, id, sizeof f->id);
@@ -128,9 +145,8 @@ static bool find_open(void *context, const char *id, const char *asker, uint64_t
     f->next = NULL;
     if (len)
         memcpy(f->text, text, len);
-    while (*end)
-        end = &(*end)->next;
-    *end = f;
+    **end = f;
+    *end = &f->next;
     return true;
 }
 
@@ -168,17 +184,20 @@ static void resume_one(struct orchestrator *o, const struct found *f, struct reg
     trace_child((struct trace_place){r->id, ""}, r->traceparent); /* what it belonged to is not kept */
     r->began_wall_ns = f->began_ns;
     r->kept = r->resumed = r->told = true;
-    if (tasks_each_step(o->reader, r->id, remember, r, &err) < 0)
+    if (remember_all(r, &err) < 0) { /* it stays interrupted: the next host tries again */
         log_event(LOG_ERROR, "task_not_resumed", "task", r->id, "why", err.message, NULL);
+        run_unref(r);
+        return;
+    }
     run_plan_there(r, reader);
 }
 
 static void resume_all(struct chore *chore, struct registry_reader *reader)
 {
     struct orchestrator *o = (struct orchestrator *)(void *)((char *)chore - offsetof(struct orchestrator, resume));
-    struct found *list = NULL;
+    struct found *list = NULL, **end = &list;
     struct error err;
-    if (tasks_each_open(o->reader, find_open, &list, &err) < 0)
+    if (tasks_each_open(o->reader, find_open, &end, &err) < 0)
         log_event(LOG_ERROR, "tasks_not_resumed", "why", err.message, NULL);
     for (struct found *f = list, *next; f; f = next) {
         next = f->next;

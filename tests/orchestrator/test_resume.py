@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -21,6 +22,10 @@ def host(build, tmp_path):
 
 def kill(host):
     host.place.end_server(signal.SIGKILL)
+
+
+def database(host):
+    return sqlite3.connect(host.place.home / "registry" / "tasks.db", timeout=30)
 
 
 def until_ended(host, id, seconds=30):
@@ -122,7 +127,10 @@ def test_what_was_undone_is_not_undone_again(host):
     while steps_of(host.good("GET", f"/api/tasks/{id}"))["s2"].get("compensation") != "done":
         assert time.monotonic() < end
         time.sleep(0.01)
-    time.sleep(0.1)  # so that the sleeping one has begun, as far as it can be seen from here
+    with database(host) as db:  # what is not idempotent is on the disk before it begins
+        while not db.execute("SELECT undoing FROM step WHERE step = 1").fetchone()[0]:
+            assert time.monotonic() < end
+            time.sleep(0.01)
     kill(host)
     host.start()
     document = until_ended(host, id)
@@ -152,6 +160,67 @@ def test_killed_at_every_step(host, long, rng):
         w = done[f"w{i}"]
         assert w["outcome"] == "succeeded" or w["error"]["code"] == "outcome_unknown", w
         assert w["attempts" if "attempts" in w else "id"] in (1, f"w{i}"), "never twice"
+
+
+@pytest.mark.parametrize("spoil, mend", [
+    ("UPDATE step SET outcome = outcome + 7", "UPDATE step SET outcome = outcome - 7"),
+    ("ALTER TABLE step RENAME COLUMN result TO gone", "ALTER TABLE step RENAME COLUMN gone TO result")])
+def test_what_cannot_be_read_is_not_done_again(host, spoil, mend):
+    """Nothing is known of its steps for sure: it stays interrupted, and goes on once it can be read."""
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", slow(("on_error", "continue")))["id"]
+    until_step(host, id, "hold", "running")
+    kill(host)
+    with database(host) as db:
+        db.execute(spoil)
+    host.start()
+    host.good("GET", f"/api/tasks/{id}")  # comes after what is to go on was looked at
+    document = host.good("GET", f"/api/tasks/{id}")
+    assert document["status"] == "interrupted" and document["receipt"]["calls"] == 0
+    kill(host)
+    with database(host) as db:
+        db.execute(mend)
+    host.start()
+    assert until_ended(host, id)["status"] == "succeeded"
+
+
+def test_a_task_that_cannot_be_remembered_does_not_run_unseen(host):
+    """Who is told of an error has no id to cancel it with."""
+    host.start()
+    host.run(step("a"))
+    with database(host) as db:
+        db.execute("ALTER TABLE task RENAME COLUMN text TO gone")
+    host.bad(503, "storage_failed", "POST", "/api/tasks?wait=false", task(step("a", "sleep", {"ms": 60_000})))
+    end = time.monotonic() + 30
+    while (stats := host.good("GET", "/api/tasks/stats")["execution_stats"])["running"]:
+        assert time.monotonic() < end, stats
+        time.sleep(0.01)
+    assert stats["cancelled"] == 1
+
+
+def test_a_name_of_the_longest_characters(host):
+    name = "\N{GRINNING FACE}" * 100
+    host.start()
+    id = host.run(step("a"), name=name)["id"]
+    assert [t["name"] for t in host.good("GET", "/api/tasks")["tasks"]] == [name]
+    assert until_ended(host, id)["name"] == name
+
+
+def test_what_is_forgotten_keeps_pace_with_what_comes(host):
+    """However many there are beyond those that are kept, and however fast they come."""
+    host.place.good("settings", "set", "tasks_history", "5")
+    host.start()
+    host.run(step("a"))
+    kill(host)
+    with database(host) as db:
+        db.executemany("INSERT INTO task (id, name, status, began, ended, asker, document)"
+                       " VALUES (?, '', 1, 1, ?, '{}', x'7b7d')",
+                       [(f"{i:032x}", time.time_ns()) for i in range(1, 3501)])
+    host.start()
+    end = time.monotonic() + 30
+    while len(host.good("GET", "/api/tasks?limit=10000")["tasks"]) > 6:
+        assert time.monotonic() < end
+        host.run(step("a"))
 
 
 def test_history(host):
