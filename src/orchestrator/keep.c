@@ -114,6 +114,7 @@ static void noted(struct tasks_record *record)
 {
     struct kept *k = (struct kept *)(void *)record;
     struct unit *u = k->unit;
+    u->there = record->failed;
     if (record->failed < 0 && (u->error = malloc(sizeof *u->error)))
         *u->error = record->error;
     loop_post(k->run->place->loop, &u->task);

@@ -139,7 +139,8 @@ struct unit {
     uint64_t delay_ns, full_ns, since_ns;
     enum moat_code code; /* of the last failure */
     char *message;
-    struct error *error;                    /* of filling */
+    struct error *error;                    /* of filling, or noting, on another thread; NULL: no memory for it */
+    int there;                              /* what that came to: 0 or an error */
     bool is_noted;                          /* keep_note was asked for it */
     bool called, filling, resting, counted; /* resting: until its timer; counted: in the run's in_flight */
 };
@@ -206,7 +207,7 @@ void run_plan_there(struct run *r, struct registry_reader *reader); /* planner; 
 /* keep.c: false: nothing is remembered. */
 bool keep_begin(struct run *r, bool wait); /* wait: r->begun comes to the loop, with a reference of the run's */
 void keep_step(struct run *r, uint32_t i);
-bool keep_note(struct unit *u); /* u->task comes to the loop when it is on the disk; u->error: it could not be */
+bool keep_note(struct unit *u); /* u->task comes to the loop when it is on the disk; u->there: it could not be */
 bool keep_end(struct run *r);   /* the run leaves the table when it is on the disk */
 
 /* resume.c */

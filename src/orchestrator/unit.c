@@ -381,8 +381,8 @@ static bool must_note(struct unit *u)
 static void noted(struct loop_task *task)
 {
     struct unit *u = (struct unit *)(void *)((char *)task - offsetof(struct unit, task));
-    u->is_noted = true;
-    u->run->steps[u->step].noted = true;
+    u->is_noted = u->there == 0;
+    u->run->steps[u->step].noted |= u->is_noted;
     filled_there(task);
 }
 
@@ -390,10 +390,14 @@ static void filled_there(struct loop_task *task)
 {
     struct unit *u = (struct unit *)(void *)((char *)task - offsetof(struct unit, task));
     struct run *r = run_ref(u->run);
-    struct error *err = u->error;
+    struct error *err = u->error, unknown;
+    int code = u->there;
+    if (code < 0 && !err)
+        error_set(&unknown, (enum moat_code)-code, "%s", error_info((enum moat_code)-code)->name);
     u->error = NULL;
+    u->there = 0;
     u->filling = false;
-    filled(u, err ? -1 : 0, err);
+    filled(u, code, err ? err : &unknown);
     free(err);
     run_pump(r);
     run_unref(r);
@@ -403,7 +407,8 @@ static void fill_there(struct chore *chore, struct registry_reader *reader)
 {
     struct unit *u = (struct unit *)(void *)((char *)chore - offsetof(struct unit, chore));
     struct error err;
-    if (fill(u, &err) < 0 && (u->error = malloc(sizeof err)))
+    u->there = fill(u, &err);
+    if (u->there < 0 && (u->error = malloc(sizeof err)))
         *u->error = err;
     u->task.run = filled_there;
     loop_post(u->run->place->loop, &u->task);
