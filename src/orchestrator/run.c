@@ -51,7 +51,7 @@ static void stop_units(struct run *r, bool cancel)
 void run_stop(struct run *r, enum stop stop, const struct error *why)
 {
     bool first = r->stop == STOP_NOT, harder = stop != STOP_FAILED && (first || r->stop == STOP_FAILED);
-    if (!first && !harder)
+    if (r->ended || (!first && !harder))
         return;
     r->stop = stop;
     if (stop != STOP_FAILED)
@@ -154,11 +154,17 @@ static void begin_done(struct run *r, const struct error *err)
     buf_free(&told);
 }
 
-/* Its id is of use only when it outlives this host. */
+/* Its id is of use only when it outlives this host: what is told of as an error must not run on, unseen. */
 static void begin_is_kept(struct loop_task *task)
 {
+    static const struct error unknown = {.code = MOAT_E_STORAGE_FAILED, .message = "the task could not be remembered"};
     struct run *r = (struct run *)(void *)((char *)task - offsetof(struct run, begun));
-    begin_done(r, r->begin_code < 0 ? r->error : NULL);
+    const struct error *why = r->begin_code == 0 ? NULL : r->error ? r->error : &unknown;
+    begin_done(r, why);
+    if (why) {
+        run_stop(r, STOP_CANCELLED, why);
+        run_pump(r);
+    }
     run_unref(r);
 }
 
