@@ -70,10 +70,10 @@ static void tell_executions(struct buf *out, struct orchestrator *o, const struc
         errors += list[i].failed;
     }
     pthread_mutex_lock(&o->lock);
-    size_t running = o->running;
+    size_t running = o->running, unwritten = atomic_load(&o->unwritten);
     pthread_mutex_unlock(&o->lock);
     tell_open(out, "execution_stats", '{');
-    tell_number(out, "running", running);
+    tell_number(out, "running", running > unwritten ? running - unwritten : 0); /* those have ended */
     for (int i = RUN_SUCCEEDED; i <= RUN_CANCELLED; i++)
         tell_number(out, run_status_name((enum run_status)i), atomic_load(&o->ended[i]));
     tell_open(out, "steps", '{');

@@ -147,10 +147,10 @@ static void ended(struct tasks_record *record)
 static void leave(struct loop_task *task)
 {
     struct run *r = (struct run *)(void *)((char *)task - offsetof(struct run, task_on_loop));
-    atomic_fetch_sub(&r->o->unwritten, 1);
     if (r->tell_late)
         run_tell_end(r);
     run_leave_table(r);
+    atomic_fetch_sub(&r->o->unwritten, 1);
     run_unref(r); /* the record's */
     run_unref(r);
 }
