@@ -1,5 +1,6 @@
 """Hosts that are killed: what was begun goes on with the next one, nothing that must not be done twice is."""
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -36,11 +37,16 @@ def until_ended(host, id, seconds=30):
     return document
 
 
-def until_step(host, id, name, outcome):
+def until_noted(host, step, of_it="TRUE"):
+    """It is on the disk that this step is about to run: it is not idempotent."""
     end = time.monotonic() + 30
-    while steps_of(document := host.good("GET", f"/api/tasks/{id}"))[name]["outcome"] != outcome:
-        assert time.monotonic() < end, document
-        time.sleep(0.01)
+    with contextlib.closing(database(host)) as db:
+        while not db.execute(f"SELECT 1 FROM step WHERE step = ? AND {of_it}", [step]).fetchone():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+HOLD = 2
 
 
 def slow(*more):
@@ -54,7 +60,7 @@ def slow(*more):
 def test_what_must_not_be_done_twice_is_unknown(host):
     host.start()
     id = host.good("POST", "/api/tasks?wait=false", slow(("on_error", "continue")))["id"]
-    until_step(host, id, "hold", "running")
+    until_noted(host, HOLD)
     kill(host)
     host.start()
     document = until_ended(host, id)
@@ -69,7 +75,7 @@ def test_what_must_not_be_done_twice_is_unknown(host):
 def test_it_fails_cleanly_where_nothing_else_was_said(host):
     host.start()
     id = host.good("POST", "/api/tasks?wait=false", slow())["id"]
-    until_step(host, id, "hold", "running")
+    until_noted(host, HOLD)
     kill(host)
     host.start()
     document = until_ended(host, id)
@@ -81,7 +87,7 @@ def test_it_fails_cleanly_where_nothing_else_was_said(host):
 def test_an_end_in_good_order_goes_on_as_well(host):
     host.start()
     id = host.good("POST", "/api/tasks?wait=false", slow(("on_error", "continue")))["id"]
-    until_step(host, id, "hold", "running")
+    until_noted(host, HOLD)
     assert host.place.end_server()[0] == 0
     listed = host.place.good("task", "list", "--json").json["tasks"]
     assert [(t["id"], t["status"]) for t in listed] == [(id, "interrupted")]
@@ -105,7 +111,7 @@ def test_what_can_be_run_again_is(host):
 def test_a_plugin_that_is_gone_fails_the_task(host):
     host.start()
     id = host.good("POST", "/api/tasks?wait=false", slow())["id"]
-    until_step(host, id, "hold", "running")
+    until_noted(host, HOLD)
     kill(host)
     host.place.good("uninstall", "echo")
     host.start()
@@ -127,10 +133,7 @@ def test_what_was_undone_is_not_undone_again(host):
     while steps_of(host.good("GET", f"/api/tasks/{id}"))["s2"].get("compensation") != "done":
         assert time.monotonic() < end
         time.sleep(0.01)
-    with database(host) as db:  # what is not idempotent is on the disk before it begins
-        while not db.execute("SELECT undoing FROM step WHERE step = 1").fetchone()[0]:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+    until_noted(host, 1, "undoing")
     kill(host)
     host.start()
     document = until_ended(host, id)
@@ -169,16 +172,16 @@ def test_what_cannot_be_read_is_not_done_again(host, spoil, mend):
     """Nothing is known of its steps for sure: it stays interrupted, and goes on once it can be read."""
     host.start()
     id = host.good("POST", "/api/tasks?wait=false", slow(("on_error", "continue")))["id"]
-    until_step(host, id, "hold", "running")
+    until_noted(host, HOLD)
     kill(host)
-    with database(host) as db:
+    with contextlib.closing(database(host)) as db, db:
         db.execute(spoil)
     host.start()
     host.good("GET", f"/api/tasks/{id}")  # comes after what is to go on was looked at
     document = host.good("GET", f"/api/tasks/{id}")
     assert document["status"] == "interrupted" and document["receipt"]["calls"] == 0
     kill(host)
-    with database(host) as db:
+    with contextlib.closing(database(host)) as db, db:
         db.execute(mend)
     host.start()
     assert until_ended(host, id)["status"] == "succeeded"
@@ -188,7 +191,7 @@ def test_a_task_that_cannot_be_remembered_does_not_run_unseen(host):
     """Who is told of an error has no id to cancel it with."""
     host.start()
     host.run(step("a"))
-    with database(host) as db:
+    with contextlib.closing(database(host)) as db, db:
         db.execute("ALTER TABLE task RENAME COLUMN text TO gone")
     host.bad(503, "storage_failed", "POST", "/api/tasks?wait=false", task(step("a", "sleep", {"ms": 60_000})))
     end = time.monotonic() + 30
@@ -212,7 +215,7 @@ def test_what_is_forgotten_keeps_pace_with_what_comes(host):
     host.start()
     host.run(step("a"))
     kill(host)
-    with database(host) as db:
+    with contextlib.closing(database(host)) as db, db:
         db.executemany("INSERT INTO task (id, name, status, began, ended, asker, document)"
                        " VALUES (?, '', 1, 1, ?, '{}', x'7b7d')",
                        [(f"{i:032x}", time.time_ns()) for i in range(1, 3501)])
