@@ -60,7 +60,8 @@ static int remember_all(struct run *r, struct error *err)
 {
     struct remembering g = {.end = &r->remembered};
     int rc = tasks_each_step(r->o->reader, r->id, remember, &g, err);
-    return rc == 0 && g.failed ? error_set(err, MOAT_E_STORAGE_FAILED, "what is known of its steps cannot be read") : rc;
+    return rc == 0 && g.failed ? error_set(err, MOAT_E_STORAGE_FAILED, "what is known of its steps cannot be read")
+                               : rc;
 }
 
 /* ---- on the loop: what is known ---- */

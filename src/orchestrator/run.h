@@ -89,8 +89,8 @@ struct orchestrator {
 
 enum step_state { STEP_WAITING, STEP_READY, STEP_RUNNING, STEP_OVER };
 
-struct each {      /* of a step with for_each */
-    uint8_t *text; /* the filled array; or NULL: it stands elsewhere */
+struct each {              /* of a step with for_each */
+    uint8_t *text;         /* the filled array */
     const uint8_t **items; /* and the end behind them */
     uint32_t n, next, running, failed;
     struct piece_of {

@@ -390,10 +390,9 @@ static void filled_there(struct loop_task *task)
 {
     struct unit *u = (struct unit *)(void *)((char *)task - offsetof(struct unit, task));
     struct run *r = run_ref(u->run);
-    struct error *err = u->error, unknown;
+    static const struct error unknown = {.code = MOAT_E_OUT_OF_MEMORY, .message = "no memory for the reason"};
+    struct error *err = u->error;
     int code = u->there;
-    if (code < 0 && !err)
-        error_set(&unknown, (enum moat_code)-code, "%s", error_info((enum moat_code)-code)->name);
     u->error = NULL;
     u->there = 0;
     u->filling = false;

@@ -17,7 +17,8 @@
 #define TASKS_ID 33
 
 struct tasks;
-/* keep: so many ended tasks, none longer than keep_ms; the others are forgotten within a minute, or as fast as tasks come. */
+/* keep: so many ended tasks, none longer than keep_ms; the others are forgotten within a minute, or as fast as tasks
+ * come. */
 int tasks_open(const char *dir, uint64_t keep, uint64_t keep_ms, struct tasks **out, struct error *err);
 void tasks_close(struct tasks *t); /* every record has been written, or failed to; NULL is fine */
 
