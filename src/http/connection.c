@@ -47,6 +47,22 @@ void connection_forever(struct connection *c)
     c->until = UINT64_MAX;
 }
 
+/* The daemon sees that the socket was shut down; unless its descriptor was not watched since it was resumed, and what
+ * came fills the room: then its own timeout, the shortest there is, ends it. */
+void connection_end(struct connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+    MHD_set_connection_option(c->daemons, MHD_CONNECTION_OPTION_TIMEOUT, 1u);
+    connection_forever(c);
+    listener_kick(c->listener);
+}
+
+/* While its body comes: a phase that always has an end. */
+bool connection_is_ending(const struct connection *c)
+{
+    return c->until == UINT64_MAX;
+}
+
 /* ---- addresses ---- */
 
 struct address {
@@ -144,6 +160,7 @@ static struct connection *connection_new(struct listener *l, struct MHD_Connecti
     if (!c)
         return NULL;
     c->listener = l;
+    c->daemons = connection;
     c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     /* The peer of the Unix socket, looked at once per connection: the home's owner and root are admin. */
     c->trusted = l->is_unix && is_trusted_peer(c->fd);
@@ -200,16 +217,10 @@ void connection_tick(struct loop_timer *timer)
 {
     struct listener *l = (struct listener *)((char *)timer - offsetof(struct listener, tick));
     uint64_t now = coarse_now();
-    bool late = false;
     for (struct connection *c = l->connections; c; c = c->next) {
-        if (now < c->until)
-            continue;
-        shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees it and ends the connection */
-        c->until = UINT64_MAX;
-        late = true;
+        if (now >= c->until)
+            connection_end(c);
     }
-    if (late)
-        listener_kick(l);
     give_back(l);
     if (l->connections && l->daemon)
         loop_timer_set(l->loop, &l->tick, clock_mono_ns() + tick_span(l));

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@
 #define SMALL_BODY 4096 /* arrives with its head, or nearly */
 #define STREAM_BLOCK 4096
 #define CROWD 64
+#define LOOK_NS (40 * NS_PER_MS)
+#define LOOKS 3
 
 enum state { HEAD, BODY, RUNNING, ANSWERED, STREAMING };
 
@@ -43,6 +46,8 @@ struct exchange {
     size_t sent;
     uint64_t begun, since; /* running since */
     uint64_t swallowed;    /* of a body that nobody wants */
+    unsigned quiet;        /* looks at a body in chunks since it brought something */
+    int unread;            /* in its socket, at the last of them */
     bool left;             /* the client of a stream */
     struct loop_watch watch;
     struct exchange *next, **link; /* of the listener's */
@@ -103,12 +108,29 @@ static struct rest_principal principal_of(struct exchange *x, const char *author
 
 static enum MHD_Result answer(struct exchange *x);
 
-static void watch_client(struct exchange *x, void (*ready)(struct loop_watch *watch, uint32_t events))
+static void watch_client(struct exchange *x, uint32_t events, void (*ready)(struct loop_watch *watch, uint32_t events))
 {
+    loop_unwatch(&x->watch);
     x->watch.fd = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     x->watch.ready = ready;
     /* Unwatched, a client that leaves only costs the rest of its request. */
-    loop_watch(x->listener->loop, &x->watch, EPOLLRDHUP, NULL);
+    loop_watch(x->listener->loop, &x->watch, events, NULL);
+}
+
+/* Its descriptor is watched instead. */
+static void suspend(struct exchange *x, uint32_t events, void (*ready)(struct loop_watch *watch, uint32_t events))
+{
+    x->suspended = true;
+    MHD_suspend_connection(x->connection);
+    watch_client(x, events, ready);
+}
+
+static void resume(struct exchange *x)
+{
+    loop_unwatch(&x->watch);
+    x->suspended = false;
+    MHD_resume_connection(x->connection);
+    listener_kick(x->listener);
 }
 
 /* libmicrohttpd takes a short read for an emptied socket, and does not see an end that came together with the last
@@ -121,10 +143,60 @@ static void sender_ended(struct loop_watch *watch, uint32_t events)
         listener_kick(x->listener); /* there is more to read first */
         return;
     }
-    int fd = watch->fd;
     loop_unwatch(watch);
-    shutdown(fd, SHUT_RDWR); /* which it does see, and ends the request */
-    listener_kick(x->listener);
+    connection_end(connection_of(x->connection));
+}
+
+/* ---- a body in chunks ----
+ *
+ * libmicrohttpd 0.9.75 looks at a chunk's line that fills its room again and again, whether more of it comes or not.
+ * Whose body brings nothing for some looks is ended when bytes wait in its socket, for then they are not read;
+ * otherwise its connection is suspended until some come.  It is safe here: between two runs of the daemon, on the same
+ * thread, a connection whose request is not over is in none of the daemon's hands. */
+
+static void look_later(struct listener *l)
+{
+    if (!l->look.slot)
+        loop_timer_set(l->loop, &l->look, clock_mono_ns() + LOOK_NS);
+}
+
+static void chunks_came(struct loop_watch *watch, uint32_t events)
+{
+    struct exchange *x = (struct exchange *)((char *)watch - offsetof(struct exchange, watch));
+    resume(x);
+    x->quiet = 0;
+    watch_client(x, EPOLLRDHUP, sender_ended);
+    look_later(x->listener);
+}
+
+/* Right behind a run of the daemon, in which all that waits in the socket of a sound body is read. */
+static void look(struct exchange *x)
+{
+    int unread = 0;
+    ioctl(connection_of(x->connection)->fd, FIONREAD, &unread);
+    if (unread < x->unread)
+        x->quiet = 0;
+    x->unread = unread;
+    if (++x->quiet < LOOKS)
+        return;
+    if (unread)
+        connection_end(connection_of(x->connection));
+    else
+        suspend(x, EPOLLIN | EPOLLRDHUP, chunks_came);
+}
+
+void exchange_look_all(struct listener *l)
+{
+    l->looks = false;
+    bool some = false;
+    for (struct exchange *x = l->exchanges; x; x = x->next) {
+        if (x->state != BODY || !x->chunked || x->suspended || connection_is_ending(connection_of(x->connection)))
+            continue;
+        look(x);
+        some = true;
+    }
+    if (some)
+        look_later(l);
 }
 
 static enum MHD_Result begin(struct exchange *x, const char *method, const char *version)
@@ -166,7 +238,9 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
     if (x->astray || (rest_answered(x->request) && length && unsent))
         return answer(x);
     if (length > SMALL_BODY)
-        watch_client(x, sender_ended);
+        watch_client(x, EPOLLRDHUP, sender_ended);
+    if (x->chunked)
+        look_later(x->listener);
     return MHD_YES;
 }
 
@@ -174,6 +248,7 @@ static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *s
 {
     size_t len = *size;
     *size = 0;
+    x->quiet = 0;
     if (x->chunked)
         connection_earned(connection_of(x->connection), len);
     if (rest_body(x->request, data, len))
@@ -190,14 +265,6 @@ static void end_request(void *cls)
 }
 
 /* ---- a stream: between its events the connection is suspended, and its descriptor watched ---- */
-
-static void resume(struct exchange *x)
-{
-    loop_unwatch(&x->watch);
-    x->suspended = false;
-    MHD_resume_connection(x->connection);
-    listener_kick(x->listener);
-}
 
 static void stream_left(struct loop_watch *watch, uint32_t events)
 {
@@ -225,10 +292,8 @@ static ssize_t stream_read(void *cls, uint64_t at, char *room, size_t size)
     if (n > 0) {
         connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, (uint64_t)n);
     } else {
-        x->suspended = true;
         connection_forever(connection_of(x->connection));
-        MHD_suspend_connection(x->connection);
-        watch_client(x, stream_left);
+        suspend(x, EPOLLRDHUP, stream_left);
     }
     return n;
 }
@@ -306,13 +371,6 @@ static void client_left(struct loop_watch *watch, uint32_t events)
     rest_cancel(x->request); /* its end resumes the connection, which then finds the client gone */
 }
 
-static void suspend(struct exchange *x)
-{
-    x->suspended = true;
-    MHD_suspend_connection(x->connection);
-    watch_client(x, client_left);
-}
-
 static void request_done(struct rest_request *q, void *context)
 {
     struct exchange *x = context;
@@ -358,7 +416,7 @@ static enum MHD_Result run(struct exchange *x)
         return answer(x);
     if (!rest_is_call(x->request)) {
         l->waiting--;
-        suspend(x);
+        suspend(x, EPOLLRDHUP, client_left);
     }
     return MHD_YES;
 }
@@ -370,7 +428,7 @@ static enum MHD_Result wait_on(struct exchange *x)
         return MHD_NO;
     if (clock_mono_ns() - x->since > PATIENCE_NS) {
         x->listener->waiting--;
-        suspend(x);
+        suspend(x, EPOLLRDHUP, client_left);
     }
     return MHD_YES;
 }
@@ -437,6 +495,8 @@ void exchange_abandon_all(struct listener *l)
     struct exchange *next;
     for (struct exchange *x = l->exchanges; x; x = next) {
         next = x->next;
+        if (l->stopping && x->state == BODY && x->suspended)
+            resume(x);
         if ((x->state != RUNNING && x->state != STREAMING) || !x->connection)
             continue;
         rest_cancel(x->request);

@@ -51,6 +51,8 @@ static uint64_t before_sleep(struct loop_idle *idle)
             l->patience_at = now + PATIENCE_NS;
         wish = wish_of(l, now);
     }
+    if (l->looks)
+        exchange_look_all(l);
     return wish;
 }
 
@@ -58,6 +60,13 @@ static void daemon_ready(struct loop_watch *watch, uint32_t events)
 {
     struct listener *l = (struct listener *)((char *)watch - offsetof(struct listener, watch));
     l->must_run = true; /* before_sleep comes next */
+}
+
+static void look_due(struct loop_timer *timer)
+{
+    struct listener *l = (struct listener *)((char *)timer - offsetof(struct listener, look));
+    l->looks = true;
+    listener_kick(l);
 }
 
 static void kicked(struct loop_task *task)
@@ -73,6 +82,7 @@ void listener_init(struct listener *l, struct http *h, bool is_unix)
     l->watch.ready = daemon_ready;
     l->kick.run = kicked;
     l->tick.fire = connection_tick;
+    l->look.fire = look_due;
     l->idle.before_sleep = before_sleep;
 }
 
@@ -171,6 +181,7 @@ static void stop(struct listener *l)
 {
     loop_unwatch(&l->watch);
     loop_timer_clear(&l->tick);
+    loop_timer_clear(&l->look);
     l->stopping = true;
     exchange_abandon_all(l);
     struct MHD_Daemon *daemon = l->daemon;

@@ -16,6 +16,7 @@ struct tls_pair;
 /* One connection, from accept to close; libmicrohttpd's socket context.  On the loop. */
 struct connection {
     struct listener *listener;
+    struct MHD_Connection *daemons;
     int fd;
     bool trusted;                    /* the home's owner or root, by the Unix socket */
     uint64_t until;                  /* when its phase is over, by the coarse clock; UINT64_MAX: it has all time */
@@ -37,6 +38,7 @@ struct listener {
     struct loop_idle idle;
     struct loop_task kick;
     struct loop_timer tick; /* while there are connections */
+    struct loop_timer look; /* while bodies come in chunks */
     struct connection *connections;
     size_t count, peak;                      /* of connections: now, and the most since memory was given back */
     struct address *addresses[ADDRESS_ROWS]; /* who has how many connections, by hash */
@@ -44,6 +46,7 @@ struct listener {
     bool must_run;                           /* the daemon has something to do */
     bool inside;                             /* it is being run just now */
     bool kicking;                            /* kick is linked in the loop, where it must not be linked twice */
+    bool looks;                              /* behind the next run, at bodies in chunks */
     bool stopping;                           /* connections are given up */
     unsigned begun;                          /* calls, in this run of the daemon */
     unsigned crowd;       /* so many more calls, each alone, until they are taken for a single client's */
@@ -97,6 +100,8 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, co
 void *exchange_new(void *cls, const char *target, struct MHD_Connection *connection);
 void exchange_completed(void *cls, struct MHD_Connection *connection, void **context,
                         enum MHD_RequestTerminationCode why);
+/* At the bodies that come in chunks, right behind a run of the daemon: is there one that gets nowhere? */
+void exchange_look_all(struct listener *l);
 /* On the loop: cancels what runs; when the listener is stopping its connections are taken back as well, for the daemon
  * cannot end with suspended ones. */
 void exchange_abandon_all(struct listener *l);
@@ -113,6 +118,9 @@ void connection_phase(struct connection *c, uint64_t ns, uint64_t bytes);
 void connection_earned(struct connection *c, uint64_t bytes);
 /* None: a call has its own deadline, and its client is watched. */
 void connection_forever(struct connection *c);
+/* Whatever it does: within a second it is closed, and its request is over. */
+void connection_end(struct connection *c);
+bool connection_is_ending(const struct connection *c);
 void connection_tick(struct loop_timer *timer);
 
 /* ---- tls.c ---- */
