@@ -136,6 +136,7 @@ enum post_result post_json(struct post *p, const struct buf *body, bool (*goes_o
     const struct curl *c = &p->curl;
     long status = 0;
     curl_off_t wait = 0;
+    *wait_ns = 0;
     p->goes_on = goes_on;
     p->context = context;
     p->answer = answer;
