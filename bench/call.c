@@ -191,6 +191,16 @@ static void install(struct moat *m)
 int main(int argc, char **argv)
 {
     const char *only = argc > 1 ? argv[1] : NULL;
+    const struct {
+        const char *name;
+        void (*measure)(struct moat *m);
+        bool one_cpu;
+    } settings[] = {{"two_cpus", on_two_cpus, false}, {"one_cpu", on_one_cpu, true}, {"gaps", with_gaps, false}};
+    bool known = !only;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        known |= only && strcmp(only, settings[i].name) == 0;
+    if (!known)
+        bench_die("there is no part %s: two_cpus one_cpu gaps", only);
     char home[256];
     bench_home(home);
     big = malloc(MIB + 1);
@@ -198,11 +208,6 @@ int main(int argc, char **argv)
         bench_die("out of memory");
     memset(big, 'a', MIB);
     big[0] = big[MIB - 1] = '"';
-    const struct {
-        const char *name;
-        void (*measure)(struct moat *m);
-        bool one_cpu;
-    } settings[] = {{"two_cpus", on_two_cpus, false}, {"one_cpu", on_one_cpu, true}, {"gaps", with_gaps, false}};
     bool ok = set(home, install, false);
     for (size_t i = 0; i < sizeof settings / sizeof *settings && ok; i++) {
         if (only && strcmp(only, settings[i].name) != 0)

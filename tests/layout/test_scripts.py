@@ -53,7 +53,7 @@ def test_figures_become_one_document(root):
 
 
 @pytest.mark.parametrize("command", [["test", "nonsense"], ["fuzz", "nonsense"], ["test", "--nonsense"], ["fuzz", "--x"],
-                                     ["demo", "--x"], ["demo", "/nonexistent"], ["bench", "--x"], ["setup", "x"],
+                                     ["demo", "--x"], ["demo", "/nonexistent"], ["bench", "--x"], ["bench", "json.x"], ["setup", "x"],
                                      ["build", "x"], ["lint", "x"]])
 def test_refuses_at_once(root, command):
     done = run(root, f"scripts/{command[0]}", *command[1:])
