@@ -31,10 +31,16 @@ def build():
 
 
 @pytest.fixture(scope="session")
-def sanitized(build):
-    """True when the host of this build carries a sanitizer: figures of memory and time then say nothing."""
+def sanitizers(build):
+    """Those that the host of this build carries, as -fsanitize= names them; empty: none."""
     options = json.loads((build / "meson-info" / "intro-buildoptions.json").read_text())
-    return next(o["value"] for o in options if o["name"] == "b_sanitize") != "none"
+    return next(o["value"] for o in options if o["name"] == "b_sanitize").replace("none", "")
+
+
+@pytest.fixture(scope="session")
+def sanitized(sanitizers):
+    """True when the host of this build carries a sanitizer: figures of memory and time then say nothing."""
+    return sanitizers != ""
 
 
 @pytest.fixture
