@@ -33,16 +33,17 @@ void record_unref(struct record *r)
         free(r);
 }
 
-static const char *put(char **at, const char *text)
-{
-    const char *put_at = *at;
-    *at = stpcpy(*at, text ? text : "") + 1;
-    return put_at;
-}
-
 static size_t length(const char *text)
 {
     return (text ? strlen(text) : 0) + 1;
+}
+
+static const char *put(char **at, const char *text)
+{
+    size_t len = length(text);
+    const char *put_at = memcpy(*at, text ? text : "", len);
+    *at += len;
+    return put_at;
 }
 
 static struct record *record_new(const struct loader_line *line)

@@ -11,19 +11,24 @@
 #define KIND_SERVER 2
 #define STATUS_ERROR 2
 
+/* Without memory there is nothing to look at. */
+static const char *comma(const struct buf *out)
+{
+    return out->len && out->data[out->len - 1] != '[' ? "," : "";
+}
+
 static void put_text(struct buf *out, const char *key, const char *value)
 {
     if (!*value)
         return;
-    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"stringValue\":", out->data[out->len - 1] == '[' ? "" : ",", key);
+    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"stringValue\":", comma(out), key);
     text_json_string(out, value);
     buf_puts(out, "}}");
 }
 
 static void put_number(struct buf *out, const char *key, uint64_t n)
 {
-    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"intValue\":\"%llu\"}}", out->data[out->len - 1] == '[' ? "" : ",",
-               key, (unsigned long long)n);
+    buf_printf(out, "%s{\"key\":\"%s\",\"value\":{\"intValue\":\"%llu\"}}", comma(out), key, (unsigned long long)n);
 }
 
 static void put_resource(struct buf *out, const char *version)

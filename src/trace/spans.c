@@ -125,15 +125,14 @@ static void tell(struct spans *s, const struct error *why)
     s->told = why != NULL;
 }
 
-/* false: the exporter is closed. */
-static bool pause_for(struct spans *s, uint64_t ns)
+/* Or until the exporter closes. */
+static void pause_for(struct spans *s, uint64_t ns)
 {
     uint64_t until = clock_mono_ns() + ns;
     pthread_mutex_lock(&s->lock);
     while (!s->closing && clock_mono_ns() < until)
         wait_until(s, until);
     pthread_mutex_unlock(&s->lock);
-    return !atomic_load(&s->closing);
 }
 
 static void count_taken(struct spans *s, size_t n, const struct buf *answer)
