@@ -105,7 +105,8 @@ def test_eight_command_lines_at_once(place, tmp_path, rng, long, served):
     told = dict(db.execute("SELECT action, count(*) FROM audit WHERE outcome = 'ok' GROUP BY action"))
     assert told["trust.add"] == 1 + total["trust"]
     assert told.get("setting.set", 0) == total["settings"]
-    assert place.moat("doctor", "--deep", "--json").json["home"]["good"] is True
+    home = place.moat("doctor", "--deep", "--json").json["home"]
+    assert home["good"], [f for f in home["findings"] if not f["good"]]
 
 
 def test_random_changes_against_a_model(either, rng, long):
@@ -114,6 +115,7 @@ def test_random_changes_against_a_model(either, rng, long):
     place = either
     place.trust()
     settings, grants, installed = {}, set(), set()
+    without = set()  # installed by a document alone: their packages went when they were uninstalled
     kept = {}  # of the last export: name → was it installed, its places
     packages = {name: place.package(name) for name in ("echo", "data_processor")}
 
@@ -137,6 +139,7 @@ def test_random_changes_against_a_model(either, rng, long):
             place.good("import", document)
         for name, (was, scopes) in kept.items():
             known.add(name)
+            without.update({name} if was and name not in installed else ())
             installed.update({name} if was else ())
             become(name, scopes)
 
@@ -155,12 +158,14 @@ def test_random_changes_against_a_model(either, rng, long):
         place.good("install", packages[name])
         installed.add(name)
         known.add(name)
+        without.discard(name)
 
     def uninstall(name, purge):
         done = place.moat("uninstall", name, *(["--purge"] if purge else []))
         if name in installed:
             assert done.status == 0, done
         installed.discard(name)
+        without.discard(name)
         if purge and done.status == 0:
             known.discard(name)
             become(name, ())
@@ -194,4 +199,5 @@ def test_random_changes_against_a_model(either, rng, long):
     for key, value in settings.items():
         assert place.good("settings", "get", key, "--json").json["value"] == value
     assert place.good("audit", "verify", "--json").json["valid"] is True
-    assert place.moat("doctor", "--deep", "--json").json["home"]["good"] is True
+    home = place.moat("doctor", "--deep", "--json").json["home"]
+    assert {(f["what"], f["plugin"]) for f in home["findings"] if not f["good"]} == {("packages", n) for n in without}
