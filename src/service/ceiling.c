@@ -103,8 +103,9 @@ static int follow_one(struct ceiling_op *c, struct job *job, const char *name, s
     before.list += from;
     after.list += from;
     before.count = after.count = count;
-    if (current_manifest(job, name, &m, publisher, &none) < 0)
-        return 0; /* nothing of it runs */
+    int rc = current_manifest(job, name, &m, publisher, &none);
+    if (rc < 0) /* what cannot be read cannot be compared: it gets nothing back, and does not go on */
+        return c->remove || is_not_installed(rc) ? 0 : follow_less(s, job, name, NULL, NULL, &c->op.error);
     decisions_answer(m, publisher, &before, &was);
     decisions_answer(m, publisher, &after, &is);
     manifest_unref(m);

@@ -92,14 +92,18 @@ static int end_grants(struct end_op *e, struct job *job, struct decisions *befor
     struct error none;
     struct policy_answer was, is;
     char publisher[REGISTRY_PUBLISHER_MAX + 1] = "";
-    int rc = current_manifest(job, e->name, &m, publisher, &none);
-    if (rc < 0)
-        m = NULL; /* uninstalled: only its decisions are left */
-    rc = find_ended(e, before, m, publisher, &was);
-    if (rc == 0 && m && e->ended.count) {
+    int known = current_manifest(job, e->name, &m, publisher, &none);
+    int rc = find_ended(e, before, m, publisher, &was);
+    if (rc == 0 && e->ended.count && m) {
         decisions_answer(m, publisher, before, &is);
         rc = follow_less(s, job, e->name, &was, &is, &e->op.error);
+    } else if (rc == 0 && e->ended.count && !is_not_installed(known)) {
+        rc = follow_less(s, job, e->name, NULL, NULL, &e->op.error);
+    } else if (rc < 0) { /* not all of them are known: nothing followed, and all are found again */
+        log_event(LOG_ERROR, "expiry_failed", "plugin", e->name, "why", e->op.error.message, NULL);
+        e->ended.count = 0;
     }
+    manifest_unref(m);
     struct registry_command c = {.verb = REGISTRY_GRANT_END,
                                  .grant_end = {.name = e->name, .list = e->ended.list, .count = e->ended.count}};
     struct error unwritten;
@@ -107,7 +111,6 @@ static int end_grants(struct end_op *e, struct job *job, struct decisions *befor
         rc = -(int)e->op.error.code;
     if (e->ended.count)
         tell_ended(e, rc);
-    manifest_unref(m);
     return rc;
 }
 

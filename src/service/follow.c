@@ -26,24 +26,35 @@ int current_manifest(struct job *job, const char *name, struct manifest **out,
     return rc;
 }
 
-int follow_less(struct service *s, struct job *job, const char *name, const struct policy_answer *was,
-                const struct policy_answer *is, struct error *err)
+bool is_not_installed(int code)
+{
+    return code == -MOAT_E_NO_SUCH_PLUGIN || code == -MOAT_E_NO_SUCH_VERSION;
+}
+
+/* No worker with the old rights goes on, whatever else fails: what cannot be planned becomes a closed gate. */
+static int end_workers(struct service *s, struct job *job, const char *name, struct error *err)
 {
     struct plan p = {0};
     struct error why;
-    /* A canary may hold what the current version never asked for. */
-    int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", err);
-    if (rc < 0)
-        return rc;
-    bool same = answer_same_wall(was, is) && was->ready == is->ready;
-    if (same && plugin_is_running(s, name))
-        return 0;
-    rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
-    if (rc < 0) { /* whatever it was: no worker with the old rights may go on */
+    int rc = plan_make(job, name, NULL, PLAN_MANIFEST, false, &p, &why);
+    if (rc < 0) {
         p = (struct plan){.gate = why.code};
         snprintf(p.message, sizeof p.message, "%s", why.message);
     }
     rc = plan_set_wait(s, name, &p, LOADER_REVOKE, err);
     plan_clear(&p);
     return rc;
+}
+
+int follow_less(struct service *s, struct job *job, const char *name, const struct policy_answer *was,
+                const struct policy_answer *is, struct error *err)
+{
+    struct error second;
+    /* A canary may hold what the current version never asked for. */
+    int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", err);
+    bool same = was && answer_same_wall(was, is) && was->ready == is->ready;
+    if (same && plugin_is_running(s, name))
+        return rc;
+    int ended = end_workers(s, job, name, rc < 0 ? &second : err);
+    return rc < 0 ? rc : ended;
 }

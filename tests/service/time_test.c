@@ -2,6 +2,7 @@
  * and the boots are the test's own. */
 #include <pthread.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,6 +253,27 @@ static void an_end_kills_what_ran_with_the_right(void **state)
     free(status);
 }
 
+/* A record that cannot be read says nothing of what runs: the right ends all the same. */
+static void an_end_kills_also_what_cannot_be_read_any_more(void **state)
+{
+    struct kit *k = *state;
+    struct running r;
+    sqlite3 *db;
+    uint64_t from = clock_mono_ns();
+    OK(k, kit_grant_for(k, "alpha", grant_of(k, "a"), "2s"));
+    begin(k, &r);
+    assert_int_equal(sqlite3_open(kit_path(k, "home/registry/registry.db"), &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000);
+    assert_int_equal(sqlite3_exec(db, "UPDATE version SET manifest = '{'", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_not_equal(end(&r), 0);
+    assert_true(clock_mono_ns() - from < 20 * NS_PER_S); /* the call itself takes a minute */
+    struct loader_status *status = malloc(sizeof *status);
+    assert_true(loader_status(service_loader(k->s), "alpha", status));
+    assert_int_equal(status->workers, 0);
+    free(status);
+}
+
 static void a_longer_grant_is_not_cut_short(void **state)
 {
     struct kit *k = *state;
@@ -297,6 +319,7 @@ int main(void)
         TEST(a_boot_with_an_earlier_clock_prolongs_nothing),
         TEST(a_boot_after_the_end_finds_it_ended),
         TEST(an_end_kills_what_ran_with_the_right),
+        TEST(an_end_kills_also_what_cannot_be_read_any_more),
         TEST(a_longer_grant_is_not_cut_short),
         TEST(what_an_ended_grant_covered_stays),
     };
