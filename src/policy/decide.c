@@ -154,6 +154,12 @@ static void take_grants(const struct policy_input *in, struct policy_answer *out
 
 /* ---- the answer ---- */
 
+/* Who may never read any place never writes one either. */
+static uint32_t all_of(enum permission never)
+{
+    return 1u << never | (never == PERMISSION_FILE_READ ? 1u << PERMISSION_FILE_WRITE : 0);
+}
+
 static void begin(const struct policy_input *in, struct policy_answer *out)
 {
     out->asked = 0;
@@ -166,7 +172,7 @@ static void begin(const struct policy_input *in, struct policy_answer *out)
     out->forbidden = 0;
     for (size_t i = 0; i < out->nnever; i++)
         if (!*out->never[i].never.scope)
-            out->forbidden |= out->asked & 1u << out->never[i].never.permission;
+            out->forbidden |= out->asked & all_of(out->never[i].never.permission);
     for (int p = 0; p < PERMISSION_COUNT; p++) {
         bool asked = out->asked >> p & 1, never = out->forbidden >> p & 1;
         out->why[p] = !asked                  ? POLICY_NOT_ASKED

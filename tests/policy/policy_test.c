@@ -396,6 +396,30 @@ static void ceilings_by_example(void **state)
     }
 }
 
+/* Nobody is told to grant what a ceiling forbids: before anything was granted, too. */
+static void a_ceiling_over_a_whole_permission_is_the_reason(void **state)
+{
+    static const struct ask asks[] = {{PERMISSION_FILE_READ, false}, {PERMISSION_FILE_WRITE, true}};
+    static const struct {
+        const char *never;
+        enum policy_reason read, write;
+    } rows[] = {
+        {"file_read", POLICY_CEILING, POLICY_CEILING}, /* who may read nothing writes nothing */
+        {"file_write", POLICY_UNDECIDED, POLICY_CEILING},
+        {"file_read=/etc", POLICY_UNDECIDED, POLICY_UNDECIDED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct ceiling c = ceiling("everybody", rows[i].never);
+        struct policy_input in = {.asks = asks, .nasks = 2, .ceilings = &c, .nceilings = 1, .now = 100};
+        struct policy_answer a;
+        policy_decide(&in, &a);
+        assert_int_equal(a.why[PERMISSION_FILE_READ], rows[i].read);
+        assert_int_equal(a.why[PERMISSION_FILE_WRITE], rows[i].write);
+        assert_int_equal(a.forbidden >> PERMISSION_FILE_READ & 1, rows[i].read == POLICY_CEILING);
+        assert_int_equal(a.forbidden >> PERMISSION_FILE_WRITE & 1, rows[i].write == POLICY_CEILING);
+    }
+}
+
 static void objects_are_allowed_or_not_with_a_reason(void **state)
 {
     static const struct {
@@ -709,6 +733,7 @@ int main(void)
         cmocka_unit_test(commands_are_exact),
         cmocka_unit_test(ceilings_are_parsed),
         cmocka_unit_test(ceilings_by_example),
+        cmocka_unit_test(a_ceiling_over_a_whole_permission_is_the_reason),
         cmocka_unit_test(objects_are_allowed_or_not_with_a_reason),
         cmocka_unit_test(a_bare_grant_names_no_address),
         cmocka_unit_test(a_grant_that_ends_first_hides_none_that_stays),
