@@ -3,12 +3,6 @@
 
 #include "registry/internal.h"
 
-static int strange(struct registry_reader *reader, sqlite3_stmt *row, struct error *err)
-{
-    db_end(row);
-    return error_set(err, MOAT_E_STORAGE_FAILED, "%s: a record has a form that Moat never writes", reader->db.file);
-}
-
 int registry_each_ceiling(struct registry_reader *reader, bool (*each)(void *context, const struct registry_ceiling *c),
                           void *context, struct error *err)
 {
@@ -19,7 +13,7 @@ int registry_each_ceiling(struct registry_reader *reader, bool (*each)(void *con
         struct registry_ceiling c = {.permission = sqlite3_column_int(row, 1),
                                      .set_at = (uint64_t)sqlite3_column_int64(row, 3)};
         if (!db_text(row, 0, c.subject, sizeof c.subject) || !db_text(row, 2, c.scope, sizeof c.scope))
-            return strange(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, &c)) {
             db_end(row);
             return 0;
@@ -43,29 +37,13 @@ int registry_each_source(struct registry_reader *reader, bool (*each)(void *cont
     int rc = db_start(&reader->db, err, &row, "SELECT name, kind, place, added_at FROM source ORDER BY name", "");
     for (; rc > 0; rc = db_next(&reader->db, err, row)) {
         if (!get_source(row, &s))
-            return strange(reader, row, err);
+            return reader_damaged(reader, row, err);
         if (!each(context, &s)) {
             db_end(row);
             return 0;
         }
     }
     return rc;
-}
-
-int registry_find_source(struct registry_reader *reader, const char *name, struct registry_source *out,
-                         struct error *err)
-{
-    sqlite3_stmt *row;
-    struct registry_source s;
-    int rc =
-        db_start(&reader->db, err, &row, "SELECT name, kind, place, added_at FROM source WHERE name = ?", "t", name);
-    if (rc <= 0)
-        return rc;
-    if (!get_source(row, &s))
-        return strange(reader, row, err);
-    db_end(row);
-    *out = s;
-    return 1;
 }
 
 int registry_find_home_time(struct registry_reader *reader, struct registry_home_time *out, struct error *err)
@@ -78,7 +56,7 @@ int registry_find_home_time(struct registry_reader *reader, struct registry_home
     t.boot_ns = (uint64_t)sqlite3_column_int64(row, 1);
     t.time_ns = (uint64_t)sqlite3_column_int64(row, 2);
     if (!db_text(row, 0, t.boot, sizeof t.boot))
-        return strange(reader, row, err);
+        return reader_damaged(reader, row, err);
     db_end(row);
     *out = t;
     return 1;

@@ -47,15 +47,6 @@ static void tell_members(struct buf *out, const struct loader_figure *f)
     tell_spread(out, "queue_wait", &f->waits);
 }
 
-void tell_figure(struct buf *out, const char *key, const struct loader_figure *f)
-{
-    if (key)
-        tell_open(out, key, '{');
-    tell_members(out, f);
-    if (key)
-        tell_close(out, '}');
-}
-
 void tell_generations(struct buf *out, const char *key, const struct loader_figures *f)
 {
     tell_open(out, key, '[');
@@ -69,7 +60,7 @@ void tell_generations(struct buf *out, const char *key, const struct loader_figu
         tell_number(out, "workers", g->workers);
         tell_number(out, "crashes", g->crashes);
         tell_number(out, "peak_memory", g->peak_memory);
-        tell_figure(out, NULL, &g->figure);
+        tell_members(out, &g->figure);
         tell_close(out, '}');
     }
     tell_close(out, ']');
@@ -78,10 +69,11 @@ void tell_generations(struct buf *out, const char *key, const struct loader_figu
 void tell_action_figure(struct buf *out, const char *key, const struct loader_figures *f, const char *action)
 {
     static const struct loader_figure nothing;
+    const struct loader_figure *found = &nothing;
     for (size_t i = 0; f && i < f->nactions; i++)
-        if (strcmp(f->actions[i].name, action) == 0) {
-            tell_figure(out, key, &f->actions[i].figure);
-            return;
-        }
-    tell_figure(out, key, &nothing);
+        if (strcmp(f->actions[i].name, action) == 0)
+            found = &f->actions[i].figure;
+    tell_open(out, key, '{');
+    tell_members(out, found);
+    tell_close(out, '}');
 }
