@@ -84,29 +84,64 @@ static void a_first_release_opens(void **state)
     place_remove(&p);
 }
 
-/* Written by the second release: what the third one adds is there and empty, what was decided still holds. */
-static void a_second_release_opens(void **state)
+static void make_version(const struct place *p, int version)
 {
-    struct place p;
-    struct registry *r;
-    struct error err;
     char path[400];
-    place_make(&p);
-    make_version_1(&p, path);
+    struct error err;
     struct db *db = calloc(1, sizeof *db);
     assert_non_null(db);
-    if (db_open(db, path, true, &err) < 0 || schema_migrate(db, schema_steps, 2, &err) < 0)
+    make_version_1(p, path);
+    if (db_open(db, path, true, &err) < 0 || schema_migrate(db, schema_steps, version, &err) < 0)
         fail_msg("%s", err.message);
     db_close(db);
     free(db);
-    if (place_open(&p, &r, &err) < 0)
-        fail_msg("%s", err.message);
+    if (version >= 3)
+        run_sql(path, "INSERT INTO ceiling VALUES ('everybody', 0, '/etc/shadow', 7);"
+                      "INSERT INTO source VALUES ('main', 'sqlite', '/srv/main.db', 8);"
+                      "INSERT INTO home_time VALUES (1, 'boot', 9, 10)");
+}
+
+/* What was decided is there; what is newer is there, and empty when it is newer than the file. */
+static void assert_newest(struct registry *r, int from)
+{
+    assert_int_equal(number(r, "SELECT user_version FROM pragma_user_version"), schema_version);
+    assert_int_equal(number(r, "SELECT count(*) FROM pragma_table_info('version') WHERE name = 'words'"), 0);
     assert_int_equal(number(r, "SELECT count(*) FROM decision"), 2);
-    assert_int_equal(number(r, "SELECT count(*) FROM ceiling"), 0);
-    assert_int_equal(number(r, "SELECT count(*) FROM source"), 0);
-    assert_int_equal(number(r, "SELECT count(*) FROM home_time"), 0);
-    registry_close(r);
-    place_remove(&p);
+    assert_int_equal(number(r, "SELECT count(*) FROM version"), 2);
+    assert_int_equal(number(r, "SELECT count(*) FROM search WHERE search MATCH 'processor'"), 1);
+    assert_int_equal(number(r, "SELECT count(*) FROM ceiling WHERE scope = '/etc/shadow' AND set_at = 7"), from >= 3);
+    assert_int_equal(number(r, "SELECT count(*) FROM source WHERE place = '/srv/main.db'"), from >= 3);
+    assert_int_equal(number(r, "SELECT count(*) FROM home_time WHERE time_ns = 10"), from >= 3);
+}
+
+/* From whichever release: and then it is used as any other, over an opening more. */
+static void every_release_becomes_the_newest(void **state)
+{
+    for (int from = 1; from < schema_version; from++) {
+        struct place p;
+        struct registry *r;
+        struct error err;
+        place_make(&p);
+        make_version(&p, from);
+        struct registry_command set = {.verb = REGISTRY_CEILING_SET,
+                                       .ceiling = {.subject = "everybody", .permission = 5, .scope = ""}};
+        struct registry_count count = {.plugin = "hostile", .version = "1.0.0", .n = {.calls = 3, .errors = 1}};
+        if (place_open(&p, &r, &err) < 0)
+            fail_msg("from %d: %s", from, err.message);
+        assert_newest(r, from);
+        assert_int_equal(number(r, "SELECT count(*) FROM hour"), 0);
+        if (registry_run(r, &set, &err) < 0)
+            fail_msg("from %d: %s", from, err.message);
+        registry_count(r, &count);
+        registry_close(r);
+        if (place_open(&p, &r, &err) < 0)
+            fail_msg("from %d: %s", from, err.message);
+        assert_newest(r, from);
+        assert_int_equal(number(r, "SELECT count(*) FROM ceiling WHERE permission = 5 AND scope = ''"), 1);
+        assert_int_equal(number(r, "SELECT sum(calls) FROM hour"), 3);
+        registry_close(r);
+        place_remove(&p);
+    }
 }
 
 /* Whatever makes a step fail, the file is as it was. */
@@ -131,7 +166,7 @@ static void a_migration_that_fails_changes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_first_release_opens),
-                                       cmocka_unit_test(a_second_release_opens),
+                                       cmocka_unit_test(every_release_becomes_the_newest),
                                        cmocka_unit_test(a_migration_that_fails_changes_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
