@@ -105,7 +105,7 @@ static int follow_one(struct ceiling_op *c, struct job *job, const char *name, s
     before.count = after.count = count;
     int rc = current_manifest(job, name, &m, publisher, &none);
     if (rc < 0) /* what cannot be read cannot be compared: it gets nothing back, and does not go on */
-        return c->remove || is_not_installed(rc) ? 0 : follow_less(s, job, name, NULL, NULL, &c->op.error);
+        return c->remove || nothing_can_run(rc) ? 0 : follow_less(s, job, name, NULL, NULL, &c->op.error);
     decisions_answer(m, publisher, &before, &was);
     decisions_answer(m, publisher, &after, &is);
     manifest_unref(m);

@@ -301,7 +301,7 @@ static void tell_decision(struct listing *l, const struct registry_decision *d)
     bool required = false, known = d->permission >= 0 && d->permission < PERMISSION_COUNT;
     bool asked = asked_for(l->manifest, d->permission, &required);
     enum policy_reason why =
-        l->manifest ? decisions_judge(l->manifest, l->publisher, l->all, d) : POLICY_NOT_ASKED; /* uninstalled */
+        l->manifest ? decisions_judge(l->manifest, l->publisher, l->all, d) : POLICY_NOT_ASKED; /* by nothing */
     tell_open(l->out, NULL, '{');
     tell_text(l->out, "plugin", d->name);
     tell_text(l->out, "permission", known ? permission_name((enum permission)d->permission) : "unknown");
@@ -321,9 +321,9 @@ static int tell_plugin(struct listing *l, const char *name, struct error *err)
     struct error none;
     manifest_unref(l->manifest);
     l->manifest = NULL;
-    /* Uninstalled: its decisions are shown all the same. */
+    /* Uninstalled, or nothing of it is current: its decisions are shown all the same. */
     int rc = current_manifest(l->job, name, &l->manifest, l->publisher, &none);
-    if (rc < 0 && rc != -MOAT_E_NO_SUCH_PLUGIN) {
+    if (rc < 0 && !nothing_can_run(rc)) {
         *err = none;
         return rc;
     }

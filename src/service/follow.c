@@ -26,7 +26,7 @@ int current_manifest(struct job *job, const char *name, struct manifest **out,
     return rc;
 }
 
-bool is_not_installed(int code)
+bool nothing_can_run(int code)
 {
     return code == -MOAT_E_NO_SUCH_PLUGIN || code == -MOAT_E_NO_SUCH_VERSION;
 }

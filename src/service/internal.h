@@ -191,7 +191,7 @@ uint64_t service_now(const struct service *s); /* seconds of the home's time */
 int current_manifest(struct job *job, const char *name, struct manifest **out,
                      char publisher[REGISTRY_PUBLISHER_MAX + 1], struct error *err);
 /* Of what current_manifest returned: nothing of it can run. Any other failure says nothing of what runs. */
-bool is_not_installed(int code);
+bool nothing_can_run(int code);
 /* Workers of NAME that hold more than they may are dead when this returns, or the error says which are not. was and is
  * NULL: nobody can say what they hold, and none goes on. */
 int follow_less(struct service *s, struct job *job, const char *name, const struct policy_answer *was,

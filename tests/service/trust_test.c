@@ -157,6 +157,7 @@ static void an_older_version_never_becomes_current_by_itself(void **state)
 {
     struct kit *k = *state;
     OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.version = "2.0.0"})));
+    OK(k, kit_grant(k, "alpha", "file_read=/etc/hosts"));
     const char *older = kit_pack(k, (struct kit_package){.version = "2.0.0-rc.1"});
     REFUSED(k, MOAT_E_OLDER_VERSION, INSTALL(k, older));
     OK(k, INSTALL(k, older, .allow_older = true));
@@ -174,6 +175,8 @@ static void an_older_version_never_becomes_current_by_itself(void **state)
         OK(k, kit_info(k, "alpha"));
         assert_string_equal(kit_text(k, "version"), "2.0.0-rc.1");
         assert_true(json_is_null(kit_at(k, "current")));
+        OK(k, kit_grants(k, NULL)); /* what was decided is told all the same */
+        assert_string_equal(kit_text(k, "grants.0.scope"), "/etc/hosts");
         kit_close(k);
         kit_open(k, false);
     }
