@@ -140,6 +140,8 @@ def test_random_changes_against_a_model(either, rng, long):
         for name, (was, scopes) in kept.items():
             known.add(name)
             without.update({name} if was and name not in installed else ())
+            if not was and name in installed:  # by the document nothing of it is current
+                place.good("use", f"{name}@{packages[name].stem.rsplit('-', 1)[1]}")
             installed.update({name} if was else ())
             become(name, scopes)
 
