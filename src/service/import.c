@@ -236,19 +236,23 @@ static int follow_one(struct job *job, const char *name, struct error *err)
     return rc;
 }
 
+/* All of them, whatever becomes of one; the first error is the answer. */
 static int follow(struct import_op *i, struct job *job)
 {
     struct import in;
     struct dump_record record = {0};
-    struct error *err = &i->op.error;
-    int followed = 0;
-    int rc;
+    struct error *err = &i->op.error, later;
+    int first = 0, rc;
     import_open_again(&in, &i->in, false);
-    while ((rc = import_next(&in, &record, err)) > 0 && followed == 0)
-        if (record.kind == DUMP_PLUGIN_END)
-            followed = follow_one(job, record.plugin.name, err);
+    while ((rc = import_next(&in, &record, first < 0 ? &later : err)) > 0) {
+        if (record.kind != DUMP_PLUGIN_END)
+            continue;
+        int followed = follow_one(job, record.plugin.name, first < 0 ? &later : err);
+        first = first < 0 ? first : followed;
+    }
     import_close(&in);
-    return rc < 0 ? rc : followed;
+    expiry_note(job->s, service_now(job->s)); /* looks at once, at the ends that came */
+    return first < 0 ? first : rc;
 }
 
 static void import(struct op *op, struct job *job)

@@ -61,6 +61,20 @@ def test_an_end_holds_over_restarts(place, data):
     assert place.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "ENOENT"
 
 
+def test_an_end_that_a_document_brings_comes_too(place, data):
+    place.install(only=("read",), **ASKS)
+    place.good("grant", "alpha", f"file_read={data}")
+    place.serve()
+    document = json.loads(place.good("export").out)
+    document["plugins"][0]["decisions"][0]["until"] = int(time.time()) + 3
+    file = place.root / "document.json"
+    file.write_text(json.dumps(document))
+    place.good("import", file)
+    assert place.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "content"
+    until(lambda: not grants(place))
+    assert place.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "ENOENT"
+
+
 def test_install_with_grants_for_a_time(either, data):
     package = either.pack(only=("read",), required_permissions=["file_read"], optional_permissions=[])
     either.bad(2, "bad_usage", "install", package, "--for", "1h")
