@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #define UNWRITTEN_MAX 2000
+#define TURN_MOST (4u << 20) /* bytes that conditions look at before the loop does something else */
 
 static void run_end(struct run *r);
 
@@ -115,6 +116,30 @@ static bool begin_one(struct run *r)
     return true;
 }
 
+static bool starts_more(const struct run *r)
+{
+    return r->stop == STOP_NOT && r->ready_head < r->ready_tail && r->looked < TURN_MOST;
+}
+
+static void take_turn(struct loop_task *task)
+{
+    struct run *r = (struct run *)(void *)((char *)task - offsetof(struct run, turn));
+    r->looked = 0;
+    r->turning = false;
+    run_pump(r);
+    run_unref(r);
+}
+
+static void leave_rest(struct run *r)
+{
+    if (r->turning || r->looked < TURN_MOST)
+        return;
+    r->turning = true;
+    r->turn.run = take_turn;
+    run_ref(r);
+    loop_post(r->place->loop, &r->turn);
+}
+
 /* May be called from inside itself: what it would do there is done by the outer one. */
 void run_pump(struct run *r)
 {
@@ -122,12 +147,13 @@ void run_pump(struct run *r)
         return;
     r->pumping = true;
     do {
-        while (r->stop == STOP_NOT && r->ready_head < r->ready_tail)
+        while (starts_more(r))
             step_start(r, r->ready[r->ready_head++]);
         while (begin_one(r))
             ;
-    } while ((r->stop == STOP_NOT && r->ready_head < r->ready_tail) || (!r->nunits && undo(r)));
+    } while (starts_more(r) || (!r->nunits && undo(r)));
     r->pumping = false;
+    leave_rest(r);
     if (!r->nunits && (r->stop != STOP_NOT || r->over == r->task->nsteps))
         run_end(r);
 }

@@ -173,6 +173,9 @@ struct run {
     struct remembered *remembered;
     struct loop_task begun; /* what was written of its beginning */
     int begin_code;
+    struct loop_task turn; /* the next one, when conditions have looked at enough in this one */
+    size_t looked;         /* bytes, in this turn */
+    bool turning;          /* the next one is to come */
 
     struct step_run *steps;
     uint32_t *ready; /* a ring of steps; each is in it once */
@@ -256,7 +259,7 @@ struct values {
 int values_get(void *context, const struct ref *ref, const uint8_t **value, size_t *len, struct error *err);
 /* Bytes that have to be looked through for its parameters. */
 size_t values_size(const struct unit *u);
-bool condition_holds(const struct run *r, const struct task_condition *c);
+bool condition_holds(struct run *r, const struct task_condition *c); /* adds to r->looked */
 
 /* document.c */
 void document_run(struct buf *out, const struct run *r); /* all of it */

@@ -199,7 +199,7 @@ static void start_each(struct run *r, uint32_t i)
 /* ---- its beginning ---- */
 
 /* Without `when`: not after what was skipped or has failed. */
-static bool is_wanted(const struct run *r, uint32_t i)
+static bool is_wanted(struct run *r, uint32_t i)
 {
     const struct task_step *step = &r->task->steps[i];
     for (uint32_t k = 0; k < step->nwhen; k++)

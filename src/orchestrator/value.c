@@ -93,7 +93,7 @@ size_t values_size(const struct unit *u)
     return sum;
 }
 
-bool condition_holds(const struct run *r, const struct task_condition *c)
+bool condition_holds(struct run *r, const struct task_condition *c)
 {
     struct values v = {.run = r, .scratch = BUF_INIT(4096)};
     const uint8_t *value = NULL;
@@ -103,6 +103,7 @@ bool condition_holds(const struct run *r, const struct task_condition *c)
         return r->steps[c->ref.step].outcome == c->outcome;
     bool equal =
         values_get(&v, &c->ref, &value, &len, NULL) == 1 && cursor_equal(c->equals, value, &steps) && steps >= 0;
+    r->looked += v.looked;
     buf_free(&v.scratch);
     return equal != c->negated;
 }
