@@ -23,6 +23,46 @@ static int take_task(struct cli *c, struct ask *a, struct buf *input)
     return cli_fail(c, &err);
 }
 
+/* What a file's task is sent for, and how it is told whether that went well. */
+struct errand {
+    const char *path, *member, *wanted; /* the answer's member is this text, or true */
+    void (*show)(const json_t *document);
+    enum moat_code otherwise;
+};
+
+static int finish(struct cli *c, const struct errand *e, struct reply *reply, bool *good)
+{
+    json_t *document = json_loadb(reply->result, reply->len, JSON_DECODE_ANY, NULL);
+    if (!document)
+        return cli_failf(c, MOAT_E_INTERNAL, "the result cannot be read");
+    const json_t *value = json_object_get(document, e->member);
+    *good = e->wanted ? json_is_string(value) && strcmp(json_string_value(value), e->wanted) == 0 : json_is_true(value);
+    if (cli_has(c, OPT_JSON))
+        reply_print(reply);
+    else
+        e->show(document);
+    json_decref(document);
+    return cli_done(c);
+}
+
+static int send_task(struct cli *c, const struct errand *e)
+{
+    struct ask a;
+    struct reply reply;
+    bool good = true;
+    buf_auto input = BUF_INIT(TASK_MAX);
+    ask_init(&a, "POST", e->path);
+    ask_query(&a, "explain", cli_has(c, OPT_EXPLAIN) ? "true" : NULL);
+    int rc = take_task(c, &a, &input);
+    if (rc)
+        return rc;
+    rc = ask_route(c, &a, &reply);
+    if (rc == 0)
+        rc = finish(c, e, &reply, &good);
+    reply_free(&reply);
+    return rc || good ? rc : error_info(e->otherwise)->exit;
+}
+
 /* ---- run ---- */
 
 static void show_choice(const json_t *choice)
@@ -81,40 +121,10 @@ static void show_run(const json_t *document)
     free(message);
 }
 
-static int finish(struct cli *c, struct reply *reply, bool *good, const char *member, const char *wanted,
-                  void (*show)(const json_t *document))
-{
-    json_t *document = json_loadb(reply->result, reply->len, JSON_DECODE_ANY, NULL);
-    if (!document)
-        return cli_failf(c, MOAT_E_INTERNAL, "the result cannot be read");
-    const json_t *value = json_object_get(document, member);
-    *good = wanted ? json_is_string(value) && strcmp(json_string_value(value), wanted) == 0 : json_is_true(value);
-    if (cli_has(c, OPT_JSON))
-        reply_print(reply);
-    else
-        show(document);
-    json_decref(document);
-    return cli_done(c);
-}
-
 int run_task_run(struct cli *c)
 {
-    struct ask a;
-    struct reply reply;
-    bool good = false;
-    buf_auto input = BUF_INIT(TASK_MAX);
-    ask_init(&a, "POST", "/api/tasks");
-    ask_query(&a, "explain", cli_has(c, OPT_EXPLAIN) ? "true" : NULL);
-    int rc = take_task(c, &a, &input);
-    if (rc)
-        return rc;
-    rc = ask_route(c, &a, &reply);
-    if (rc == 0)
-        rc = finish(c, &reply, &good, "status", "succeeded", show_run);
-    else
-        good = true;
-    reply_free(&reply);
-    return rc || good ? rc : error_info(MOAT_E_ACTION_FAILED)->exit;
+    static const struct errand run = {"/api/tasks", "status", "succeeded", show_run, MOAT_E_ACTION_FAILED};
+    return send_task(c, &run);
 }
 
 /* ---- check ---- */
@@ -138,21 +148,8 @@ static void show_findings_of(const json_t *document)
 
 int run_task_check(struct cli *c)
 {
-    struct ask a;
-    struct reply reply;
-    bool good = false;
-    buf_auto input = BUF_INIT(TASK_MAX);
-    ask_init(&a, "POST", "/api/tasks/check");
-    int rc = take_task(c, &a, &input);
-    if (rc)
-        return rc;
-    rc = ask_route(c, &a, &reply);
-    if (rc == 0)
-        rc = finish(c, &reply, &good, "valid", NULL, show_findings_of);
-    else
-        good = true;
-    reply_free(&reply);
-    return rc || good ? rc : error_info(MOAT_E_BAD_TASK)->exit;
+    static const struct errand check = {"/api/tasks/check", "valid", NULL, show_findings_of, MOAT_E_BAD_TASK};
+    return send_task(c, &check);
 }
 
 /* ---- those of before ---- */
