@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "base/clock.h"
 #include "base/text.h"
 #include "orchestrator/reading.h"
@@ -373,6 +375,15 @@ static bool read_code(struct reading *r, const uint8_t *string, struct task_retr
 }
 _Static_assert(MOAT_E_COUNT <= 128, "task_retry.on has a bit for each error");
 
+/* strtod would ask the embedding program's locale what a point is. */
+static double number_of(const uint8_t *value)
+{
+    json_t *number = json_loadb((const char *)value, cursor_length(value), JSON_DECODE_ANY, NULL);
+    double found = json_number_value(number);
+    json_decref(number);
+    return found;
+}
+
 static bool read_retry(struct reading *r, const uint8_t *object, struct task_retry *out)
 {
     struct cursor_member m;
@@ -387,7 +398,7 @@ static bool read_retry(struct reading *r, const uint8_t *object, struct task_ret
         else if (cursor_text_is(m.name, "delay_max"))
             good &= read_time(r, m.value, &out->delay_max_ns);
         else if (cursor_text_is(m.name, "factor"))
-            out->factor = strtod((const char *)m.value, NULL);
+            out->factor = number_of(m.value);
         else
             for (out->named = true; cursor_next_item(&m.value, &item);)
                 good &= read_code(r, item, out);
