@@ -304,6 +304,22 @@ def test_tls(build, tmp_path):
         assert wire.request(wire.UnixConnection(rig.socket), "GET", "/api/plugins/stats").status == 200
 
 
+def test_chunks_over_tls(build, tmp_path):
+    """What comes slowly is waited for, with pauses in which its connection is suspended; a line without an end is not."""
+    cert, key = make_certificate(tmp_path, "one")
+    with running(build, tmp_path, cert=cert, key=key) as rig:
+        start = head(rig, more=AUTH + "Transfer-Encoding: chunked\r\n")
+        with secure(cert).wrap_socket(wire.dial(rig.url), server_hostname="localhost") as sock:
+            for piece in (start, b"3;a", b"=b\r\n[", b"7]\r", b"\n0\r\n\r\n"):
+                sock.sendall(piece)
+                time.sleep(0.25)
+            assert wire.read_reply(sock).json["result"] == [7]
+        with secure(cert).wrap_socket(wire.dial(rig.url), server_hostname="localhost") as sock:
+            sock.sendall(start + b"2;" + b"a" * 40_000)
+            assert closed_by_server(sock)
+        rig.until("busy", "0")
+
+
 def test_a_handshake_that_stays_away(build, tmp_path):
     cert, key = make_certificate(tmp_path, "one")
     with running(build, tmp_path, cert=cert, key=key, head_ms=400) as rig:
