@@ -1,33 +1,18 @@
 /* One pass over the text checks syntax and schema together.  Keywords about the kinds are checked on the way;
  * enum, const and the combinators look again at a value that was just passed, and are charged for it.
- *
- * The first miss ends the pass.  Only then it is asked whether the text is JSON at all, so that the common case pays
- * nothing for the rule that a syntax error further on comes first. */
+ * The first miss ends the pass. */
+#include "json/run.h"
+
 #include "json/check.h"
-#include "json/program.h"
-#include "json/unique.h"
 #include "json/walk.h"
 
-/* The budget: what a text of this length may cost beyond its one pass, in bytes looked at again or so.  A check runs on
- * an event loop: whatever text and schema do together, PROGRAM_STEPS_MAX bounds it to some 50 ms. */
-#define STEPS_BASE (1 << 20)
-#define STEPS_PER_BYTE 32
+/* What is looked at again, in steps of the budget (schema.c). */
 #define STEPS_BRANCH 8
 #define STEPS_DIGIT 4   /* of two numbers that begin alike */
 #define STEPS_EXACT 24  /* a number against limits that are not small, in a branch: its one pass is free */
 #define STEPS_WORD 2    /* 64 declared members of an object */
 #define STEPS_COLLIDE 2 /* a declared name with another's slot */
 #define COMPARED_AT_ONCE 16
-
-struct run {
-    unsigned depth;    /* containers around the value */
-    unsigned branches; /* that look at it again */
-    unsigned seen_used;
-    int64_t steps;
-    struct miss miss;
-    struct unique unique;
-    uint64_t seen[PROGRAM_SEEN_WORDS];
-};
 
 static const uint8_t *run_value(struct run *r, const struct node *n, const uint8_t *p);
 
@@ -510,119 +495,18 @@ static const uint8_t *run_value(struct run *r, const struct node *n, const uint8
     return !end || !n->more || run_more(r, n, p, end) ? end : NULL;
 }
 
-/* The whole */
-
-int64_t json_steps(size_t len)
+const uint8_t *run_text(struct run *r, const struct node *root, const uint8_t *p)
 {
-    if (len > (PROGRAM_STEPS_MAX - STEPS_BASE) / STEPS_PER_BYTE)
-        return PROGRAM_STEPS_MAX;
-    return STEPS_BASE + (int64_t)len * STEPS_PER_BYTE;
+    return run_value(r, root, p);
 }
 
-static void run_init(struct run *r, const uint8_t *text, size_t len)
+bool run_outermost(struct run *r, const struct node *root, const uint8_t *p, bool members)
 {
-    r->depth = 0;
-    r->branches = 0;
-    r->seen_used = 0;
-    r->steps = json_steps(len);
-    unique_init(&r->unique, text, &r->steps);
-}
-
-static int not_json(uint8_t *text, size_t len, struct json_fault *fault)
-{
-    if (!json_explain(text, len, fault))
-        return -MOAT_E_BAD_JSON;
-    if (fault)
-        *fault = (struct json_fault){.code = MOAT_E_INTERNAL, .reason = "the checkers disagree about this text"};
-    return -MOAT_E_INTERNAL;
-}
-
-static int misfit(const struct run *r, const uint8_t *text, struct json_fault *fault)
-{
-    struct json_fault unwanted;
-    if (!fault)
-        fault = &unwanted;
-    fault_fill(fault, &r->miss, text);
-    return -(int)fault->code;
-}
-
-/* Only the outermost kind matters: the fast checker, then the names. */
-static int check_shallow(const struct node *root, uint8_t *text, size_t len, bool valid, bool members,
-                         struct json_fault *fault)
-{
-    if (!valid)
-        return not_json(text, len, fault);
-    struct run r;
-    const uint8_t *p = scan_space(text);
-    run_init(&r, text, len);
     if (!(root->kinds & KIND_BIT(scan_kind_of[*p])))
-        missed_node(&r, p, root);
-    else if (!members || unique_value(&r.unique, p))
-        return 0;
+        missed_node(r, p, root);
+    else if (!members || unique_value(&r->unique, p))
+        return true;
     else
-        not_unique(&r, p);
-    return misfit(&r, text, fault);
-}
-
-static bool is_shallow(const struct node *root)
-{
-    return !root->number && !root->string && !root->array && !root->object && !root->more && !root->integer;
-}
-
-static int check_run(struct run *r, const struct node *root, uint8_t *text, size_t len, struct json_fault *fault)
-{
-    text[len] = 0;
-    run_init(r, text, len);
-    const uint8_t *end = run_value(r, root, scan_space(text));
-    if (end && scan_space(end) == text + len)
-        return 0;
-    if (end || !json_valid(text, len))
-        return not_json(text, len, fault);
-    return misfit(r, text, fault);
-}
-
-static int check_deep(const struct node *root, uint8_t *text, size_t len, struct json_fault *fault)
-{
-    struct run r;
-    return len ? check_run(&r, root, text, len, fault) : not_json(text, len, fault);
-}
-
-int json_schema_count(const struct json_schema *schema, uint8_t *text, size_t len, int64_t *steps)
-{
-    struct run r;
-    int rc = check_run(&r, schema->root, text, len, NULL);
-    *steps = json_steps(len) - r.steps;
-    return rc;
-}
-
-static bool too_long(size_t len, struct json_fault *fault)
-{
-    if (len <= UINT32_MAX)
-        return false;
-    if (fault)
-        *fault = (struct json_fault){.code = MOAT_E_LIMIT, .reason = "a text longer than 4 GiB is not checked"};
-    return true;
-}
-
-int json_schema_check(const struct json_schema *schema, uint8_t *text, size_t len, struct json_fault *fault)
-{
-    if (too_long(len, fault))
-        return -MOAT_E_LIMIT;
-    if (!is_shallow(schema->root))
-        return check_deep(schema->root, text, len, fault);
-    bool members = false, valid = check_text(text, len, &members);
-    return check_shallow(schema->root, text, len, valid, members, fault);
-}
-
-int json_schema_copy_check(const struct json_schema *schema, uint8_t *dst, const uint8_t *src, size_t len,
-                           struct json_fault *fault)
-{
-    if (too_long(len, fault))
-        return -MOAT_E_LIMIT;
-    if (is_shallow(schema->root)) {
-        bool members = false, valid = check_copy(dst, src, len, &members);
-        return check_shallow(schema->root, dst, len, valid, members, fault);
-    }
-    check_copy_once(dst, src, len);
-    return check_deep(schema->root, dst, len, fault);
+        not_unique(r, p);
+    return false;
 }
