@@ -77,15 +77,16 @@ static void take_out(struct plugin *p, struct call *c)
     atomic_fetch_sub(&p->l->queued, 1);
 }
 
-/* The lane whose turn it is: the next filled one behind the last that had its turn. */
+/* The lane whose turn it is: the next filled one behind the last that had its turn. The two sides go on beside each
+ * other, so each keeps its own. */
 static struct queue_lane *next_lane(struct plugin *p, uint32_t lanes)
 {
-    uint32_t filled = p->queue.filled & lanes, turn = p->queue.turn;
+    uint32_t filled = p->queue.filled & lanes, *turn = &p->queue.turn[lanes == QUEUE_SIDE(1)];
     if (!filled)
         return NULL;
-    uint32_t behind = filled & ~((2u << turn) - 1);
-    p->queue.turn = (uint32_t)__builtin_ctz(behind ? behind : filled);
-    return &p->queue.lanes[p->queue.turn];
+    uint32_t behind = filled & ~((2u << *turn) - 1);
+    *turn = (uint32_t)__builtin_ctz(behind ? behind : filled);
+    return &p->queue.lanes[*turn];
 }
 
 static struct queue_lane *longest_lane(struct plugin *p)

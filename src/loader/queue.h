@@ -18,8 +18,9 @@ struct queue {
         struct call *first, *last;
         uint32_t count;
     } lanes[2 * QUEUE_LANES];
-    uint32_t filled, turn; /* bits of lanes that have calls; the lane that had its turn last */
-    uint64_t soonest;      /* no deadline in it is earlier */
+    uint32_t filled;  /* bits of lanes that have calls */
+    uint32_t turn[2]; /* of each side: the lane that had its turn last */
+    uint64_t soonest; /* no deadline in it is earlier */
 };
 
 /* 0 or -code with c->error filled. */

@@ -388,6 +388,68 @@ static void a_worker_killed_for_a_deadline_is_replaced(void **unused)
     assert_int_equal(rig_status(r, "ledger")->workers, 2);
 }
 
+/* Whose calls meet that version, and wait in a lane of that half. */
+static uint64_t who_meets(bool new, unsigned half)
+{
+    uint64_t who = 1;
+    while (who % 16 / 8 != half || meets_new(who) != new)
+        who++;
+    return who;
+}
+
+static struct test_call *note_for(uint64_t principal, unsigned n, unsigned ms)
+{
+    char text[48];
+    snprintf(text, sizeof text, "{\"n\": %u, \"ms\": %u}", n, ms);
+    struct test_call *c = test_call_new(r, "ledger", "note", text);
+    c->call.principal = principal;
+    test_call_begin(r, c);
+    return c;
+}
+
+#define FEW 5
+#define MANY 20
+
+/* How many of the flooder's numbers stand before the last one of the other's. */
+static unsigned flooded_before_others(void)
+{
+    unsigned flooded = 0, before = 0;
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    for (uint64_t n; fread(&n, sizeof n, 1, f) == 1;) {
+        flooded += n / 1000 == 1;
+        before = n / 1000 == 2 ? flooded : before;
+    }
+    fclose(f);
+    assert_int_equal(flooded, MANY);
+    return before;
+}
+
+/* Who floods the current version waits behind himself there, however much the canary has to do beside it. */
+static void callers_take_turns_on_either_side(void **unused)
+{
+    struct error err;
+    struct test_call *c[2 + FEW + 2 * MANY];
+    unsigned n = 0;
+    define("1.0.0");
+    assert_int_equal(canary("2.0.0", good, 50, &err), 0);
+    uint64_t flooder = who_meets(false, 0), other = who_meets(false, 1), third = who_meets(true, 0);
+    c[n++] = note_for(flooder, 1, 200); /* meanwhile the others queue */
+    c[n++] = note_for(third, 2, 200);
+    for (unsigned i = 0; i < FEW; i++)
+        c[n++] = note_for(other, 2000 + i, 5);
+    for (unsigned i = 0; i < MANY; i++)
+        c[n++] = note_for(flooder, 1000 + i, 5);
+    for (unsigned i = 0; i < MANY; i++)
+        c[n++] = note_for(third, 3000 + i, 5);
+    while (n--) {
+        test_call_wait(c[n]);
+        assert_int_equal(c[n]->call.code, 0);
+        test_call_free(c[n]);
+    }
+    assert_in_range(flooded_before_others(), 0, FEW + 2);
+}
+
 /* ---- what ends it ---- */
 
 static void what_changes_the_plugin_ends_it(void **unused)
@@ -526,11 +588,13 @@ int main(void)
         T(a_known_caller_stays_where_it_is),
         T(a_worker_killed_for_a_deadline_is_replaced),
         T(of_a_single_caller_s_calls_it_gets_its_share),
+        T(callers_take_turns_on_either_side),
         T(what_changes_the_plugin_ends_it),
         T(what_cannot_begin_changes_nothing),
         T(the_loader_s_end_ends_it),
         T(anything_at_any_time),
     };
 #undef T
+    cmocka_set_test_filter(getenv("MOAT_TEST")); /* one by its name, or all */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
