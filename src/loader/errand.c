@@ -103,10 +103,7 @@ static void tell(struct worker *w, enum errand_answer answer, const char *messag
 {
     struct errand *e = &w->errand;
     e->answer = answer;
-    text_copy(e->message, sizeof e->message, message);
-    for (char *c = e->message; *c; c++) /* the plugin's words: nothing of them may steer a terminal */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    text_plain(e->message, sizeof e->message, message, strlen(message)); /* the plugin's words */
     atomic_store(&e->state, ERRAND_TOLD);
     loop_post(w->l->supervise, &e->task);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "sandbox/idmap.h"
 #include "sandbox/messages.h"
 
@@ -97,13 +98,10 @@ int wall_assign(struct child *worker, const struct wall_request *request, struct
     return e;
 }
 
-/* Control characters would reach terminals and logs. */
+/* The worker's words reach terminals and logs. */
 static void copy_line(char *out, size_t size, const char *text, size_t max)
 {
-    snprintf(out, size, "%.*s", (int)strnlen(text, max), text);
-    for (char *p = out; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    text_plain(out, size, text, strnlen(text, max));
 }
 
 static void protocol(struct child *worker, struct wall_event *out, const char *why)
