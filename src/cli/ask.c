@@ -209,7 +209,7 @@ static int ask_here(struct service *s, const struct ask *a, struct reply *reply,
 /* Routes that neither call a plugin nor tell how one is: for them alone, a home of thousands need not be defined. */
 static bool is_about_the_registry(const struct ask *a)
 {
-    static const char *const routes[] = {"/api/apply",  "/api/audit",  "/api/backup",   "/api/check",
+    static const char *const routes[] = {"/api/apply",  "/api/audit",  "/api/backup",   "/api/check", "/api/denials",
                                          "/api/export", "/api/import", "/api/settings", "/api/tokens"};
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (strncmp(buf_text(&a->target), routes[i], strlen(routes[i])) == 0)

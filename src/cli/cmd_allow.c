@@ -200,6 +200,8 @@ static int about_plugins(struct cli *c, const char *what, show_result show)
     if (c->nargs)
         ask_segment(&a, c->args[0]);
     buf_printf(&a.target, "/%s", what);
+    ask_query(&a, "since", c->option[OPT_SINCE]);
+    ask_query(&a, "limit", c->option[OPT_LIMIT]);
     return ask_and_show(c, &a, show);
 }
 
@@ -215,6 +217,9 @@ static void show_denials(struct cli *c, const json_t *result)
                                             {"TIMES", "count", true},          {"PERMISSION", "permission", false},
                                             {"WALL", "wall", false},           {"WOULD ALLOW IT", "command", false}};
     show_table(show_list(result, "denials"), columns, 8, "Nothing was denied.");
+    json_int_t dropped = json_integer_value(json_object_get(result, "dropped"));
+    if (dropped)
+        fprintf(stderr, "And %lld more, whose rows are not kept any more.\n", (long long)dropped);
 }
 
 int run_denials(struct cli *c)

@@ -133,8 +133,9 @@ const struct command commands[] = {
     {"revoke", GROUP_ALLOW, "NAME G", "take a right back; it holds when this returns",
      "moat revoke word_count file_read=/data", 0, 2, 2, run_revoke},
     {"grants", GROUP_ALLOW, "[NAME]", "what was decided", "moat grants word_count", 0, 0, 1, run_grants},
-    {"denials", GROUP_ALLOW, "[NAME]", "what plugins tried and did not get, and the command that would allow it",
-     "moat denials", 0, 0, 1, run_denials},
+    {"denials", GROUP_ALLOW, "[NAME] [--since TIME] [--limit N]",
+     "what plugins tried and did not get, and the command that would allow it", "moat denials word_count --since 1h",
+     OPT(SINCE) | OPT(LIMIT), 0, 1, run_denials},
 
     {"ceiling set", GROUP_ALLOW, "SUBJECT NEVER",
      "what SUBJECT (publisher:NAME, capability:NAME or everybody) can never get; holds for what was granted as well",

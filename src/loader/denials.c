@@ -19,6 +19,7 @@ struct denial_row {
     int permission;
     unsigned objects; /* of a kind */
     uint64_t first_ns;
+    uint64_t handed; /* take_lock: of the count, to on_denials */
     _Atomic uint64_t count, last_ns;
     char object[];
 };
@@ -203,40 +204,42 @@ void denials_free(struct plugin *p)
     free(p->rows);
 }
 
-/* ---- reading ---- */
+/* ---- handing over ---- */
 
-static void each_of(struct plugin *p, void (*each)(void *context, const struct denial *denial), void *context)
+static bool hand_one(struct loader *l, struct denial_row *r)
 {
     char command[POLICY_COMMAND_MAX], call[33];
     struct denial d;
-    struct loader *l = p->l;
+    show(r, &d, command);
+    uint64_t count = d.count;
+    if (count == r->handed)
+        return true;
     pthread_mutex_lock(&l->denials_lock);
-    const struct denial_row *r = p->rows ? p->rows->all : NULL; /* what is behind it stays as it is */
+    memcpy(call, r->call, sizeof call);
     pthread_mutex_unlock(&l->denials_lock);
-    for (; r; r = r->next) {
-        show(r, &d, command);
-        if (!d.count)
-            continue;
-        pthread_mutex_lock(&l->denials_lock);
-        memcpy(call, r->call, sizeof call);
-        pthread_mutex_unlock(&l->denials_lock);
-        d.call_id = call;
-        each(context, &d);
-    }
+    d.call_id = call;
+    d.count -= r->handed;
+    if (!l->config.on_denials(l->config.context, &d))
+        return false;
+    r->handed = count;
+    return true;
 }
 
-void loader_denials(struct loader *l, const char *name, void (*each)(void *context, const struct denial *denial),
-                    void *context)
+/* Since the last time nothing may have come: then no row is looked at. */
+void denials_hand_over(struct plugin *p)
 {
-    if (name) {
-        struct plugin *p = table_find(l, name);
-        if (p)
-            each_of(p, each, context);
+    struct loader *l = p->l;
+    if (!l->config.on_denials)
         return;
-    }
-    pthread_mutex_lock(&l->table_lock);
-    struct plugin *p = l->plugins;
-    pthread_mutex_unlock(&l->table_lock);
-    for (; p; p = p->next_of_all)
-        each_of(p, each, context);
+    pthread_mutex_lock(&l->take_lock);
+    uint64_t all = atomic_load(&p->denials);
+    pthread_mutex_lock(&l->denials_lock);
+    struct denial_row *r = p->rows && p->denials_handed != all ? p->rows->all : NULL; /* what is behind it stays */
+    pthread_mutex_unlock(&l->denials_lock);
+    bool taken = r != NULL;
+    for (; r && taken; r = r->next)
+        taken = hand_one(l, r);
+    if (taken)
+        p->denials_handed = all;
+    pthread_mutex_unlock(&l->take_lock);
 }

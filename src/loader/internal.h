@@ -376,7 +376,8 @@ struct plugin {
     struct change change;
 
     /* explain.c's, under the loader's denial lock */
-    struct denials *rows; /* denials_lock; made with the first one, then fixed */
+    struct denials *rows;    /* denials_lock; made with the first one, then fixed */
+    uint64_t denials_handed; /* take_lock: of denials, to on_denials */
 };
 
 /* ---- operations that travel to supervise ---- */
@@ -487,8 +488,8 @@ struct loader {
 
     struct loop *explain;
     pthread_t explain_thread;
-    pthread_mutex_t denials_lock;
-    _Atomic uint64_t explain_busy_ns; /* since when it is inside one explanation; 0: it is not */
+    pthread_mutex_t denials_lock, take_lock; /* take_lock: denials.c, outside the other */
+    _Atomic uint64_t explain_busy_ns;        /* since when it is inside one explanation; 0: it is not */
 
     unsigned cpus; /* that a worker may use at once */
     unsigned spinners;

@@ -11,6 +11,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "loader/denials.h"
 #include "loader/internal.h"
 
 /* ---- specs ---- */
@@ -291,19 +292,25 @@ void loader_each(struct loader *l, void (*each)(void *context, const struct load
     free(all);
 }
 
+static void collect_one(struct plugin *p)
+{
+    counts_collect(p);
+    denials_hand_over(p);
+}
+
 void loader_collect(struct loader *l, const char *name_or_null)
 {
     if (name_or_null) {
         struct plugin *one = table_find(l, name_or_null);
         if (one)
-            counts_collect(one);
+            collect_one(one);
         return;
     }
     pthread_mutex_lock(&l->table_lock);
     struct plugin *p = l->plugins; /* a list that only grows, at its head */
     pthread_mutex_unlock(&l->table_lock);
     for (; p; p = p->next_of_all)
-        counts_collect(p);
+        collect_one(p);
 }
 
 static uint64_t capped(uint64_t asked, uint64_t cap)
@@ -444,7 +451,7 @@ static void destroy(struct loader *l)
     while (l->plugins) {
         struct plugin *p = l->plugins;
         l->plugins = p->next_of_all;
-        counts_collect(p);
+        collect_one(p);
         plugin_free(p);
     }
     for (struct table *t = atomic_load(&l->table), *older; t; t = older) {
@@ -453,6 +460,7 @@ static void destroy(struct loader *l)
     }
     pthread_mutex_destroy(&l->table_lock);
     pthread_mutex_destroy(&l->denials_lock);
+    pthread_mutex_destroy(&l->take_lock);
     pthread_mutex_destroy(&l->errors_lock);
     free((void *)(uintptr_t)l->config.loops);
     free(l->worker_path);
@@ -468,6 +476,7 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
     memset(l, 0, sizeof *l);
     pthread_mutex_init(&l->table_lock, NULL);
     pthread_mutex_init(&l->denials_lock, NULL);
+    pthread_mutex_init(&l->take_lock, NULL);
     pthread_mutex_init(&l->errors_lock, NULL);
     l->errors_end = &l->errors;
     l->errors_task.run = tell_errors;

@@ -24,6 +24,7 @@ struct call_times;
 
 /* Something a plugin tried and did not get. The same (plugin, version, action, operation, object) are one with a count;
  * where there are too many different ones the object is "(other)", later the action and the version "". */
+#define LOADER_DENIALS_OTHER "(other)"
 struct denial {
     const char *plugin, *version, *action; /* action: the running call's, or "" */
     const char *call_id;                   /* of the last one's call, or "" */
@@ -105,6 +106,9 @@ struct loader_config {
     /* Sinks; called on the explain or supervise thread, must not block; may be NULL. on_denial: of each denial once;
      * its count and call are those so far. */
     void (*on_denial)(void *context, const struct denial *denial);
+    /* Of each row what came to it since the last time: count is only that. At loader_collect and in loader_free, on the
+     * thread that asks. false: not taken, it is told again. */
+    bool (*on_denials)(void *context, const struct denial *more);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
     /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors, and calls that
      * were killed, count for the version that is current then. On any thread. */
@@ -128,7 +132,7 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
 /* Refuses new calls, gives running ones grace_ns, kills what is left, joins the threads. Every call has completed. */
 void loader_free(struct loader *l, uint64_t grace_ns);
 
-/* Tells on_counts what was not told yet, of one plugin or (NULL) of all. Any thread. */
+/* Tells on_counts and on_denials what was not told yet, of one plugin or (NULL) of all. Any thread. */
 void loader_collect(struct loader *l, const char *name_or_null);
 
 /* What holds for a plugin that asks for this: the smaller of its request and the caps. */
@@ -296,10 +300,6 @@ struct loader_figures {
 /* NULL: not known, or no memory. Any thread; the caller frees it with loader_figures_free. */
 struct loader_figures *loader_figures(struct loader *l, const char *name);
 void loader_figures_free(struct loader_figures *f); /* NULL is fine */
-
-/* The folded denials of a plugin (NULL: all); strings are valid during each. */
-void loader_denials(struct loader *l, const char *name, void (*each)(void *context, const struct denial *denial),
-                    void *context);
 
 /* ---- what there is to choose from (offer.c) ---- */
 

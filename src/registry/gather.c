@@ -134,8 +134,76 @@ void gather_find(const struct gather *g, const char *name, const char *version, 
     }
 }
 
+/* ---- denials ---- */
+
+static const char *keep_text(char **room, const char *text)
+{
+    char *at = *room;
+    size_t len = strlen(text) + 1;
+    memcpy(at, text, len);
+    *room += len;
+    return at;
+}
+
+static void append(struct gather *g, struct gather_denial *first, struct gather_denial *last, size_t n)
+{
+    if (g->last_denial)
+        g->last_denial->next = first;
+    else
+        g->denials = first;
+    g->last_denial = last;
+    g->ndenials += n;
+}
+
+bool gather_deny(struct gather *g, const struct registry_denial *more)
+{
+    const char *const texts[] = {more->plugin,    more->version, more->action, more->call,
+                                 more->operation, more->object,  more->wall};
+    const char *kept[sizeof texts / sizeof *texts];
+    size_t len = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        len += strlen(texts[i]) + 1;
+    struct gather_denial *one = g->ndenials < GATHER_DENIALS ? malloc(sizeof *one + len) : NULL;
+    if (!one)
+        return false;
+    char *room = one->texts;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        kept[i] = keep_text(&room, texts[i]);
+    one->next = NULL;
+    one->d = *more;
+    one->d.plugin = kept[0];
+    one->d.version = kept[1];
+    one->d.action = kept[2];
+    one->d.call = kept[3];
+    one->d.operation = kept[4];
+    one->d.object = kept[5];
+    one->d.wall = kept[6];
+    append(g, one, one, 1);
+    set_due(g);
+    return true;
+}
+
+/* What could not be written goes in front of what came since. */
+static void denials_give_back(struct gather *g, struct gather *taken)
+{
+    struct gather since = *g;
+    if (!taken->denials)
+        return;
+    g->denials = taken->denials;
+    g->last_denial = taken->last_denial;
+    g->ndenials = taken->ndenials;
+    if (since.denials)
+        append(g, since.denials, since.last_denial, since.ndenials);
+    taken->denials = taken->last_denial = NULL;
+}
+
 void gather_free(struct gather *g)
 {
+    while (g->denials) {
+        struct gather_denial *one = g->denials;
+        g->denials = one->next;
+        free(one);
+    }
     free(g->counts);
     *g = (struct gather){0};
 }
@@ -149,6 +217,7 @@ void gather_give_back(struct gather *g, struct gather *taken)
     for (size_t i = 0; taken->counts && i < taken->counts->size; i++)
         if (taken->counts->rows[i].plugin[0])
             gather_count(g, &taken->counts->rows[i]);
+    denials_give_back(g, taken);
     if (taken->due_ns)
         set_due(g);
     gather_free(taken);
@@ -172,5 +241,5 @@ int gather_write(struct registry *r, const struct gather *g, struct error *err)
     for (size_t i = 0; g->counts && i < g->counts->size && rc == 0; i++)
         if (g->counts->rows[i].plugin[0])
             rc = counter_add(&r->writer, &g->counts->rows[i], r->now_ms, err);
-    return rc;
+    return rc < 0 ? rc : denials_add(&r->writer, g->denials, err);
 }

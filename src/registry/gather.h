@@ -20,17 +20,28 @@ struct gather_refusal {
 
 struct gather_counts; /* a hash table by plugin and version */
 
+/* One row's news; the texts are behind it. */
+#define GATHER_DENIALS 4096 /* before a write; beyond, who tells them keeps them */
+struct gather_denial {
+    struct gather_denial *next;
+    struct registry_denial d;
+    char texts[];
+};
+
 struct gather {
     struct gather_refusal refusals[GATHER_REFUSALS + 1];
     size_t nrefusals;
-    struct gather_counts *counts; /* owned */
-    uint64_t due_ns;              /* by the monotonic clock; 0: nothing was gathered */
+    struct gather_counts *counts;                /* owned */
+    struct gather_denial *denials, *last_denial; /* owned; in the order in which they were told */
+    size_t ndenials;
+    uint64_t due_ns; /* by the monotonic clock; 0: nothing was gathered */
 };
 
 void gather_refusal(struct gather *g, const struct registry_refusal *refusal);
 
 /* false: no memory; nothing is counted. */
 bool gather_count(struct gather *g, const struct registry_count *count);
+bool gather_deny(struct gather *g, const struct registry_denial *more); /* false: no room */
 /* version NULL: all of the plugin; name NULL: everything. */
 void gather_find(const struct gather *g, const char *name, const char *version, struct registry_counts *out);
 void gather_free(struct gather *g);

@@ -387,6 +387,18 @@ struct registry_count {
 };
 /* Adds to the counters of a version, on the day when it is written. Any thread, never blocks on the disk. */
 void registry_count(struct registry *r, const struct registry_count *count);
+/* Something that a plugin tried and did not get; the same (plugin, version, action, operation, object) are one row. Of
+ * a plugin so many rows are kept: of each kind (version, action, operation) the newest, no kind before another. What
+ * the others had counted is a number. */
+#define REGISTRY_DENIALS 512
+struct registry_denial {
+    const char *plugin, *version, *action, *call, *operation, *object, *wall; /* call: of the last one, or "" */
+    int permission;
+    uint64_t count, first_ms, last_ms;
+};
+/* Adds to the row. false: there is no room for it before the next write, or no memory: nothing is added. Any thread,
+ * never blocks on the disk. */
+bool registry_deny(struct registry *r, const struct registry_denial *more);
 /* Asked on the store thread each second (in quiet times every other), before it writes, for what was not told by
  * itself. It must not block and may call registry_count. NULL: nobody any more; when that returns it is not running. */
 void registry_gather_from(struct registry *r, void (*collect)(void *context), void *context);
@@ -477,6 +489,14 @@ int registry_each_count(struct registry_reader *reader, const char *name, const 
 int registry_each_hour(struct registry_reader *reader, const char *name, uint64_t since_hour,
                        bool (*each)(void *context, uint64_t hour, uint64_t calls, uint64_t errors), void *context,
                        struct error *err);
+
+/* What was denied a plugin (NULL: all) at that time or later, the last first; what is gathered and not written yet is
+ * not among it: registry_flush. */
+int registry_each_denial(struct registry_reader *reader, const char *name, uint64_t since_ms,
+                         bool (*each)(void *context, const struct registry_denial *d), void *context,
+                         struct error *err);
+/* How many there were whose rows are not kept any more. */
+int registry_find_denials_dropped(struct registry_reader *reader, const char *name, uint64_t *out, struct error *err);
 
 /* ---- the audit trail (docs/audit.md) ---- */
 

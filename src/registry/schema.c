@@ -105,6 +105,15 @@ static const char step_5[] =
     "CREATE TABLE hour (plugin INTEGER NOT NULL REFERENCES plugin (id), hour INTEGER NOT NULL, calls INTEGER NOT NULL,"
     " errors INTEGER NOT NULL, PRIMARY KEY (plugin, hour)) STRICT, WITHOUT ROWID;";
 
+/* denial: what a plugin tried and did not get, folded; times are ms since 1970. denial_dropped: how many had rows that
+ * were given up for others (denial.c). */
+static const char step_6[] =
+    "CREATE TABLE denial (plugin INTEGER NOT NULL REFERENCES plugin (id), version TEXT NOT NULL, action TEXT NOT NULL,"
+    " operation TEXT NOT NULL, object TEXT NOT NULL, wall TEXT NOT NULL, permission INTEGER NOT NULL,"
+    " call TEXT NOT NULL, count INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    " PRIMARY KEY (plugin, version, action, operation, object)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE denial_dropped (plugin INTEGER PRIMARY KEY REFERENCES plugin (id), count INTEGER NOT NULL) STRICT;";
+
 static int fill_2(struct db *db, struct error *err)
 {
     int rc = audit_create(db, err);
@@ -114,8 +123,8 @@ static int fill_2(struct db *db, struct error *err)
 /* What a search looks at stands in its own tables. */
 static const char step_4[] = "ALTER TABLE version DROP COLUMN words;";
 
-const struct schema_step schema_steps[] = {
-    {step_1, NULL}, {step_2, fill_2}, {step_3, NULL}, {step_4, NULL}, {step_5, NULL}};
+const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL},
+                                           {step_4, NULL}, {step_5, NULL},   {step_6, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)

@@ -336,6 +336,16 @@ void registry_count(struct registry *r, const struct registry_count *count)
     pthread_mutex_unlock(&r->lock);
 }
 
+bool registry_deny(struct registry *r, const struct registry_denial *more)
+{
+    pthread_mutex_lock(&r->lock);
+    bool first = !r->gather.due_ns, taken = gather_deny(&r->gather, more);
+    if (first && taken)
+        pthread_cond_signal(&r->waiting);
+    pthread_mutex_unlock(&r->lock);
+    return taken;
+}
+
 void registry_gather_from(struct registry *r, void (*collect_from)(void *context), void *context)
 {
     pthread_mutex_lock(&r->lock);

@@ -192,6 +192,7 @@ static int forget_name(struct registry *r, int64_t plugin, struct error *err)
     static const char *const all[] = {
         "DELETE FROM decision WHERE plugin = ?", "DELETE FROM config WHERE plugin = ?",
         "DELETE FROM counter WHERE plugin = ?",  "DELETE FROM hour WHERE plugin = ?",
+        "DELETE FROM denial WHERE plugin = ?",   "DELETE FROM denial_dropped WHERE plugin = ?",
         "DELETE FROM plugin WHERE id = ?",
     };
     int rc = 0;

@@ -34,12 +34,14 @@ void handle_plugin_grants(struct rest_request *q)
 
 void handle_denials(struct rest_request *q)
 {
-    service_denials(request_service(q), NULL, request_complete, q);
+    service_denials(request_service(q), NULL, request_query(q, "since"), request_number(q, "limit"), request_complete,
+                    q);
 }
 
 void handle_plugin_denials(struct rest_request *q)
 {
-    service_denials(request_service(q), q->params[0], request_complete, q);
+    service_denials(request_service(q), q->params[0], request_query(q, "since"), request_number(q, "limit"),
+                    request_complete, q);
 }
 
 void handle_ceiling_list(struct rest_request *q)

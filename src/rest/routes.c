@@ -135,6 +135,11 @@ static const struct field audit_query[] = {
     {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told, 1000 at most"},
     {0},
 };
+static const struct field denials_query[] = {
+    {"since", FIELD_TEXT, false, "a TIME: rows that were added to not longer ago"},
+    {"limit", FIELD_NUMBER, false, "at most so many, the last first; all unless told"},
+    {0},
+};
 static const struct field verify_query[] = {
     {"anchor", FIELD_TEXT, false, "COUNT:HASH of a head that was kept elsewhere"},
     {"key", FIELD_TEXT, false, "a public key (32 bytes as hex) that must have signed a head"},
@@ -292,8 +297,10 @@ const struct route routes[] = {
      "Takes a grant back. When it returns nothing of the right is left, or the answer is `revoke_incomplete`."},
     {"POST", "/api/plugins/info/{name}/refusals", REST_ADMIN, BODY_OBJECT, handle_refuse, NULL, refuse_fields, "refuse",
      "Refuses a permission that the plugin asks for."},
-    {"GET", "/api/plugins/info/{name}/denials", REST_READ, BODY_NONE, handle_plugin_denials, NULL, NULL, "denials NAME",
-     "What the plugin tried and did not get, with the command that would allow it."},
+    {"GET", "/api/plugins/info/{name}/denials", REST_READ, BODY_NONE, handle_plugin_denials, denials_query, NULL,
+     "denials NAME",
+     "What the plugin tried and did not get, with the command that would allow it, the last first. It outlives the "
+     "server; `dropped` is how many had rows that are not kept any more."},
     {"GET", "/api/plugins/capabilities", REST_READ, BODY_NONE, handle_capabilities, NULL, NULL, "capabilities",
      "The eight capabilities, and which plugins have them."},
     {"GET", "/api/plugins/permissions", REST_READ, BODY_NONE, handle_permissions, NULL, NULL, "permissions",
@@ -347,8 +354,8 @@ const struct route routes[] = {
     {"GET", "/openapi.json", REST_READ, BODY_NONE, handle_openapi, NULL, NULL, "", "This API as OpenAPI 3.1."},
     {"GET", "/api/grants", REST_READ, BODY_NONE, handle_grants, NULL, NULL, "grants",
      "The decisions over every plugin."},
-    {"GET", "/api/denials", REST_READ, BODY_NONE, handle_denials, NULL, NULL, "denials",
-     "What any plugin tried and did not get."},
+    {"GET", "/api/denials", REST_READ, BODY_NONE, handle_denials, denials_query, NULL, "denials",
+     "What any plugin tried and did not get, the last first."},
     {"GET", "/api/ceilings", REST_READ, BODY_NONE, handle_ceiling_list, NULL, NULL, "ceiling list",
      "What publishers, capabilities or everybody can never get."},
     {"POST", "/api/ceilings", REST_ADMIN, BODY_OBJECT, handle_ceiling_set, NULL, ceiling_fields, "ceiling set",

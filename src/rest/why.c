@@ -169,7 +169,7 @@ static void grants_told(void *context, const struct error *error, struct buf *re
 {
     struct why *w = context;
     w->grants = tree_of(error, result);
-    service_denials(request_service(w->q), w->failure.plugin, denials_told, w);
+    service_denials(request_service(w->q), w->failure.plugin, NULL, 0, denials_told, w);
 }
 
 void handle_why(struct rest_request *q)

@@ -31,6 +31,7 @@ void counters_start(struct service *s)
 void counters_stop(struct service *s)
 {
     registry_gather_from(s->registry, NULL, NULL);
+    s->counters_over = true;
 }
 
 int counters_read(struct job *job, const char *name, const char *version, struct registry_counts *out,

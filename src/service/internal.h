@@ -39,6 +39,7 @@ struct service {
     struct settings settings; /* as at open; live ones are atomics below */
     _Atomic uint64_t package_max;
     uint64_t payload_max, opened_ns;
+    bool counters_over;         /* the store thread asks for nothing any more: what is told now is the last */
     pthread_mutex_t token_lock; /* one is made at a time */
     bool had_admin;             /* a token with that scope ever, revoked ones included; under token_lock */
     struct tokens *tokens;
@@ -209,6 +210,7 @@ int waits_finish(struct waits *w, uint64_t timeout_ns, struct error *err);
 /* ---- counters.c: what outlives this process ---- */
 
 void counters_tell(void *context, const struct loader_counts *counts); /* loader_config.on_counts */
+bool denials_tell(void *context, const struct denial *more);           /* loader_config.on_denials */
 void counters_start(struct service *s);
 void counters_stop(struct service *s); /* before the loader goes */
 /* version NULL: of all; name NULL: of everything. Up to this moment. Not inside a snapshot. */

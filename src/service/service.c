@@ -146,6 +146,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                             .descriptors = (uint32_t)s->settings.descriptors_max,
                                             .workers = (uint32_t)s->settings.workers_max},
                                    .on_denial = on_denial,
+                                   .on_denials = denials_tell,
                                    .on_call_error = on_call_error,
                                    .on_counts = counters_tell,
                                    .on_line = on_line,

@@ -176,7 +176,9 @@ void service_capabilities(struct service *s, service_done done, void *context);
 void service_permissions(struct service *s, service_done done, void *context);
 void service_stats(struct service *s, service_done done, void *context);
 void service_health(struct service *s, service_done done, void *context);
-void service_denials(struct service *s, const char *name_or_null, service_done done, void *context);
+/* since: a TIME, not longer ago; limit 0: all. */
+void service_denials(struct service *s, const char *name_or_null, const char *since_or_null, uint64_t limit,
+                     service_done done, void *context);
 
 /* ---- what is to come (docs/forecast.md) ---- */
 #define SERVICE_HORIZON_MAX 336

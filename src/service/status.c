@@ -1,4 +1,4 @@
-/* The whole in figures: stats, health, denials. */
+/* The whole in figures: stats, health. */
 #include <malloc.h>
 #include <string.h>
 #include <unistd.h>
@@ -187,59 +187,4 @@ void service_health(struct service *s, service_done done, void *context)
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
         op_begin(op, NULL, health);
-}
-
-/* ---- denials ---- */
-
-struct denials_op {
-    struct op op;
-    struct target target;
-};
-
-static void tell_denial(void *context, const struct denial *d)
-{
-    struct buf *out = context;
-    tell_open(out, NULL, '{');
-    tell_text(out, "plugin", d->plugin);
-    tell_text(out, "version", d->version);
-    tell_text(out, "action", d->action);
-    tell_text(out, "call", *d->call_id ? d->call_id : NULL);
-    tell_text(out, "operation", d->operation);
-    tell_text(out, "object", d->object);
-    tell_text(out, "wall", d->wall);
-    tell_text(out, "permission", d->permission < 0 ? NULL : permission_name((enum permission)d->permission));
-    tell_text(out, "command", d->command && *d->command ? d->command : NULL);
-    tell_number(out, "count", d->count);
-    tell_time(out, "first", d->first_ns);
-    tell_time(out, "last", d->last_ns);
-    tell_close(out, '}');
-}
-
-static void denials(struct op *op, struct job *job)
-{
-    struct denials_op *d = (struct denials_op *)op;
-    const char *name = d->target.name[0] ? d->target.name : NULL;
-    struct registry_plugin plugin;
-    int rc = op->code;
-    if (rc == 0 && name)
-        rc = registry_find_plugin(job->reader, name, &plugin, &op->error);
-    if (op->code == 0 && name && (rc == 0 || (rc > 0 && !plugin.versions)))
-        rc = error_set(&op->error, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", name);
-    tell_open(&op->result, NULL, '{');
-    tell_open(&op->result, "denials", '[');
-    if (rc >= 0)
-        loader_denials(op->s->loader, name, tell_denial, &op->result);
-    tell_close(&op->result, ']');
-    tell_close(&op->result, '}');
-    op_end(op, rc < 0 ? rc : 0);
-}
-
-void service_denials(struct service *s, const char *name_or_null, service_done done, void *context)
-{
-    struct denials_op *d = op_new(s, sizeof *d, done, context);
-    if (!d)
-        return;
-    if (name_or_null)
-        d->op.code = target_parse(name_or_null, false, &d->target, &d->op.error);
-    op_begin(&d->op, NULL, denials);
 }

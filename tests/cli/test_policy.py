@@ -1,8 +1,11 @@
 """Ends of grants, ceilings, data sources and how scopes are compared, as an operator meets them."""
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
+import sqlite3
 import time
 
 import pytest
@@ -277,6 +280,61 @@ def test_a_flood_loses_no_number_and_hides_no_other(place):
     assert total == place.result("info", "alpha")["denials"]
     until(lambda: sum(r["count"] for r in place.result("audit", "--actor", "plugin:alpha", "--limit", "1000")["records"])
           == total)
+
+
+def on_disk(place):
+    """How many denials the registry's file holds, whoever holds the registry."""
+    path = next(pathlib.Path(place.home).rglob("registry.db"))
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        return db.execute("SELECT ifnull(sum(count), 0) FROM denial").fetchone()[0]
+
+
+def test_denials_outlive_a_restart_and_reach_other_processes(place):
+    place.install(only=("read",), **ASKS)
+    read(place, "/none/alone")  # a command of its own: the next one is another process
+    [row] = denials(place, object="/none/alone")
+    assert row["count"] == 1 and row["call"]
+    read(place, "/none/alone")
+    place.serve()
+    read(place, "/none/alone")
+    until(lambda: denials(place, object="/none/alone")[0]["count"] == 3)
+    place.end_server()
+    [row] = denials(place, object="/none/alone")
+    assert row["count"] == 3 and row["first"] < row["last"]
+    assert row["command"] == "moat grant alpha file_read=/none/alone"
+    assert place.result("denials")["dropped"] == 0
+
+
+def test_denials_are_filtered_by_time_and_number(either):
+    either.install(only=("read",), **ASKS)
+    read(either, "/none/old")
+    until(lambda: denials(either, object="/none/old"))
+
+    def lately():
+        read(either, "/none/new")
+        return [r["object"] for r in either.result("denials", "alpha", "--since", "1s")["denials"]]
+
+    until(lambda: lately() == ["/none/new"])  # the other one is older than a second by then
+    assert [r["object"] for r in either.result("denials", "--limit", "1")["denials"]] == ["/none/new"]
+    assert len(either.result("denials", "--since", "7d")["denials"]) >= 2
+    either.bad(2, "bad_request", "denials", "--since", "soon")
+
+
+def test_a_killed_host_loses_two_seconds_of_denials(place):
+    """What was written is there; nobody asks, so that only time writes it."""
+    place.serve()
+    place.install(only=("read",), **ASKS)
+    began = time.monotonic()
+    read(place, "/none/early")
+    until(lambda: on_disk(place) >= 1)
+    took = time.monotonic() - began
+    kept = on_disk(place)
+    read(place, "/none/late")
+    place.end_server(signal.SIGKILL)
+    assert took < 2 + 8, "two seconds, and what a slow machine adds"
+    left = denials(place)
+    assert kept <= sum(r["count"] for r in left) <= kept + 1
+    assert [r["count"] for r in left if r["object"] == "/none/early"] == [1]
 
 
 # ---- what a plugin reaches through others ----

@@ -112,6 +112,7 @@ static void assert_newest(struct registry *r, int from)
     assert_int_equal(number(r, "SELECT count(*) FROM ceiling WHERE scope = '/etc/shadow' AND set_at = 7"), from >= 3);
     assert_int_equal(number(r, "SELECT count(*) FROM source WHERE place = '/srv/main.db'"), from >= 3);
     assert_int_equal(number(r, "SELECT count(*) FROM home_time WHERE time_ns = 10"), from >= 3);
+    assert_int_equal(number(r, "SELECT count(*) FROM denial_dropped"), 0);
 }
 
 /* From whichever release: and then it is used as any other, over an opening more. */
@@ -133,12 +134,23 @@ static void every_release_becomes_the_newest(void **state)
         if (registry_run(r, &set, &err) < 0)
             fail_msg("from %d: %s", from, err.message);
         registry_count(r, &count);
+        assert_int_equal(number(r, "SELECT count(*) FROM denial"), 0);
+        struct registry_denial denial = {.plugin = "hostile",
+                                         .version = "1.0.0",
+                                         .action = "",
+                                         .call = "",
+                                         .operation = "connect",
+                                         .object = "",
+                                         .wall = "seccomp",
+                                         .count = 7};
+        assert_true(registry_deny(r, &denial));
         registry_close(r);
         if (place_open(&p, &r, &err) < 0)
             fail_msg("from %d: %s", from, err.message);
         assert_newest(r, from);
         assert_int_equal(number(r, "SELECT count(*) FROM ceiling WHERE permission = 5 AND scope = ''"), 1);
         assert_int_equal(number(r, "SELECT sum(calls) FROM hour"), 3);
+        assert_int_equal(number(r, "SELECT sum(count) FROM denial"), 7);
         registry_close(r);
         place_remove(&p);
     }

@@ -257,7 +257,6 @@ NONE(capabilities)
 NONE(permissions)
 NONE(stats)
 NONE(health)
-ONE(denials, name)
 ONE(token_revoke, id)
 NONE(token_list)
 ONE(settings_get, key)
@@ -271,6 +270,13 @@ void service_grant(struct service *s, const char *name, const char *grant, const
                    void *context)
 {
     answer(s, done, context, "grant %s %s%s%s", name, grant, span ? " for " : "", span ? span : "");
+}
+
+void service_denials(struct service *s, const char *name, const char *since, uint64_t limit, service_done done,
+                     void *context)
+{
+    answer(s, done, context, "denials %s%s%s%s", or_null(name), since ? " since " : "", since ? since : "",
+           limit ? " limited" : "");
 }
 
 void service_source_add(struct service *s, const char *name, const char *kind, const char *place, service_done done,

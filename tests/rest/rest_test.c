@@ -172,6 +172,8 @@ static void test_every_route_reaches_its_service(void **state)
         {"GET", "/api/plugins/health", NULL, "health"},
         {"GET", "/api/grants", NULL, "grants NULL"},
         {"GET", "/api/denials", NULL, "denials NULL"},
+        {"GET", "/api/denials?since=2h&limit=5", NULL, "denials NULL since 2h limited"},
+        {"GET", "/api/plugins/info/data/denials?since=2h", NULL, "denials data since 2h"},
         {"GET", "/api/trust", NULL, "trust_list"},
         {"POST", "/api/trust", "{\"publisher\":\"acme\",\"public_key\":\"PEM\\nX\"}", "trust_add acme PEM\nX NULL"},
         {"PUT", "/api/trust/acme", "{\"names\":\"a_*\"}", "trust_names acme a_*"},

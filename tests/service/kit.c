@@ -345,7 +345,7 @@ int kit_health(struct kit *k)
 
 int kit_denials(struct kit *k, const char *name)
 {
-    WAIT(service_denials(k->s, name, finished, &p));
+    WAIT(service_denials(k->s, name, NULL, 0, finished, &p));
 }
 
 int kit_settings_get(struct kit *k, const char *key)
