@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "package/manifest.h"
+#include "policy/policy.h"
 #include "service/import.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -15,7 +16,16 @@ static void require(bool holds)
 
 static void check(const struct dump_record *d)
 {
+    struct ceiling c;
     switch (d->kind) {
+    case DUMP_CEILING:
+        require(d->ceiling.permission >= 0 && d->ceiling.permission < PERMISSION_COUNT);
+        require(ceiling_parse(d->ceiling.subject, permission_name((enum permission)d->ceiling.permission), &c, NULL) ==
+                0);
+        break;
+    case DUMP_SOURCE:
+        require(d->source.name[0] && d->source.place[0] == '/');
+        break;
     case DUMP_DECISION:
         require(d->decision.permission >= 0 && d->decision.permission < PERMISSION_COUNT);
         break;

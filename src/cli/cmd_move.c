@@ -18,12 +18,11 @@ int run_export(struct cli *c)
 
 static void show_imported(struct cli *c, const json_t *result)
 {
-    static const struct column fields[] = {{"Publishers", "publishers", false},
-                                           {"Keys", "keys", false},
-                                           {"Plugins", "plugins", false},
-                                           {"Versions", "versions", false},
-                                           {"Of these new", "added", false}};
-    show_fields(result, fields, 5);
+    static const struct column fields[] = {{"Publishers", "publishers", false}, {"Keys", "keys", false},
+                                           {"Plugins", "plugins", false},       {"Versions", "versions", false},
+                                           {"Of these new", "added", false},    {"Ceilings", "ceilings", false},
+                                           {"Sources", "sources", false}};
+    show_fields(result, fields, 7);
     puts("A version whose package is not here is `damaged` until it is installed: `moat import DIR` takes all of a "
          "directory.");
 }

@@ -21,11 +21,23 @@ int registry_each_name(struct registry_reader *reader, bool (*each)(void *contex
 int registry_each_dump(struct registry_reader *reader, const char *name,
                        bool (*each)(void *context, const struct dump_version *v), void *context, struct error *err);
 
-enum dump_kind { DUMP_PUBLISHER, DUMP_KEY, DUMP_PLUGIN, DUMP_DECISION, DUMP_CONFIG, DUMP_VERSION, DUMP_PLUGIN_END };
+enum dump_kind {
+    DUMP_CEILING,
+    DUMP_SOURCE,
+    DUMP_PUBLISHER,
+    DUMP_KEY,
+    DUMP_PLUGIN,
+    DUMP_DECISION,
+    DUMP_CONFIG,
+    DUMP_VERSION,
+    DUMP_PLUGIN_END
+};
 
 /* A plugin's record is followed by its decisions, configuration and versions and then its end. */
 struct dump_record {
     enum dump_kind kind;
+    struct registry_ceiling ceiling;
+    struct registry_source source;
     struct registry_publisher publisher;
     struct registry_key key;
     struct registry_plugin plugin; /* of PLUGIN and everything up to its end */
@@ -36,7 +48,8 @@ struct dump_record {
 
 /* REGISTRY_IMPORT.  What the records name becomes as they say; what they do not name stays.  A version never changes
  * (MOAT_E_ALREADY_EXISTS), a name keeps its owner (MOAT_E_NAME_NOT_ALLOWED), a key its publisher, and a revoked key
- * stays revoked; the newest version ever seen only grows. A version whose package is not in the store is damaged until
+ * stays revoked; the newest version ever seen only grows. Ceilings only come; a source that is another here is
+ * MOAT_E_ALREADY_EXISTS. A version whose package is not in the store is damaged until
  * it is installed. */
 struct registry_import {
     /* 1: *out is the next record; 0: there is no more; or an error. On the store thread: it may wait for
@@ -47,6 +60,7 @@ struct registry_import {
     void *context;
     int (*compare)(const char *a, const char *b);        /* of versions */
     uint64_t publishers, keys, plugins, versions, added; /* out; added: versions that were not there */
+    uint64_t ceilings, sources;                          /* out */
 };
 
 #endif

@@ -125,6 +125,10 @@ static void tell_import(const struct registry_command *c, struct buf *out)
     audit_put_number(out, "plugins", c->import.records->plugins);
     audit_put_number(out, "versions", c->import.records->versions);
     audit_put_number(out, "added", c->import.records->added);
+    if (c->import.records->ceilings)
+        audit_put_number(out, "ceilings", c->import.records->ceilings);
+    if (c->import.records->sources)
+        audit_put_number(out, "sources", c->import.records->sources);
 }
 
 static void tell_apply(const struct registry_command *c, struct buf *out)

@@ -66,4 +66,10 @@ int write_may_be_current(struct registry *r, int64_t plugin, const char *name, i
 int write_decisions(struct registry *r, int64_t plugin, const struct registry_decision *list, size_t count,
                     uint64_t now, struct error *err);
 
+/* What two verbs write. write_ceiling: WRITE_NOTHING_NEW when it is there. */
+int write_ceiling(struct registry *r, const char *subject, int permission, const char *scope, uint64_t at,
+                  struct error *err);
+int write_source(struct registry *r, const char *name, const char *kind, const char *place, uint64_t at,
+                 struct error *err);
+
 #endif

@@ -17,6 +17,15 @@ struct importing {
     struct buf searched; /* int64_t: plugins whose words are looked at when all else is there */
 };
 
+static int import_source(struct registry *r, const struct registry_source *s, struct error *err)
+{
+    int64_t same = 0;
+    int rc =
+        db_number(&r->writer, err, 0, &same, "SELECT count(*) FROM source WHERE name = ? AND kind = ? AND place = ?",
+                  "ttt", s->name, s->kind, s->place);
+    return rc < 0 || same ? rc : write_source(r, s->name, s->kind, s->place, s->added_at, err);
+}
+
 static int import_publisher(struct registry *r, const struct dump_record *d, struct error *err)
 {
     return db_run(&r->writer, err,
@@ -216,6 +225,12 @@ static int import_record(struct registry *r, struct importing *im, const struct 
 {
     struct registry_import *in = im->in;
     switch (d->kind) {
+    case DUMP_CEILING:
+        in->ceilings++;
+        return write_ceiling(r, d->ceiling.subject, d->ceiling.permission, d->ceiling.scope, d->ceiling.set_at, err);
+    case DUMP_SOURCE:
+        in->sources++;
+        return import_source(r, &d->source, err);
     case DUMP_PUBLISHER:
         in->publishers++;
         return import_publisher(r, d, err);

@@ -4,7 +4,7 @@
 
 /* ---- ceilings ---- */
 
-static int count_ceilings(struct registry *r, const struct registry_command *c, struct error *err)
+static int count_ceilings(struct registry *r, struct error *err)
 {
     int64_t n = 0;
     int rc = db_number(&r->writer, err, 0, &n, "SELECT count(*) FROM ceiling", "");
@@ -13,19 +13,25 @@ static int count_ceilings(struct registry *r, const struct registry_command *c, 
     return rc;
 }
 
-int write_ceiling_set(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+int write_ceiling(struct registry *r, const char *subject, int permission, const char *scope, uint64_t at,
+                  struct error *err)
 {
     int64_t there = 0;
     int rc = db_number(&r->writer, err, 0, &there,
                        "SELECT count(*) FROM ceiling WHERE subject = ? AND permission = ? AND scope = ?", "tit",
-                       c->ceiling.subject, (int64_t)c->ceiling.permission, c->ceiling.scope);
+                       subject, (int64_t)permission, scope);
     if (rc < 0 || there)
         return rc < 0 ? rc : WRITE_NOTHING_NEW;
-    rc = count_ceilings(r, c, err);
+    rc = count_ceilings(r, err);
     if (rc == 0)
         rc = db_run(&r->writer, err, "INSERT INTO ceiling (subject, permission, scope, set_at) VALUES (?, ?, ?, ?)",
-                    "titi", c->ceiling.subject, (int64_t)c->ceiling.permission, c->ceiling.scope, (int64_t)now);
+                    "titi", subject, (int64_t)permission, scope, (int64_t)at);
     return rc;
+}
+
+int write_ceiling_set(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+{
+    return write_ceiling(r, c->ceiling.subject, c->ceiling.permission, c->ceiling.scope, now, err);
 }
 
 int write_ceiling_remove(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
@@ -40,18 +46,23 @@ int write_ceiling_remove(struct registry *r, struct registry_command *c, uint64_
 
 /* ---- data sources ---- */
 
-int write_source_add(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+int write_source(struct registry *r, const char *name, const char *kind, const char *place, uint64_t at,
+                 struct error *err)
 {
     int64_t there = 0;
-    int rc =
-        db_number(&r->writer, err, 0, &there, "SELECT count(*) FROM source WHERE name = ?", "t", c->source_add.name);
+    int rc = db_number(&r->writer, err, 0, &there, "SELECT count(*) FROM source WHERE name = ?", "t", name);
     if (rc == 0 && there)
         return error_set(err, MOAT_E_ALREADY_EXISTS, "there is a source `%s` already: `moat source remove %s` first",
-                         c->source_add.name, c->source_add.name);
+                         name, name);
     if (rc == 0)
         rc = db_run(&r->writer, err, "INSERT INTO source (name, kind, place, added_at) VALUES (?, ?, ?, ?)", "ttti",
-                    c->source_add.name, c->source_add.kind, c->source_add.place, (int64_t)now);
+                    name, kind, place, (int64_t)at);
     return rc;
+}
+
+int write_source_add(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+{
+    return write_source(r, c->source_add.name, c->source_add.kind, c->source_add.place, now, err);
 }
 
 int write_source_remove(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)

@@ -155,6 +155,36 @@ static bool tell_plugin(void *context, const struct registry_plugin *p)
     return spill(e, CHUNK);
 }
 
+/* ---- ceilings and sources ---- */
+
+static bool tell_ceiling(void *context, const struct registry_ceiling *c)
+{
+    struct buf *out = &((struct export_op *)context)->out;
+    if (c->permission < 0 || c->permission >= PERMISSION_COUNT)
+        return true;
+    tell_open(out, NULL, '{');
+    tell_text(out, "subject", c->subject);
+    tell_text(out, "permission", permission_name((enum permission)c->permission));
+    tell_text(out, "scope", c->scope);
+    tell_number(out, "set_at", c->set_at);
+    tell_close(out, '}');
+    return true;
+}
+
+/* Where it is, never what is in it: a connection string stays in its file. */
+static bool tell_source(void *context, const struct registry_source *s)
+{
+    struct export_op *e = context;
+    struct buf *out = &e->out;
+    tell_open(out, NULL, '{');
+    tell_text(out, "name", s->name);
+    tell_text(out, "kind", s->kind);
+    tell_text(out, "place", s->place);
+    tell_number(out, "added_at", s->added_at);
+    tell_close(out, '}');
+    return spill(e, CHUNK);
+}
+
 /* ---- all of it ---- */
 
 static int write_all(struct export_op *e)
@@ -162,8 +192,16 @@ static int write_all(struct export_op *e)
     struct error *err = &e->op.error;
     tell_open(&e->out, NULL, '{');
     tell_number(&e->out, "moat_export", 1);
+    tell_open(&e->out, "ceilings", '[');
+    int rc = registry_each_ceiling(e->job->reader, tell_ceiling, e, err);
+    tell_close(&e->out, ']');
+    tell_open(&e->out, "sources", '[');
+    if (rc == 0)
+        rc = registry_each_source(e->job->reader, tell_source, e, err);
+    tell_close(&e->out, ']');
     tell_open(&e->out, "publishers", '[');
-    int rc = registry_each_publisher(e->job->reader, tell_publisher, e, err);
+    if (rc == 0 && !e->code)
+        rc = registry_each_publisher(e->job->reader, tell_publisher, e, err);
     tell_close(&e->out, ']');
     tell_open(&e->out, "plugins", '[');
     if (rc == 0 && !e->code)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -78,6 +79,13 @@ static int keep_masks(struct checker *c, const struct import_masks *masks, struc
     return 0;
 }
 
+/* What a document says of a source is true here, or it is refused. */
+static int check_source(struct import_op *i, const struct registry_source *s, struct error *err)
+{
+    int rc = source_check_again(i->op.s, s, err);
+    return rc < 0 ? rc : 1;
+}
+
 /* 1: go on; 0: the store has given up. */
 static int note(struct checker *c, const struct import *in, const struct dump_record *record, struct error *err)
 {
@@ -110,8 +118,13 @@ static void *check(void *context)
         while (checker_of(c->op, in.plugin) != c && import_skip(&in))
             ;
         rc = import_next(&in, &record, &err);
-        if (rc > 0)
+        if (rc > 0 && record.kind == DUMP_SOURCE) {
+            rc = check_source(c->op, &record.source, &err);
+            if (rc < 0)
+                import_where(&in, &err);
+        } else if (rc > 0) {
             rc = note(c, &in, &record, &err);
+        }
     }
     import_close(&in);
     pthread_mutex_lock(&c->op->lock);
@@ -236,6 +249,52 @@ static int follow_one(struct job *job, const char *name, struct error *err)
     return rc;
 }
 
+/* The rows of one plugin from `at` on. */
+static size_t rows_of(const struct decisions *d, size_t at, const char *name, struct decisions *out)
+{
+    size_t n = 0;
+    while (at + n < d->count && strcmp(d->list[at + n].name, name) == 0)
+        n++;
+    *out = *d;
+    out->list += at;
+    out->count = n;
+    return n;
+}
+
+/* A plugin that the document does not name has less under ceilings that came with it. */
+static bool has_less(struct job *job, const char *name, const struct decisions *rows, const struct decisions *before)
+{
+    struct policy_answer was, is;
+    struct decisions then = *rows;
+    struct manifest *m = NULL;
+    struct error none;
+    char publisher[REGISTRY_PUBLISHER_MAX + 1];
+    if (!plugin_is_running(job->s, name))
+        return false;
+    if (current_manifest(job, name, &m, publisher, &none) < 0)
+        return true; /* in doubt it starts again, by what holds now */
+    then.ceilings = before->ceilings;
+    then.nceilings = before->nceilings;
+    decisions_answer(m, publisher, &then, &was);
+    decisions_answer(m, publisher, rows, &is);
+    manifest_unref(m);
+    return !answer_same(&was, &is);
+}
+
+static int follow_ceilings(struct job *job, const struct decisions *before, struct error *err)
+{
+    struct decisions all = {0}, rows;
+    int rc = decisions_read(job, NULL, &all, err);
+    for (size_t i = 0; rc == 0 && i < all.count; i += rows.count) {
+        const char *name = all.list[i].name;
+        rows_of(&all, i, name, &rows);
+        if (has_less(job, name, &rows, before))
+            rc = follow_one(job, name, err);
+    }
+    decisions_free(&all);
+    return rc;
+}
+
 /* All of them, whatever becomes of one; the first error is the answer. */
 static int follow(struct import_op *i, struct job *job)
 {
@@ -259,19 +318,27 @@ static void import(struct op *op, struct job *job)
 {
     struct import_op *i = (struct import_op *)op;
     struct registry_import records = {.next = next, .where = where, .context = i, .compare = version_compare};
+    struct decisions before = {0};
     int rc = op->code;
     if (rc == 0)
         rc = document_open(&i->document, i->fd, IMPORT_MAX, &op->error);
     if (rc == 0)
+        rc = decisions_begin(job, &before, &op->error);
+    if (rc == 0)
         rc = store(i, &records, &op->error);
     if (rc == 0 && !job->s->undefined)
         rc = follow(i, job);
+    if (rc == 0 && !job->s->undefined && records.ceilings)
+        rc = follow_ceilings(job, &before, &op->error);
+    decisions_free(&before);
     tell_open(&op->result, NULL, '{');
     tell_number(&op->result, "publishers", records.publishers);
     tell_number(&op->result, "keys", records.keys);
     tell_number(&op->result, "plugins", records.plugins);
     tell_number(&op->result, "versions", records.versions);
     tell_number(&op->result, "added", records.added);
+    tell_number(&op->result, "ceilings", records.ceilings);
+    tell_number(&op->result, "sources", records.sources);
     tell_close(&op->result, '}');
     op_end(op, rc);
 }

@@ -15,19 +15,22 @@ struct import_masks {
 
 struct import {
     struct document *document;           /* the caller's */
-    const uint8_t *publishers, *plugins; /* the two arrays */
+    const uint8_t *ceilings, *sources;   /* arrays; NULL: left out, as before there were any */
+    const uint8_t *publishers, *plugins; /* arrays */
     /* Where the reading is. */
-    const uint8_t *publisher_at, *key_at, *plugin_at, *decision_at, *version_at;
+    const uint8_t *ceiling_at, *source_at, *publisher_at, *key_at, *plugin_at, *decision_at, *version_at;
     enum {
+        IMPORT_CEILING,
+        IMPORT_SOURCE,
         IMPORT_PUBLISHER,
         IMPORT_KEY,
         IMPORT_PLUGIN,
         IMPORT_DECISION,
         IMPORT_CONFIG,
         IMPORT_VERSION,
-    } step;                                           /* what comes next */
-    size_t publisher, key, plugin, decision, version; /* indices, for pointers */
-    bool has_current, has_previous;                   /* were they among the versions so far? */
+    } step;                                                            /* what comes next */
+    size_t ceiling, source, publisher, key, plugin, decision, version; /* indices, for pointers */
+    bool has_current, has_previous;                                    /* were they among the versions so far? */
     const uint8_t *config;
     struct buf manifest, config_text;
     char state[16], reason[REGISTRY_REASON_MAX + 1], version_text[REGISTRY_VERSION_MAX + 1], pointer[128];

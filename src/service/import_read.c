@@ -7,19 +7,22 @@
 #include "base/text.h"
 #include "package/package.h"
 #include "policy/policy.h"
+#include "service/internal.h"
 #include "service/record.h"
 
 /* ---- the text ---- */
 
 struct top {
     uint64_t version;
-    const uint8_t *publishers, *plugins;
+    const uint8_t *ceilings, *sources, *publishers, *plugins;
 };
 
 static int read_top(struct import *in, struct error *err)
 {
     static const struct record_member members[] = {
         {"moat_export", RECORD_WHOLE, true, offsetof(struct top, version), 0},
+        {"ceilings", RECORD_LIST, false, offsetof(struct top, ceilings), 0},
+        {"sources", RECORD_LIST, false, offsetof(struct top, sources), 0},
         {"publishers", RECORD_LIST, true, offsetof(struct top, publishers), 0},
         {"plugins", RECORD_LIST, true, offsetof(struct top, plugins), 0},
         {0},
@@ -28,6 +31,8 @@ static int read_top(struct import *in, struct error *err)
     int rc = record_read(cursor_root(in->document->text), members, "", &top, err);
     if (rc == 0 && top.version != 1)
         rc = record_refuse(err, "/moat_export", "this is another form than 1, the one that is known here");
+    in->ceiling_at = in->ceilings = top.ceilings;
+    in->source_at = in->sources = top.sources;
     in->publisher_at = in->publishers = top.publishers;
     in->plugin_at = in->plugins = top.plugins;
     return rc;
@@ -46,8 +51,12 @@ void import_open_again(struct import *in, const struct import *of, bool checking
 {
     *in = (struct import){.document = of->document,
                           .checking = checking,
+                          .ceilings = of->ceilings,
+                          .sources = of->sources,
                           .publishers = of->publishers,
                           .plugins = of->plugins,
+                          .ceiling_at = of->ceilings,
+                          .source_at = of->sources,
                           .publisher_at = of->publishers,
                           .plugin_at = of->plugins,
                           .manifest = BUF_INIT(2 * MANIFEST_MAX),
@@ -76,6 +85,12 @@ const char *import_pointer(struct import *in)
     char *at = in->pointer;
     size_t size = sizeof in->pointer;
     switch (in->step) {
+    case IMPORT_CEILING:
+        snprintf(at, size, "/ceilings/%zu", in->ceiling);
+        break;
+    case IMPORT_SOURCE:
+        snprintf(at, size, "/sources/%zu", in->source);
+        break;
     case IMPORT_PUBLISHER:
         snprintf(at, size, "/publishers/%zu", in->publisher);
         break;
@@ -96,6 +111,58 @@ const char *import_pointer(struct import *in)
         break;
     }
     return at;
+}
+
+/* ---- ceilings and sources ---- */
+
+/* As the policy writes them, or not at all: what is compared is what is shown. */
+static int read_ceiling(struct import *in, const uint8_t *item, struct dump_record *out, struct error *err)
+{
+    struct ceiling_record {
+        struct registry_ceiling c;
+        char permission[32];
+    } record = {0};
+    static const struct record_member members[] = {
+        {"subject", RECORD_TEXT, true, offsetof(struct ceiling_record, c.subject), sizeof record.c.subject},
+        {"permission", RECORD_TEXT, true, offsetof(struct ceiling_record, permission), 32},
+        {"scope", RECORD_TEXT, true, offsetof(struct ceiling_record, c.scope), REGISTRY_SCOPE_MAX},
+        {"set_at", RECORD_WHOLE, true, offsetof(struct ceiling_record, c.set_at), 0},
+        {0},
+    };
+    char text[REGISTRY_SCOPE_MAX + 64], subject[80] = "";
+    struct ceiling c;
+    int rc = record_read(item, members, import_pointer(in), &record, err);
+    if (rc < 0)
+        return rc;
+    record.c.permission = permission_parse(record.permission);
+    snprintf(text, sizeof text, "%s%s%s", record.permission, record.c.scope[0] ? "=" : "", record.c.scope);
+    if (ceiling_parse(record.c.subject, text, &c, NULL) == 0)
+        ceiling_subject(&c, subject);
+    if (record.c.permission < 0 || strcmp(subject, record.c.subject) != 0 || strcmp(c.never.scope, record.c.scope) != 0)
+        return record_refuse(err, import_pointer(in), "`subject`, `permission` and `scope` are no ceiling");
+    out->kind = DUMP_CEILING;
+    out->ceiling = record.c;
+    return 1;
+}
+
+static int read_source(struct import *in, const uint8_t *item, struct dump_record *out, struct error *err)
+{
+    static const struct record_member members[] = {
+        {"name", RECORD_TEXT, true, offsetof(struct registry_source, name), REGISTRY_SOURCE_MAX + 1},
+        {"kind", RECORD_TEXT, true, offsetof(struct registry_source, kind), sizeof((struct registry_source *)0)->kind},
+        {"place", RECORD_TEXT, true, offsetof(struct registry_source, place), PATH_MAX},
+        {"added_at", RECORD_WHOLE, true, offsetof(struct registry_source, added_at), 0},
+        {0},
+    };
+    struct registry_source record = {0};
+    int rc = record_read(item, members, import_pointer(in), &record, err);
+    if (rc == 0 && !source_is_well_formed(&record))
+        rc = record_refuse(err, import_pointer(in), "`name`, `kind` and `place` are no data source");
+    if (rc < 0)
+        return rc;
+    out->kind = DUMP_SOURCE;
+    out->source = record;
+    return 1;
 }
 
 /* ---- publishers and keys ---- */
@@ -277,6 +344,22 @@ int import_next(void *import, struct dump_record *out, struct error *err)
 {
     struct import *in = import;
     const uint8_t *item;
+    if (in->step == IMPORT_CEILING) {
+        if (in->ceiling_at && cursor_next_item(&in->ceiling_at, &item)) {
+            int rc = read_ceiling(in, item, out, err);
+            in->ceiling += rc > 0;
+            return rc;
+        }
+        in->step = IMPORT_SOURCE;
+    }
+    if (in->step == IMPORT_SOURCE) {
+        if (in->source_at && cursor_next_item(&in->source_at, &item)) {
+            int rc = read_source(in, item, out, err);
+            in->source += rc > 0;
+            return rc;
+        }
+        in->step = IMPORT_PUBLISHER;
+    }
     if (in->step == IMPORT_KEY || in->step == IMPORT_PUBLISHER) {
         if (in->step == IMPORT_KEY && cursor_next_item(&in->key_at, &item)) {
             int rc = read_key(in, item, out, err);

@@ -186,6 +186,12 @@ void tell_permissions(struct buf *out, const char *key, const struct manifest *m
 void tell_until(struct buf *out, const char *key, const struct decisions *d, uint64_t until);
 uint64_t service_now(const struct service *s); /* seconds of the home's time */
 
+/* ---- source.c ---- */
+
+bool source_is_well_formed(const struct registry_source *s);
+/* Of one that was added elsewhere: what is in its place here is what it has to be; it may be missing. */
+int source_check_again(const struct service *service, const struct registry_source *s, struct error *err);
+
 /* ---- follow.c: what runs follows what was decided ---- */
 
 /* The current version's manifest and its publisher. */

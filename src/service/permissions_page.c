@@ -57,7 +57,7 @@ static const char rest[] =
     "a\n"
     "ceiling on `/etc/shadow`, `/etc` cannot be granted either. Who may never read a place may not write it. Brokered\n"
     "rights are decided object by object: below a ceiling on `169.254.0.0/16:*` a grant of `network_access` reaches\n"
-    "everything else. At most 64 ceilings; they are not part of an export. A file that is also reached by another "
+    "everything else. At most 64 ceilings; an export has them. A file that is also reached by another "
     "path\n"
     "(a bind mount, a hard link) has to be named by both.\n\n"
     "## Data sources\n\n"

@@ -90,10 +90,8 @@ static int check_outside(const struct service *s, const struct registry_source *
     return 0;
 }
 
-static int check(struct source_op *o)
+static int check(const struct service *service, struct registry_source *s, struct error *err)
 {
-    struct registry_source *s = &o->source;
-    struct error *err = &o->op.error;
     if (!text_is_name(s->name, REGISTRY_SOURCE_MAX))
         return error_set(err, MOAT_E_BAD_USAGE,
                          "\"%.64s\" is no name of a source: a-z, then a-z, 0-9 and single _, %d characters at most",
@@ -105,9 +103,32 @@ static int check(struct source_op *o)
         if (strcmp(s->kind, kinds[i].name) != 0)
             continue;
         int rc = kinds[i].check(s, err);
-        return rc < 0 ? rc : check_outside(o->op.s, s, err);
+        return rc < 0 ? rc : check_outside(service, s, err);
     }
     return error_set(err, MOAT_E_BAD_USAGE, "a source is of the kind sqlite or postgres, not \"%.15s\"", s->kind);
+}
+
+bool source_is_well_formed(const struct registry_source *s)
+{
+    bool known = false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        known |= strcmp(s->kind, kinds[i].name) == 0;
+    return known && s->place[0] == '/' && text_is_name(s->name, REGISTRY_SOURCE_MAX);
+}
+
+int source_check_again(const struct service *service, const struct registry_source *s, struct error *err)
+{
+    struct registry_source here = *s;
+    struct error none;
+    if (access(s->place, F_OK) < 0)
+        return check_outside(service, s, err);
+    int rc = check(service, &here, &none);
+    if (rc < 0 || strcmp(here.place, s->place) == 0) {
+        if (rc < 0 && err)
+            *err = none;
+        return rc;
+    }
+    return error_set(err, MOAT_E_BAD_USAGE, "%.400s leads to another place here, %.400s", s->place, here.place);
 }
 
 /* ---- telling ---- */
@@ -175,7 +196,7 @@ static void add(struct op *op, struct job *job)
     struct source_op *o = (struct source_op *)op;
     int rc = op->code;
     if (rc == 0)
-        rc = check(o);
+        rc = check(op->s, &o->source, &op->error);
     struct registry_command c = {
         .verb = REGISTRY_SOURCE_ADD,
         .source_add = {.name = o->source.name, .kind = o->source.kind, .place = o->source.place}};

@@ -31,6 +31,14 @@ def stocked(either):
     place.good("keygen", place.root / "spare.key")
     place.good("trust", "add", "spare", place.root / "spare.key.pub", "--names", "spare_*")
     place.good("trust", "revoke", "spare")
+    place.good("ceiling", "set", "everybody", "file_read=/etc/shadow")
+    place.good("ceiling", "set", "publisher:other", "execute_code")
+    place.good("ceiling", "set", "capability:security", "network_access=10.0.0.0/8:*")
+    string = place.root / "orders.conn"
+    string.write_text("host=db password=sesame-string")
+    string.chmod(0o600)
+    place.good("source", "add", "orders", "postgres", string)
+    place.good("source", "add", "notes", "sqlite", place.root / "notes.db")
     return place
 
 
@@ -58,6 +66,7 @@ def test_a_round_trip_is_the_identity(stocked, fresh):
     SCHEMA.validate(document)
     done = fresh.result("import", put(fresh, text))
     assert (done["plugins"], done["versions"], done["added"]) == (3, 4, 4)
+    assert (done["ceilings"], done["sources"]) == (3, 2)
     assert fresh.good("export").out == text
     again = fresh.result("import", put(fresh, text))
     assert again["added"] == 0 and fresh.good("export").out == text
@@ -82,6 +91,11 @@ def test_what_is_in_it_and_what_is_not(stocked):
     assert [(d["permission"], d["refused"]) for d in alpha["decisions"]] == [("file_read", False), ("execute_code", True)]
     assert beta["owner"] == "other" and beta["wanted"] == "stopped"
     assert gone["versions"] == [] and gone["owner"] == "acme" and gone["newest"] == "1.0.0"
+    assert [(c["subject"], c["permission"], c["scope"]) for c in document["ceilings"]] == [
+        ("capability:security", "network_access", "10.0.0.0/8:*"), ("everybody", "file_read", "/etc/shadow"),
+        ("publisher:other", "execute_code", "")]
+    assert [(s["name"], s["kind"], s["place"]) for s in document["sources"]] == [
+        ("notes", "sqlite", str(stocked.root / "notes.db")), ("orders", "postgres", str(stocked.root / "orders.conn"))]
     spare = next(p for p in document["publishers"] if p["name"] == "spare")
     assert spare["names"] == "spare_*" and spare["keys"][0]["revoked_at"] > 0
 
@@ -178,6 +192,15 @@ BAD = [
     ("/publishers/0/keys/0/id", "11" * 32, "/publishers/0/keys/0"),
     ("/publishers/0/keys/0/algorithm", 9, "/publishers/0/keys/0"),
     ("/publishers/0/name", "a b", "/publishers/0"),
+    ("/ceilings/0/subject", "somebody", "/ceilings/0"),
+    ("/ceilings/0/scope", "10.0.0.0/8:0", "/ceilings/0"),
+    ("/ceilings/1/scope", "/etc//shadow", "/ceilings/1"),
+    ("/ceilings/1/permission", "fly", "/ceilings/1"),
+    ("/ceilings/2", [], "/ceilings/2"),
+    ("/sources/0/kind", "oracle", "/sources/0"),
+    ("/sources/0/name", "Notes", "/sources/0"),
+    ("/sources/0/place", "notes.db", "/sources/0"),
+    ("/sources/1/secret", "x", "/sources/1"),
 ]
 
 
@@ -190,7 +213,7 @@ def test_one_bad_record_refuses_all_of_it(stocked, fresh):
         assert done.status in (2, 3, 8), (pointer, done)
         assert done.failure["detail"] == {"pointer": where}, (pointer, done)
         assert where in done.failure["message"]
-    assert export(fresh) == {"moat_export": 1, "publishers": [], "plugins": []}
+    assert export(fresh) == {"moat_export": 1, "ceilings": [], "sources": [], "publishers": [], "plugins": []}
     # The last record of a large document is as bad as the first.
     document = json.loads(text)
     set_at(document, "/plugins/2/versions", [{}])
@@ -244,3 +267,72 @@ def test_a_directory_with_one_bad_package(stocked, fresh):
     assert ("beta", "1.0.0") in names and len(names) == 5
     assert all(p["already"] for p in fresh.result("import", stocked.root))
     fresh.bad(4, "no_such_file", "import", fresh.root / "nowhere")
+
+
+def test_a_document_from_before_ceilings_is_taken(stocked, fresh):
+    document = export(stocked)
+    del document["ceilings"], document["sources"]
+    assert fresh.result("import", put(fresh, document))["ceilings"] == 0
+    assert fresh.result("ceiling", "list")["ceilings"] == [] and fresh.result("source", "list")["sources"] == []
+
+
+def test_ceilings_only_come(place):
+    """What is here stays, and so many a home has; one too many refuses all of it."""
+    place.good("ceiling", "set", "everybody", "execute_code")
+    ceilings = [{"subject": f"publisher:p{i}", "permission": "file_read", "scope": "", "set_at": 7} for i in range(64)]
+    document = {"moat_export": 1, "ceilings": ceilings, "sources": [], "publishers": [], "plugins": []}
+    done = place.moat("import", put(place, document), "--json")
+    assert done.status == 5 and done.failure["code"] == "limit" and done.failure["detail"] == {"pointer": "/ceilings/63"}
+    assert len(place.result("ceiling", "list")["ceilings"]) == 1
+    ceilings[63] = {"subject": "everybody", "permission": "execute_code", "scope": "", "set_at": 7}
+    place.good("import", put(place, document))
+    assert len(export(place)["ceilings"]) == 64
+
+
+def test_a_ceiling_that_comes_holds_for_what_runs(place):
+    """Also for a plugin that the document does not name; one that it does not concern goes on."""
+    place.serve()
+    asks = {"only": ("read", "echo"), "optional_permissions": ["file_read"]}
+    for name in ("alpha", "beta"):
+        place.install(name=name, **asks)
+    data = place.root / "data"
+    data.mkdir()
+    (data / "a").write_text("content")
+    place.good("grant", "alpha", f"file_read={data}")
+    read = json.dumps({"path": f"{data}/a"})
+    assert place.result("call", "alpha", "read", read) == "content"
+    place.good("call", "beta", "echo", "1")
+    pid = {p["name"]: p["pid"] for p in place.result("list", "--loaded")["plugins"]}
+    ceiling = {"subject": "everybody", "permission": "file_read", "scope": str(data), "set_at": 7}
+    place.good("import", put(place, {"moat_export": 1, "ceilings": [ceiling], "publishers": [], "plugins": []}))
+    assert place.result("call", "alpha", "read", read) == "ENOENT"
+    assert place.result("call", "beta", "echo", "1") == 1
+    after = {p["name"]: p["pid"] for p in place.result("list", "--loaded")["plugins"]}
+    assert after["beta"] == pid["beta"] and after["alpha"] != pid["alpha"]
+
+
+def test_a_source_that_is_another_one_here_is_refused(stocked, fresh):
+    document = export(stocked)
+    document["publishers"], document["plugins"], document["ceilings"] = [], [], []
+
+    def refused(place, number, change, code):
+        changed = json.loads(json.dumps(document))
+        changed["sources"][number].update(change)
+        done = place.moat("import", put(place, changed), "--json")
+        assert done.failure["code"] == code, done
+        assert done.failure["detail"] == {"pointer": f"/sources/{number}"}, done
+
+    refused(stocked, 0, {"place": str(stocked.root / "other.db")}, "already_exists")
+    open_string = stocked.root / "open.conn"
+    open_string.write_text("host=db")
+    open_string.chmod(0o644)
+    refused(fresh, 1, {"place": str(open_string)}, "bad_usage")
+    registry = next(fresh.home.rglob("registry.db"))
+    refused(fresh, 0, {"place": str(registry)}, "permission_denied")
+    (fresh.root / "link").symlink_to(registry)
+    refused(fresh, 0, {"place": str(fresh.root / "link")}, "permission_denied")
+    (fresh.root / "way").symlink_to(stocked.root)
+    refused(fresh, 1, {"place": str(fresh.root / "way" / "orders.conn")}, "bad_usage")
+    assert fresh.result("source", "list")["sources"] == []
+    document["sources"][1]["place"] = "/nowhere/orders.conn"  # of another machine: it may come later
+    assert fresh.result("import", put(fresh, document))["sources"] == 2
