@@ -11,15 +11,9 @@
 
 int worker_prepare(struct worker *w, struct error *err)
 {
-    struct wall_request *r = &w->request;
-    return channel_new(w->l->config.payload_max, &w->lane.ch, &r->h2w, &r->w2h, &r->bell, err);
-}
-
-void worker_ends_close(struct worker *w)
-{
-    io_close(&w->request.h2w);
-    io_close(&w->request.w2h);
-    io_close(&w->request.bell);
+    fd_auto h2w = -1, w2h = -1, bell = -1;
+    int rc = channel_new(w->l->config.payload_max, &w->lane.ch, &h2w, &w2h, &bell, err);
+    return rc ? rc : wall_channel(&w->child, h2w, w2h, bell, err);
 }
 
 static int start_file(struct generation *g, struct error *err)
@@ -89,9 +83,6 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
                                                   .file_size = limits->file_size,
                                                   .processes = limits->processes,
                                                   .descriptors = limits->descriptors},
-                                       .h2w = w->request.h2w,
-                                       .w2h = w->request.w2h,
-                                       .bell = w->request.bell,
                                        .start = g->start_fd,
                                        .ncode = s->ncode,
                                        .assets = s->assets};
@@ -100,7 +91,6 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
     rc = wall_assign(&w->child, &w->request, err);
     if (rc)
         return rc;
-    worker_ends_close(w);
     w->plugin = p;
     w->gen = generation_ref(g);
     w->slot = (unsigned)slot;

@@ -590,9 +590,8 @@ void worker_unref(struct worker *w);
 void worker_gone(struct loop_task *task); /* supervise: its loop has seen it off */
 
 /* assign.c: on the supervise thread */
-int worker_prepare(struct worker *w, struct error *err); /* makes its channel */
+int worker_prepare(struct worker *w, struct error *err); /* makes and sends its channel */
 int worker_assign(struct worker *w, struct generation *g, struct error *err);
-void worker_ends_close(struct worker *w);
 
 /* output.c: on the supervise thread */
 int output_watch(struct worker *w, struct error *err);

@@ -35,7 +35,6 @@ void worker_unref(struct worker *w)
         return;
     child_close(&w->child);
     io_close(&w->tmp);
-    worker_ends_close(w);
     errand_clear(w);
     generation_unref(w->gen);
     for (size_t i = 0; i < w->nacts; i++)
@@ -412,7 +411,6 @@ int worker_spawn(struct loader *l, struct error *err)
     w->child = CHILD_NONE;
     w->explained.listener = -1;
     w->tmp = -1;
-    w->request.h2w = w->request.w2h = w->request.bell = -1;
     rc = spawner_worker(atomic_load(&l->spawner), &w->child, err);
     rc = rc ? rc : worker_prepare(w, err);
     if (rc) {

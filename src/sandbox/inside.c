@@ -35,6 +35,20 @@ static bool run_steps(struct builder *b, const struct step *steps)
     return true;
 }
 
+static bool receive_channel(struct builder *b)
+{
+    struct order_channel order;
+    int fds[IO_FDS];
+    size_t n = IO_FDS;
+    if (io_recv(b->control, &order, sizeof order, fds, &n) != (ssize_t)sizeof order ||
+        order.version != MESSAGE_VERSION || order.kind != ORDER_CHANNEL || n != 3)
+        return false;
+    b->out->h2w = fds[0];
+    b->out->w2h = fds[1];
+    b->out->bell = fds[2];
+    return true;
+}
+
 /* The half-built wall waits here, in the pool. End of file: the host is gone. */
 static bool receive_assignment(struct builder *b)
 {
@@ -43,14 +57,11 @@ static bool receive_assignment(struct builder *b)
     ssize_t got = io_recv(b->control, &b->order, sizeof b->order, fds, &n);
     if (got != (ssize_t)sizeof b->order || b->order.version != MESSAGE_VERSION || b->order.kind != ORDER_ASSIGN ||
         b->order.ngrants > WALL_GRANTS_MAX || b->order.ncode > WALL_CODE_MAX || b->order.nassets > 1 ||
-        n != 4 + b->order.ncode + b->order.nassets)
+        n != 1 + b->order.ncode + b->order.nassets)
         return false;
-    b->out->h2w = fds[0];
-    b->out->w2h = fds[1];
-    b->out->bell = fds[2];
-    b->out->start = fds[3];
+    b->out->start = fds[0];
     b->out->ncode = b->order.ncode;
-    memcpy(b->out->code, fds + 4, b->order.ncode * sizeof *fds);
+    memcpy(b->out->code, fds + 1, b->order.ncode * sizeof *fds);
     b->out->assets = b->order.nassets ? fds[n - 1] : 0;
     return true;
 }
@@ -69,7 +80,7 @@ static bool receive_grants(struct builder *b)
     return true;
 }
 
-bool inside_build(int control, bool fallback, struct inside *out)
+bool inside_build(int control, bool fallback, void (*channel)(struct inside *in), struct inside *out)
 {
     struct builder b;
     memset(&b, 0, sizeof b);
@@ -81,7 +92,10 @@ bool inside_build(int control, bool fallback, struct inside *out)
     if (!run_steps(&b, fallback ? inside_fallback_half_steps : inside_half_steps) ||
         !inside_report(control, WALL_HALF, 0, 0, "", "", -1))
         return false;
-    if (!receive_assignment(&b) || !receive_grants(&b)) {
+    bool given = receive_channel(&b);
+    if (given)
+        channel(out);
+    if (!given || !receive_assignment(&b) || !receive_grants(&b)) {
         inside_report(control, WALL_FAILED, 0, EPROTO, "assignment", "", -1);
         return false;
     }

@@ -19,8 +19,9 @@ struct inside {
 };
 
 /* From exec to the finished wall: half wall, wait, assignment, full wall, one filter, listener handed over, "built".
+ * `channel` is called once in between, while the half wall waits: h2w, w2h and bell are there then, and nothing else.
  * On failure it has told the host and the process must exit. */
-bool inside_build(int control, bool fallback, struct inside *out);
+bool inside_build(int control, bool fallback, void (*channel)(struct inside *in), struct inside *out);
 
 /* Until the host, which reads meanwhile what holds for this process, says go; false: it never will.  Before it nothing
  * of the plugin may be loaded; what is the engine's own can be made ready. */

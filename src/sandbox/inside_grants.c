@@ -171,13 +171,6 @@ int inside_step_grants(struct builder *b)
     return 0;
 }
 
-/* The way to sealed code later on: a detached view of our own descriptors.  It must be taken while /proc is there. */
-static int code_tree(struct builder *b)
-{
-    b->out->tree = kernel_open_tree(AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | O_CLOEXEC);
-    return b->out->tree < 0 ? errno : 0;
-}
-
 int inside_step_sealed(struct builder *b)
 {
     const int all = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
@@ -208,7 +201,6 @@ const struct step inside_full_steps[] = {
     {"limits", inside_step_limits},
     {"sealed_files", inside_step_sealed},
     {"grants", inside_step_grants},
-    {"code_tree", code_tree},
     {"root_read_only", root_read_only},
     {"pivot", pivot},
     {"capabilities", inside_step_capabilities}, /* mounting is over */

@@ -131,6 +131,14 @@ int inside_step_preload(struct builder *b)
     return 0;
 }
 
+/* The way to sealed code later on: a detached view of our own descriptors, also of those that are yet to come.  It must
+ * be taken while /proc is there. */
+static int code_tree(struct builder *b)
+{
+    b->out->tree = kernel_open_tree(AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | O_CLOEXEC);
+    return b->out->tree < 0 ? errno : 0;
+}
+
 const struct step inside_half_steps[] = {
     {"not_dumpable", inside_step_not_dumpable},
     {"die_with_parent", inside_step_die_with_parent},
@@ -144,6 +152,7 @@ const struct step inside_half_steps[] = {
     {"private_root", private_root},
     {"private_tmp", private_tmp},
     {"no_nested_namespaces", no_nested_namespaces},
+    {"code_tree", code_tree},
     {"bounding_set", inside_step_bounding_set},
     {0},
 };

@@ -60,9 +60,13 @@ struct spawn_status {
     char step[STEP_MAX];
 };
 
-/* Host to worker: one assignment with h2w, w2h, bell, start, the code and perhaps the assets, then ngrants grants,
- * later one go. */
-enum order_kind { ORDER_ASSIGN = 1, ORDER_GRANT, ORDER_GO };
+/* Host to worker: the channel with h2w, w2h and bell, which a half-built wall maps while it waits; one assignment with
+ * start, the code and perhaps the assets, then ngrants grants, later one go. */
+enum order_kind { ORDER_ASSIGN = 1, ORDER_GRANT, ORDER_GO, ORDER_CHANNEL };
+
+struct order_channel {
+    uint32_t version, kind;
+};
 
 struct order_assign {
     uint32_t version, kind;

@@ -47,8 +47,10 @@ struct child {
     bool fallback; /* known from CHILD_SPAWNED on: it has no namespaces of its own */
     bool ended;    /* CHILD_FAILED or CHILD_EXITED was reported: child_next says nothing any more */
     struct surroundings around;
-    /* private to sandbox/wall: which message of the worker is due next, and a listener that came before WALL_BUILT */
+    /* private to sandbox/wall: which message of the worker is due next, whether its channel was sent, and a listener
+     * that came before WALL_BUILT */
     unsigned phase;
+    bool channel;
     int listener;
 };
 

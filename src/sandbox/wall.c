@@ -39,6 +39,16 @@ static int send_grant(const struct child *worker, const struct wall_grant *g, in
     return io_send(worker->control, &order, sizeof order, &mount, mount >= 0 ? 1 : 0) ? 0 : send_failed(err);
 }
 
+int wall_channel(struct child *worker, int h2w, int w2h, int bell, struct error *err)
+{
+    struct order_channel order = {.version = MESSAGE_VERSION, .kind = ORDER_CHANNEL};
+    const int fds[3] = {h2w, w2h, bell};
+    if (!io_send(worker->control, &order, sizeof order, fds, 3))
+        return send_failed(err);
+    worker->channel = true;
+    return 0;
+}
+
 static int send_assign(const struct child *worker, const struct wall_request *r, struct error *err)
 {
     struct order_assign order;
@@ -52,10 +62,10 @@ static int send_assign(const struct child *worker, const struct wall_request *r,
     order.ncode = (uint32_t)r->ncode;
     order.nassets = r->assets > 0;
     order.limits = limits_filled(&r->limits, false);
-    int fds[4 + WALL_CODE_MAX + 1] = {r->h2w, r->w2h, r->bell, r->start};
-    memcpy(fds + 4, r->code, r->ncode * sizeof *fds);
-    fds[4 + r->ncode] = r->assets;
-    return io_send(worker->control, &order, sizeof order, fds, 4 + r->ncode + order.nassets) ? 0 : send_failed(err);
+    int fds[1 + WALL_CODE_MAX + 1] = {r->start};
+    memcpy(fds + 1, r->code, r->ncode * sizeof *fds);
+    fds[1 + r->ncode] = r->assets;
+    return io_send(worker->control, &order, sizeof order, fds, 1 + r->ncode + order.nassets) ? 0 : send_failed(err);
 }
 
 /* mounts[i] is the host's own, or -1. */
@@ -87,6 +97,8 @@ int wall_assign(struct child *worker, const struct wall_request *request, struct
     /* All mounts before the first message: the worker would wake up and compete for the processor. */
     int mounts[WALL_GRANTS_MAX];
     int e = make_mounts(worker, sorted, request->ngrants, mounts, err);
+    if (!e && !worker->channel)
+        e = wall_channel(worker, request->h2w, request->w2h, request->bell, err);
     if (!e)
         e = send_assign(worker, request, err);
     for (size_t i = 0; i < request->ngrants && !e; i++)

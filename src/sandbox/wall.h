@@ -39,14 +39,19 @@ struct wall_request {
     uint32_t accepted;  /* WALL_BITs that the operator allows to be missing */
     uint32_t libraries; /* of the host, that the code needs (sandbox/libraries.h) */
     struct wall_limits limits;
-    int h2w, w2h, bell;      /* the channel's descriptors (src/wire) */
+    int h2w, w2h, bell;      /* the channel's descriptors (src/wire), unless it has got them before */
     int start;               /* sealed memory file: what the engine is to run (wire/start.h) */
     int code[WALL_CODE_MAX]; /* sealed memory files: bundled libraries in order, the entry last */
     size_t ncode;
     int assets; /* sealed memory file (wire/assets.h); 0: none, which no descriptor of ours is */
 };
 
-/* Sends the assignment; all descriptors stay the caller's. */
+/* Gives a worker its channel, so that it is mapped while the worker waits. Any time from spawner_worker on, once; all
+ * descriptors stay the caller's. */
+int wall_channel(struct child *worker, int h2w, int w2h, int bell, struct error *err);
+
+/* Sends the assignment, and before it the request's channel where wall_channel has given none; all descriptors stay the
+ * caller's. */
 int wall_assign(struct child *worker, const struct wall_request *request, struct error *err);
 
 enum wall_event_kind { WALL_NOTHING, WALL_HALF, WALL_BUILT, WALL_READY, WALL_FAILED, WALL_GONE };

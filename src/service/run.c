@@ -89,11 +89,13 @@ static void recorded(struct registry_command *record)
     part_done(record->context);
 }
 
-/* The disk takes as long as the start does, so both are under way together.  When the start fails it is taken back; a
+static void loaded(struct op *op, struct job *job);
+
+/* Of a load: the disk takes as long as the start does, so both are under way together.  When the start fails it is taken back; a
  * host that dies in between finds a plugin that somebody wanted loaded. */
 static void record_begin(struct run_op *run, enum registry_wanted before)
 {
-    if (before == REGISTRY_LOADED)
+    if (run->next != loaded || before == REGISTRY_LOADED)
         return;
     run->records = true;
     run->before = before;
@@ -153,7 +155,7 @@ static void started(void *context, const struct error *error)
     part_done(run);
 }
 
-/* A package that ran before is verified again while its wall is built. */
+/* A package that ran before is verified again while its wall is built, and while the disk works. */
 static int start_plan(struct run_op *run, struct job *job, struct plan *p)
 {
     struct loader *l = run->op.s->loader;
@@ -165,6 +167,7 @@ static int start_plan(struct run_op *run, struct job *job, struct plan *p)
         return rc;
     atomic_fetch_add(&run->parts, 1);
     plan_set(run->op.s, name, p, kept ? LOADER_HELD : LOADER_START, started, run);
+    record_begin(run, p->plugin.wanted);
     if (kept)
         loader_verdict(l, name, p->spec, plan_verify(job, p, &why) < 0 ? &why : NULL);
     return 0;
@@ -190,10 +193,10 @@ static void start(struct run_op *run, struct job *job, bool always, bool stop, o
     run->already = rc == 0 && !always && runs_version(op->s, name, run->version);
     if (rc == 0 && !run->already)
         rc = start_plan(run, job, &p);
+    else if (rc == 0)
+        record_begin(run, p.plugin.wanted);
     if (rc < 0)
         op->code = rc;
-    else if (next == loaded)
-        record_begin(run, p.plugin.wanted);
     plan_clear(&p);
     part_done(run);
 }

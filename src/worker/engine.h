@@ -5,6 +5,9 @@
 
 #include "sandbox/inside.h"
 
+/* Maps the channel and closes its files; before engine_serve, which tells what went wrong. */
+void engine_channel(struct inside *in);
+
 /* Returns the process's exit status. */
 int engine_serve(struct inside *in);
 

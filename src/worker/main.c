@@ -12,7 +12,7 @@ static int worker_main(bool fallback)
 {
     struct inside in;
     /* What stopped it has been reported over the control socket. */
-    return inside_build(WORKER_CONTROL, fallback, &in) ? engine_serve(&in) : 1;
+    return inside_build(WORKER_CONTROL, fallback, engine_channel, &in) ? engine_serve(&in) : 1;
 }
 
 int main(int argc, char **argv)

@@ -99,6 +99,7 @@ static void begin(struct rig *r, const char *variant, const char *config)
                             .start = start_fd,
                             .tree = -1,
                             .ncode = 1};
+        engine_channel(&in);
         _exit(engine_serve(&in));
     }
     close(pair[1]);

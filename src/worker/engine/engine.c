@@ -114,13 +114,17 @@ static bool map_assets(struct inside *in)
     return ok;
 }
 
-/* NULL, or what is wrong. The channel's files are closed before any of the plugin's code, constructors included, can
- * run. */
+/* The channel's files are closed before any of the plugin's code, constructors included, can run. */
+void engine_channel(struct inside *in)
+{
+    engine.unmapped = !port_open(&engine.port, in->h2w, in->w2h, in->bell);
+    in->h2w = in->w2h = -1;
+}
+
+/* NULL, or what is wrong. */
 static const char *prepare(struct inside *in)
 {
-    bool open = port_open(&engine.port, in->h2w, in->w2h, in->bell);
-    in->h2w = in->w2h = -1;
-    if (!open)
+    if (engine.unmapped)
         return "the channel cannot be mapped";
     if (!start_read(in->start, &engine.start))
         return "the start file is damaged";
@@ -146,12 +150,12 @@ int engine_serve(struct inside *in)
         inside_failed(in, "load", message);
         return 1;
     }
-    inside_loaded(in);
     if (!engine.plugin.initialize(&engine.host, engine.start.config, engine.start.config_len)) {
         inside_failed(in, "initialize", engine.refused[0] ? engine.refused : "the plugin refused and gave no reason");
         return 1;
     }
     inside_ready(in);
+    inside_loaded(in); /* letting go of the view waits for the kernel: beside the host, before the first call */
     answer_requests();
     return 0;
 }

@@ -31,6 +31,7 @@ struct moat_call {
 
 struct engine {
     struct port port;
+    bool unmapped; /* the channel could not be mapped */
     struct start start;
     struct assets assets;
     struct moat_plugin plugin; /* our copy of the plugin's table */
