@@ -82,6 +82,7 @@ static struct op *end(struct plugin *p)
 static void hold(struct plugin *p)
 {
     struct generation *g = p->current;
+    guard_changed(p, g, p->change.op->guard_asked ? &p->change.op->guard : NULL); /* they are paused still */
     struct op *op = end(p);
     spec_unref(g->told);
     g->told = spec_ref(op->spec);

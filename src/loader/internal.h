@@ -18,10 +18,12 @@
 #include "loader/canary.h"
 #include "loader/change.h"
 #include "loader/errand.h"
+#include "loader/guard.h"
 #include "loader/hand.h"
 #include "loader/lane.h"
 #include "loader/lines.h"
 #include "loader/loader.h"
+#include "loader/outcome.h"
 #include "loader/overrun.h"
 #include "loader/queue.h"
 #include "loader/record.h"
@@ -246,6 +248,8 @@ struct worker {
     struct tally tally;
     _Atomic(struct action_tally *) *acts; /* fixed once assigned; each made by the owner */
     size_t nacts;
+    _Atomic(struct outcomes *) outcomes; /* made by the owner at its first answer, then fixed */
+    uint64_t outcomes_from;              /* supervise: those before say nothing about what is now */
     uint64_t counted; /* the plugin's lock (counts.c): executions that were told to on_counts */
 };
 
@@ -277,6 +281,8 @@ struct generation {
     bool held;        /* no code of it runs before the verdict; only as a plugin's next */
     bool old;         /* not current any more, or given up */
     bool loaded;      /* counted */
+    bool guard_asked; /* its configuration is to be watched */
+    struct loader_guard_ask guard;
     unsigned starting, ready, lost;
     struct op *waiters;            /* done when ready */
     struct generation *next_start; /* waits for a half-built wall */
@@ -322,6 +328,7 @@ struct plugin {
     _Atomic bool open;        /* atomic: gate open, circuit closed, no canary, loader not closing */
     _Atomic bool canary_on;   /* atomic: there is a canary */
     _Atomic bool canary_up;   /* atomic: and a worker of it */
+    _Atomic bool guard_on;    /* atomic: its configuration is watched */
 
     alignas(64) pthread_mutex_t lock;
     struct generation *current;              /* lock to write (supervise) and for others to read */
@@ -329,6 +336,8 @@ struct plugin {
     struct queue queue;                      /* lock */
     struct canary *canary;                   /* lock to write (supervise) and for others to read */
     struct loader_canary *last_canary;       /* lock: the one before; NULL: none */
+    struct guard *guard;                     /* lock to write (supervise) and for others to read */
+    struct loader_guard *last_guard;         /* lock: the one before; NULL: none */
     enum circuit circuit;                    /* lock */
     uint64_t circuit_until;                  /* lock */
     char circuit_why[200];                   /* lock */
@@ -353,6 +362,8 @@ struct plugin {
     _Atomic bool wanted;
     struct loop_task judge; /* a canary's verdict fell */
     _Atomic bool judged;
+    struct loop_task guard_task; /* a guard's verdict fell */
+    _Atomic bool guard_fell;
     struct loop_task probe; /* a trial call succeeded, or a worker answered: supervise closes the circuit */
     _Atomic bool probed;
 
@@ -374,6 +385,7 @@ struct plugin {
     struct loop_timer retry;
     struct hand hand;
     struct change change;
+    struct outcomes *outcomes; /* of workers that have ended, of what is current; NULL: none */
 
     /* explain.c's, under the loader's denial lock */
     struct denials *rows;    /* denials_lock; made with the first one, then fixed */
@@ -411,6 +423,8 @@ struct op {
     char gate_message[256];
     uint64_t grace_ns;
     unsigned percent;                       /* of OP_CANARY */
+    bool guard_asked;                       /* of OP_CONFIGURE */
+    struct loader_guard_ask guard;
     char version[MANIFEST_VERSION_MAX + 1]; /* of OP_END, OP_CANARY_PROMOTE */
     loader_done done;
     void *context;

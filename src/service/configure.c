@@ -160,7 +160,7 @@ static int start(struct config_op *c, struct job *job, const struct buf *effecti
         rc = config_give(p.spec, effective, err);
     if (rc == 0 && p.spec) {
         c->live = true;
-        loader_configure(c->op.s->loader, c->target.name, p.spec, op_loader_done, op_wait(&c->op, record));
+        loader_configure(c->op.s->loader, c->target.name, p.spec, NULL, op_loader_done, op_wait(&c->op, record));
     }
     plan_clear(&p);
     return rc;
