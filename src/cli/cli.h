@@ -40,6 +40,7 @@
     X(STATUS, "status", 0, "STATUS", "only active, or only inactive plugins") \
     X(PUBLISHER, "publisher", 0, "NAME", "only plugins of this publisher") \
     X(AFTER, "after", 0, "NAME", "go on after this one") \
+    X(NO_GUARD, "no-guard", 0, NULL, "do not watch the calls, and take nothing back by itself") \
     X(UNDO, "undo", 0, NULL, "take it back") \
     X(REASON, "reason", 0, "TEXT", "why, and what to use instead") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
@@ -263,6 +264,7 @@ int run_import(struct cli *c);
 int run_apply(struct cli *c);
 int run_diff(struct cli *c);
 int run_config_get(struct cli *c);
+int run_config_history(struct cli *c);
 int run_config_set(struct cli *c);
 int run_config_unset(struct cli *c);
 int run_load(struct cli *c);

@@ -120,7 +120,7 @@ static void outcome(struct canary *k, struct worker *w, uint32_t action, uint64_
         sequential_after(&k->test, failed || slow);
     else
         sequential_before(&k->test, failed || slow);
-    if (!new && good && b)
+    if (!new &&good && b)
         learn_border(b, ran_ns); /* after it was judged by what was known before */
 }
 

@@ -165,7 +165,8 @@ void guard_judged(struct loop_task *task)
     if (verdict != SEQUENTIAL_WORSE)
         return;
     char why[200];
-    snprintf(why, sizeof why, "%llu of its %llu calls failed and %llu were slow; before, %llu of %llu failed and %llu "
+    snprintf(why, sizeof why,
+             "%llu of its %llu calls failed and %llu were slow; before, %llu of %llu failed and %llu "
              "were slow",
              (unsigned long long)t.after.failed, (unsigned long long)t.after.calls, (unsigned long long)t.after.slow,
              (unsigned long long)t.before.failed, (unsigned long long)t.before.calls,
@@ -279,7 +280,7 @@ void guard_published(struct plugin *p, const struct generation *g)
         guard_end(p, "the plugin was unloaded, or may not run any more");
         return;
     }
-    if (!old || old->told != g->told) {
+    if (!old || !change_is_none(old->told, g->told)) {
         guard_changed(p, g, g->guard_asked ? &g->guard : NULL);
         return;
     }

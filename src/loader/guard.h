@@ -25,11 +25,11 @@ void guard_tell(struct worker *w, uint32_t run); /* the owner, while guard_on: h
  * of the past. Before any of its calls can run. ask NULL: nobody asked for a guard. */
 void guard_changed(struct plugin *p, const struct generation *g, const struct loader_guard_ask *ask);
 void guard_published(struct plugin *p, const struct generation *g); /* g takes the place of what is current */
-void guard_end(struct plugin *p, const char *why);              /* when there is one: it stays as it is */
-void guard_gave_up(struct plugin *p, const struct error *why);  /* its circuit opened */
+void guard_end(struct plugin *p, const char *why);                  /* when there is one: it stays as it is */
+void guard_gave_up(struct plugin *p, const struct error *why);      /* its circuit opened */
 void guard_judged(struct loop_task *task);
-bool plugin_guard(struct plugin *p, struct loader_guard *out);  /* any thread */
+bool plugin_guard(struct plugin *p, struct loader_guard *out);                             /* any thread */
 void plugin_guard_settle(struct plugin *p, uint64_t revision, bool back, const char *why); /* any thread */
-void guard_forget(struct plugin *p);                            /* with the plugin */
+void guard_forget(struct plugin *p);                                                       /* with the plugin */
 
 #endif

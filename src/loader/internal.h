@@ -23,6 +23,7 @@
 #include "loader/lane.h"
 #include "loader/lines.h"
 #include "loader/loader.h"
+#include "loader/op.h"
 #include "loader/outcome.h"
 #include "loader/overrun.h"
 #include "loader/queue.h"
@@ -250,7 +251,7 @@ struct worker {
     size_t nacts;
     _Atomic(struct outcomes *) outcomes; /* made by the owner at its first answer, then fixed */
     uint64_t outcomes_from;              /* supervise: those before say nothing about what is now */
-    uint64_t counted; /* the plugin's lock (counts.c): executions that were told to on_counts */
+    uint64_t counted;                    /* the plugin's lock (counts.c): executions that were told to on_counts */
 };
 
 /* ---- one generation ---- */
@@ -392,49 +393,6 @@ struct plugin {
     uint64_t denials_handed; /* take_lock: of denials, to on_denials */
 };
 
-/* ---- operations that travel to supervise ---- */
-
-enum op_kind {
-    OP_SET,
-    OP_CONFIGURE,
-    OP_START,
-    OP_RELOAD,
-    OP_STOP,
-    OP_END,
-    OP_FORGET,
-    OP_VERDICT,
-    OP_CANARY,
-    OP_CANARY_PROMOTE,
-    OP_CANARY_END,
-    OP_CLOSE
-};
-
-struct op {
-    struct loop_task task;
-    struct loader *l;
-    enum op_kind kind;
-    struct plugin *plugin; /* NULL: there is none of that name */
-    char name[MANIFEST_NAME_MAX + 1];
-    struct spec *spec;
-    enum loader_how how;
-    bool held;            /* of OP_SET */
-    struct error refused; /* of OP_VERDICT; code 0: it may run */
-    enum moat_code gate;
-    char gate_message[256];
-    uint64_t grace_ns;
-    unsigned percent;                       /* of OP_CANARY */
-    bool guard_asked;                       /* of OP_CONFIGURE */
-    struct loader_guard_ask guard;
-    char version[MANIFEST_VERSION_MAX + 1]; /* of OP_END, OP_CANARY_PROMOTE */
-    loader_done done;
-    void *context;
-    /* supervise */
-    struct op *next;
-    uint64_t births;           /* an ender: done when no worker up to that birth lives */
-    struct generation *closed; /* what it published */
-    struct loop_timer late;
-};
-
 /* ---- the loader ---- */
 
 struct table {
@@ -564,12 +522,6 @@ void waiters_add(struct op **list, struct op *op);
 void waiters_move(struct op **to, struct op **from);
 void enders_check(struct plugin *p);
 bool op_waits_for(const struct op *op, const struct worker *w);
-
-/* op.c: on the supervise thread */
-void op_run(struct loop_task *task);
-void op_done(struct op *op, const struct error *err);
-void op_set(struct op *op);
-void loader_closed_check(struct loader *l);
 
 /* hold.c: on the supervise thread */
 void worker_go(struct worker *w); /* its wall stands and was looked at */

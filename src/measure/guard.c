@@ -110,8 +110,7 @@ bool guard_init(struct guard_test *t, const uint32_t *seen, size_t nseen, uint16
                 unsigned warm)
 {
     learn_borders(seen, nseen, borders, nactions);
-    *t = (struct guard_test){
-        .seen = seen, .nseen = nseen, .borders = borders, .nactions = nactions, .warm = warm};
+    *t = (struct guard_test){.seen = seen, .nseen = nseen, .borders = borders, .nactions = nactions, .warm = warm};
     for (size_t i = 0; i < nseen; i += step(nseen)) {
         enum judgement j = judge(t, seen[i]);
         if (j != NOTHING)

@@ -165,6 +165,7 @@ void handle_apply(struct rest_request *q);
 void handle_diff(struct rest_request *q);
 void handle_diff_package(struct rest_request *q);
 void handle_config_get(struct rest_request *q);
+void handle_config_history(struct rest_request *q);
 void handle_config_set(struct rest_request *q);
 void handle_config_unset(struct rest_request *q);
 void handle_load(struct rest_request *q);

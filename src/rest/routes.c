@@ -37,6 +37,14 @@ static const struct field uninstall_query[] = {
     {"purge", FIELD_FLAG, false, "forget decisions and statistics as well"},
     {0},
 };
+static const struct field config_query[] = {
+    {"no_guard", FIELD_FLAG, false, "it stays whatever becomes of the calls, and a guard that runs ends"},
+    {0},
+};
+static const struct field history_query[] = {
+    {"limit", FIELD_NUMBER, false, "revisions to tell of at most, 1 to 1000; 20 when it is left out"},
+    {0},
+};
 static const struct field use_query[] = {
     {"accept", FIELD_TEXT, false,
      "the digest that `diff` gives (16 digits of it at least), or `all`: needed when agents would be told something "
@@ -273,11 +281,16 @@ const struct route routes[] = {
      "The plugin's errors by code, and the last twenty."},
     {"GET", "/api/plugins/info/{name}/config", REST_READ, BODY_NONE, handle_config_get, NULL, NULL, "config get",
      "The configuration: what holds, what was set, its schema; of secrets only whether they are set."},
-    {"PUT", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_VALUE, handle_config_set, NULL, NULL,
+    {"PUT", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_VALUE, handle_config_set, config_query, NULL,
      "config set",
-     "Sets one property. The body is its value, as JSON; fresh workers take it over without losing a call."},
-    {"DELETE", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_NONE, handle_config_unset, NULL, NULL,
-     "config unset", "Gives a property its default again."},
+     "Sets one property. The body is its value, as JSON. What runs takes it over without losing a call, and is "
+     "watched: "
+     "when calls are worse with it than before it is taken back."},
+    {"DELETE", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_NONE, handle_config_unset, config_query, NULL,
+     "config unset", "Gives a property its default again; watched as a property that is set."},
+    {"GET", "/api/plugins/info/{name}/config-history", REST_READ, BODY_NONE, handle_config_history, history_query, NULL,
+     "config history",
+     "The configurations that there were, the newest first, and what became of those that were watched."},
     {"GET", "/api/export", REST_READ, BODY_NONE, handle_export, NULL, NULL, "export",
      "The registry as one JSON document, bare; no secret is in it."},
     {"POST", "/api/import", REST_ADMIN, BODY_DOCUMENT, handle_import, NULL, NULL, "import",

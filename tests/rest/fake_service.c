@@ -320,10 +320,15 @@ void service_deprecate(struct service *s, const char *what, bool on, const char 
     answer(s, done, context, "deprecate %s %d %s", what, on, or_null(reason));
 }
 
-void service_config_set(struct service *s, const char *name, const char *key, const char *value, service_done done,
-                        void *context)
+void service_config_set(struct service *s, const char *name, const char *key, const char *value, bool guard,
+                        service_done done, void *context)
 {
-    answer(s, done, context, "config_set %s %s %s", name, key, or_null(value));
+    answer(s, done, context, "config_set %s %s %s %d", name, key, or_null(value), guard);
+}
+
+void service_config_history(struct service *s, const char *name, uint64_t limit, service_done done, void *context)
+{
+    answer(s, done, context, "config_history %s %d", name, (int)limit);
 }
 
 void service_diff(struct service *s, const char *from, const char *to, const char *path, service_done done,
