@@ -120,8 +120,8 @@ const struct command commands[] = {
      "moat task check report.json", 0, 1, 1, run_task_check},
     {"task list", GROUP_RUN, "[--status STATUS] [--limit N] [--after ID]", "the tasks, newest first",
      "moat task list --status failed", OPT(STATUS) | OPT(LIMIT) | OPT(AFTER), 0, 0, run_task_list},
-    {"task show", GROUP_RUN, "ID", "one task: how far it has come, or how it went",
-     "moat task show 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_task_show},
+    {"task show", GROUP_RUN, "ID [--follow]", "one task: how far it has come, or how it went",
+     "moat task show 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", OPT(FOLLOW), 1, 1, run_task_show},
     {"task cancel", GROUP_RUN, "ID", "cancel a task: what runs of it is cancelled, nothing more begins",
      "moat task cancel 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_task_cancel},
 

@@ -225,6 +225,11 @@ static const struct field task_query[] = {
     {"explain", FIELD_FLAG, false, "tell of each choice of a plugin why that one was chosen, and the rest not"},
     {0},
 };
+static const struct field task_events_query[] = {
+    {"after", FIELD_TEXT, false, "as the header Last-Event-ID, for who cannot set it"},
+    {"heartbeat", FIELD_TEXT, false, "a comment after so long without an event (TIME); 15s unless told"},
+    {0},
+};
 static const struct field tasks_query[] = {
     {"status", FIELD_TEXT, false, "`running`, `succeeded`, `failed`, `cancelled` or `interrupted`"},
     {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told"},
@@ -335,7 +340,8 @@ const struct route routes[] = {
     {"POST", "/api/tasks", REST_EXECUTE, BODY_TASK, handle_task_run, task_query, NULL, "task run",
      "Runs a task over several plugins (docs/tasks.md); each step needs the scope of its plugin. A task that failed is "
      "an "
-     "answer as well: `status` says so."},
+     "answer as well: `status` says so. With `Accept: text/event-stream` its events come first, then `result` or "
+     "`error`."},
     {"POST", "/api/tasks/check", REST_EXECUTE, BODY_TASK, handle_task_check, NULL, NULL, "task check",
      "Checks a task as running it would, and runs nothing: every finding with its JSON Pointer."},
     {"POST", "/api/tasks/select", REST_EXECUTE, BODY_TASK, handle_task_select, NULL, NULL, "",
@@ -348,6 +354,10 @@ const struct route routes[] = {
      "How many tasks ran and how that went, and what each plugin did in them."},
     {"GET", "/api/tasks/{id}", REST_READ, BODY_NONE, handle_task_show, NULL, NULL, "task show",
      "One task: how far it has come, or how it went."},
+    {"GET", "/api/tasks/{id}/events", REST_READ, BODY_NONE, handle_task_events, task_events_query, NULL,
+     "task show --follow",
+     "What happens in a task, as server-sent events (docs/tasks.md): first `state`, the task as far as it has come, or "
+     "with Last-Event-ID what came after that event; the last one is `task_ended`."},
     {"DELETE", "/api/tasks/{id}", REST_TASKS, BODY_NONE, handle_task_cancel, NULL, NULL, "task cancel",
      "Cancels a task: what runs of it is cancelled, nothing more begins. Another token's needs `manage`."},
     {"GET", "/api/why/{id}", REST_READ, BODY_NONE, handle_why, NULL, NULL, "why",

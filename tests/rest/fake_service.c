@@ -621,6 +621,22 @@ void orchestrator_cancel(struct orchestrator *o, const char *id, const struct ta
     answer((struct service *)o, done, context, "task cancel %s everything=%d", id, asker->everything);
 }
 
+void orchestrator_follow(struct orchestrator *o, const char *id, const struct task_following *how)
+{
+    struct error err;
+    error_set(&err, MOAT_E_NOT_FOUND, "task follow %s after=%s", id, how->after ? how->after : "");
+    how->ready(how->context, &err, NULL);
+}
+
+long follow_read(struct follow *f, void *room, size_t size)
+{
+    return FOLLOW_END;
+}
+
+void follow_end(struct follow *f)
+{
+}
+
 bool orchestrator_stats(struct orchestrator *o, struct buf *out)
 {
     return buf_puts(out, "{\"fake\":true}");
