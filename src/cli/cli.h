@@ -40,7 +40,6 @@
     X(STATUS, "status", 0, "STATUS", "only active, or only inactive plugins") \
     X(PUBLISHER, "publisher", 0, "NAME", "only plugins of this publisher") \
     X(AFTER, "after", 0, "NAME", "go on after this one") \
-    X(NO_GUARD, "no-guard", 0, NULL, "do not watch the calls, and take nothing back by itself") \
     X(UNDO, "undo", 0, NULL, "take it back") \
     X(REASON, "reason", 0, "TEXT", "why, and what to use instead") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
@@ -61,6 +60,7 @@
     X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
     X(INTERVAL, "interval", 0, "TIME", "look so often; every second unless told") \
     X(ONCE, "once", 0, NULL, "look for one interval, print, end") \
+    X(AUTO, "auto", 0, "DIR", "say yes by itself to what lies in this directory, which is to be thrown away") \
     X(ANCHOR, "anchor", 0, "COUNT:HASH", "a head that was kept elsewhere, as `audit head` prints it") \
     X(KEEP, "keep", 0, "N", "so many of the newest stay") \
     X(SCOPE, "scope", 0, "S", "what it may: execute:NAME, execute:*, read, manage or admin; repeatable") \
@@ -190,9 +190,6 @@ struct ask {
     const char *deadline;
     const char *server_only; /* why nothing can be asked without a server, or NULL */
     int answer_file;         /* a successful answer is written here, bare; -1: it is the usual document */
-    /* NULL, or events are asked for: an answer that is a stream is given piece by piece, and the reply stays empty. */
-    void (*stream)(void *context, const char *bytes, size_t len);
-    void *context;
 };
 struct reply {
     struct buf document;
@@ -214,9 +211,6 @@ int ask_route(struct cli *c, struct ask *a, struct reply *reply);
 int ask_quietly(struct cli *c, struct ask *a, struct reply *reply, struct error *err);
 /* For routes that answer with a file: it is written to out. 0 or the exit status of a failure that was reported. */
 int ask_file(struct cli *c, struct ask *a, int out);
-/* For routes that answer with events, given to a->stream: 0 when they came to an end, or the exit status of a failure
- * that was reported. An answer that is no stream after all is in *reply (result not NULL). */
-int ask_events(struct cli *c, struct ask *a, struct reply *reply);
 void reply_print(const struct reply *r); /* the result and a line's end, on standard output */
 void reply_free(struct reply *r);        /* in any case */
 
@@ -270,7 +264,6 @@ int run_import(struct cli *c);
 int run_apply(struct cli *c);
 int run_diff(struct cli *c);
 int run_config_get(struct cli *c);
-int run_config_history(struct cli *c);
 int run_config_set(struct cli *c);
 int run_config_unset(struct cli *c);
 int run_load(struct cli *c);
@@ -288,6 +281,7 @@ int run_refuse(struct cli *c);
 int run_revoke(struct cli *c);
 int run_grants(struct cli *c);
 int run_denials(struct cli *c);
+int run_learn(struct cli *c);
 int run_ceiling_set(struct cli *c);
 int run_ceiling_list(struct cli *c);
 int run_ceiling_remove(struct cli *c);

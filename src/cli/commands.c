@@ -34,6 +34,11 @@ const struct command commands[] = {
     {"validate", GROUP_WRITE, "FILE [--metadata JSON]",
      "would this home accept the package? every finding with its cure", "moat validate word_count-0.1.0.moat",
      OPT(METADATA), 1, 1, run_validate},
+    {"learn", GROUP_WRITE, "NAME or FILE ACTION [PARAMS or -] [--auto DIR] [--deadline TIME]",
+     "what an action needs: run it with nothing granted in a home that is thrown away, grant what you say yes to, "
+     "again; "
+     "ends with what to write into plugin.json and the commands that grant it",
+     "moat learn word_count-0.1.0.moat count '{\"file\":\"/data/a.txt\"}'", OPT(AUTO) | OPT(DEADLINE), 2, 3, run_learn},
 
     {"keygen", GROUP_TRUST, "FILE", "make a publisher's key: FILE is secret, FILE.pub is for others",
      "moat keygen acme.key", 0, 1, 1, run_keygen},
@@ -120,8 +125,8 @@ const struct command commands[] = {
      "moat task check report.json", 0, 1, 1, run_task_check},
     {"task list", GROUP_RUN, "[--status STATUS] [--limit N] [--after ID]", "the tasks, newest first",
      "moat task list --status failed", OPT(STATUS) | OPT(LIMIT) | OPT(AFTER), 0, 0, run_task_list},
-    {"task show", GROUP_RUN, "ID [--follow]", "one task: how far it has come, or how it went",
-     "moat task show 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", OPT(FOLLOW), 1, 1, run_task_show},
+    {"task show", GROUP_RUN, "ID", "one task: how far it has come, or how it went",
+     "moat task show 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_task_show},
     {"task cancel", GROUP_RUN, "ID", "cancel a task: what runs of it is cancelled, nothing more begins",
      "moat task cancel 4f0c2b7a9d1e4c5f8a3b6d7e9f012345", 0, 1, 1, run_task_cancel},
 
@@ -188,15 +193,11 @@ const struct command commands[] = {
 
     {"config get", GROUP_SET, "NAME", "a plugin's configuration; of secrets only whether they are set",
      "moat config get word_count", 0, 1, 1, run_config_get},
-    {"config set", GROUP_SET, "NAME KEY VALUE or - [--no-guard]",
-     "set a property of a plugin's configuration; VALUE is JSON or a bare text, - reads it from standard input. A "
-     "plugin that runs is watched: when its calls are worse than before the change is taken back",
-     "moat config set word_count language en", OPT(NO_GUARD), 3, 3, run_config_set},
-    {"config unset", GROUP_SET, "NAME KEY [--no-guard]", "give a property its default again",
-     "moat config unset word_count language", OPT(NO_GUARD), 2, 2, run_config_unset},
-    {"config history", GROUP_SET, "NAME [--limit N]",
-     "the configurations that a plugin had, and what became of those that were watched",
-     "moat config history word_count", OPT(LIMIT), 1, 1, run_config_history},
+    {"config set", GROUP_SET, "NAME KEY VALUE or -",
+     "set a property of a plugin's configuration; VALUE is JSON or a bare text, - reads it from standard input",
+     "moat config set word_count language en", 0, 3, 3, run_config_set},
+    {"config unset", GROUP_SET, "NAME KEY", "give a property its default again",
+     "moat config unset word_count language", 0, 2, 2, run_config_unset},
     {"token create", GROUP_SET, "--scope S… [--for TIME] [--name TEXT]", "make a token for requests over HTTP",
      "moat token create --scope execute:word_count --scope read --for 7d", OPT(SCOPE) | OPT(FOR) | OPT(NAME), 0, 0,
      run_token_create},

@@ -169,7 +169,6 @@ static void quiesce(struct listener *l)
 {
     int fd = MHD_quiesce_daemon(l->daemon);
     io_close(&fd);
-    exchange_end_watchers(l);
     listener_kick(l);
 }
 

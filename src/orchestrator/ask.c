@@ -156,8 +156,7 @@ void orchestrator_show(struct orchestrator *o, const char *id, service_done done
     struct asking *a = asking_new(o, done, context);
     if (!a)
         return;
-    if (!text_copy(a->id, sizeof a->id, id))
-        *a->id = '\0'; /* nobody's */
+    text_copy(a->id, sizeof a->id, id);
     a->chore.work = show_remembered;
     planner_post(o->planner, &a->chore);
 }

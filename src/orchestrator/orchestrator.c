@@ -91,7 +91,6 @@ void run_unref(struct run *r)
     free(r->text);
     free(r->error);
     free(r->failure);
-    feed_unref(r->feed);
     buf_free(&r->result);
     faults_free(&r->faults);
     roster_unref(r->roster);

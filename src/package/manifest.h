@@ -68,6 +68,8 @@ int manifest_parse_all(const uint8_t *text, size_t len, struct findings *finding
                        struct error *err);
 void manifest_unref(struct manifest *m); /* NULL is fine */
 struct manifest *manifest_ref(struct manifest *m);
+/* The member that a permission's scopes stand in: "paths", "hosts"; NULL: it has none. */
+const char *manifest_scopes_member(enum permission p);
 int manifest_action(const struct manifest *m, const char *name); /* its index, or -1 */
 
 /* Order of SemVer 2.0.0, build metadata left out: <0, 0, >0. Both must be versions. */

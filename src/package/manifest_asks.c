@@ -62,6 +62,11 @@ static const struct rule {
     [PERMISSION_AGENT_CONTROL] = {"actions", action_scope},
 };
 
+const char *manifest_scopes_member(enum permission p)
+{
+    return rules[p].member;
+}
+
 static int read_scopes(struct reader *r, json_t *scopes, const char *pointer, struct manifest_ask *ask)
 {
     const struct rule *rule = &rules[ask->permission];

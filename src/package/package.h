@@ -83,7 +83,8 @@ int package_survey(struct package *p, trust_lookup lookup, void *context, uint64
                    enum package_signature *signature, struct error *err);
 
 /* Lets a package be read of which nobody vouches for more than that its payload is the one its head names. Only in a
- * process of its own, for the eyes of whoever asked: never on the way to something that runs. */
+ * process of its own, for the eyes of whoever asked, or on the way into a home in development mode that is thrown away
+ * (cli/learn_place.h): never on the way to something that runs where a signature is asked for. */
 int package_unverified(struct package *p, struct error *err);
 
 /* May package_read begin? */

@@ -44,6 +44,11 @@ void handle_plugin_denials(struct rest_request *q)
                     request_complete, q);
 }
 
+void handle_proposals(struct rest_request *q)
+{
+    service_proposals(request_service(q), q->params[0], request_complete, q);
+}
+
 void handle_ceiling_list(struct rest_request *q)
 {
     service_ceiling_list(request_service(q), request_complete, q);

@@ -32,6 +32,12 @@ bool denials_tell(void *context, const struct denial *more)
     return s->counters_over && registry_flush(s->registry, NULL) == 0 && registry_deny(s->registry, &d);
 }
 
+int denials_flush(struct job *job, const char *name_or_null, struct error *err)
+{
+    loader_collect(job->s->loader, name_or_null);
+    return registry_flush(job->s->registry, err);
+}
+
 /* ---- reading ---- */
 
 struct denials_op {
@@ -81,10 +87,8 @@ static void denials(struct op *op, struct job *job)
     int rc = op->code;
     if (rc == 0 && name)
         rc = is_installed(job, name, &op->error);
-    if (rc == 0) {
-        loader_collect(op->s->loader, name);
-        rc = registry_flush(op->s->registry, &op->error);
-    }
+    if (rc == 0)
+        rc = denials_flush(job, name, &op->error);
     if (rc == 0)
         rc = registry_find_denials_dropped(job->reader, name, &dropped, &op->error);
     tell_open(&op->result, NULL, '{');

@@ -115,11 +115,9 @@ void service_apply(struct service *s, int file, bool check, service_done done, v
 
 /* ---- configuration ---- */
 void service_config_get(struct service *s, const char *name, service_done done, void *context);
-/* value NULL: the default again. guard: what runs with it is watched, and the change is taken back when it is worse. */
+/* value NULL: the default again. */
 void service_config_set(struct service *s, const char *name, const char *key, const char *value_json_or_null,
-                        bool guard, service_done done, void *context);
-/* The newest revisions, `limit` of them (0: 20), and what became of each. */
-void service_config_history(struct service *s, const char *name, uint64_t limit, service_done done, void *context);
+                        service_done done, void *context);
 
 /* ---- running ---- */
 void service_load(struct service *s, const char *what, service_done done, void *context);
@@ -178,6 +176,8 @@ void service_capabilities(struct service *s, service_done done, void *context);
 void service_permissions(struct service *s, service_done done, void *context);
 void service_stats(struct service *s, service_done done, void *context);
 void service_health(struct service *s, service_done done, void *context);
+/* What would have to be granted for what was denied (propose.c). */
+void service_proposals(struct service *s, const char *name, service_done done, void *context);
 /* since: a TIME, not longer ago; limit 0: all. */
 void service_denials(struct service *s, const char *name_or_null, const char *since_or_null, uint64_t limit,
                      service_done done, void *context);
