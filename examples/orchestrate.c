@@ -39,9 +39,16 @@ static void print_member(const char *title, const char *json, const char *name)
     putchar('\n');
 }
 
+/* On a thread of Moat's, while the task runs. */
+static void tell(struct moat_task_data *t, const char *event, const char *json)
+{
+    if (strcmp(event, "step_ended") == 0)
+        print_member("ended", json, "\"id\":");
+}
+
 static int whole(struct moat *m)
 {
-    struct moat_task_data t = {.size = sizeof t, .task = task};
+    struct moat_task_data t = {.size = sizeof t, .task = task, .on_event = tell};
     if (moat_orchestrator_execute(m, &t))
         return failed("task", &t.error);
     print_member("status", t.json, "\"status\":");

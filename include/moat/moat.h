@@ -123,6 +123,10 @@ struct moat_task_data {
     char *json; /* the task's document, 0-terminated; freed with moat_free */
     size_t json_len;
     struct moat_error error; /* valid when code is not MOAT_E_OK */
+    /* in; a program whose size ends here has none. NULL, or each event of the task as it comes (docs/tasks.md), until
+     * it is done. json is an object, 0-terminated, valid meanwhile. On Moat's threads, perhaps on two at once; must not
+     * block. */
+    void (*on_event)(struct moat_task_data *task, const char *event, const char *json);
 };
 
 MOAT_API int moat_orchestrator_execute(struct moat *m, struct moat_task_data *task);

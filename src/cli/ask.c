@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "cli/here.h"
 #include "cli/show.h"
 #include "http/client.h"
 #include "rest/uri.h"
@@ -95,6 +96,8 @@ static int ask_server(struct cli *c, int socket, const struct ask *a, struct rep
                                      .body_file = a->file,
                                      .body_len = a->len,
                                      .deadline = a->deadline,
+                                     .stream = a->stream,
+                                     .context = a->context,
                                      .answer_file = a->answer_file};
     struct client_answer answer;
     int rc = client_ask(socket, c->home.socket, &request, &answer, err);
@@ -104,104 +107,6 @@ static int ask_server(struct cli *c, int socket, const struct ask *a, struct rep
     reply->document = answer.body;
     memcpy(reply->receipt, answer.receipt, sizeof reply->receipt);
     return 0;
-}
-
-/* ---- done in this process ---- */
-
-struct wait {
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void request_done(struct rest_request *q, void *context)
-{
-    struct wait *w = context;
-    pthread_mutex_lock(&w->mutex);
-    w->done = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->mutex);
-}
-
-static int give_body(struct rest_request *q, const struct ask *a, struct error *err)
-{
-    if (a->file < 0) {
-        rest_body(q, a->body, a->len);
-        return 0;
-    }
-    char chunk[CHUNK];
-    for (;;) {
-        ssize_t n = read(a->file, chunk, sizeof chunk);
-        if (n < 0)
-            return error_errno(err, MOAT_E_NO_SUCH_FILE, errno, "cannot read the file to send");
-        if (n == 0 || !rest_body(q, chunk, (size_t)n))
-            return 0;
-    }
-}
-
-static int copy_file(int from, uint64_t len, int to, struct error *err)
-{
-    char chunk[CHUNK];
-    for (uint64_t at = 0; at < len;) {
-        ssize_t n = pread(from, chunk, len - at < sizeof chunk ? (size_t)(len - at) : sizeof chunk, (off_t)at);
-        if (n <= 0)
-            return error_errno(err, MOAT_E_STORAGE_FAILED, n < 0 ? errno : EIO, "cannot read the answer");
-        if (!io_write_all(to, chunk, (size_t)n))
-            return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot write the answer");
-        at += (uint64_t)n;
-    }
-    return 0;
-}
-
-static int copy_answer(const struct rest_request *q, int answer_file, struct reply *reply, int *status,
-                       struct error *err)
-{
-    const struct rest_answer *a = rest_answer(q);
-    *status = a->status;
-    if (a->file >= 0)
-        return copy_file(a->file, a->len, answer_file, err);
-    reply->document = BUF_INIT(1ull << 30);
-    for (size_t i = 0; i < a->nparts; i++)
-        buf_put(&reply->document, a->parts[i].bytes, a->parts[i].len);
-    for (size_t i = 0; i < a->nheaders; i++)
-        if (strcmp(a->headers[i].name, "Moat-Receipt") == 0)
-            snprintf(reply->receipt, sizeof reply->receipt, "%s", a->headers[i].value);
-    return reply->document.failed ? error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the answer") : 0;
-}
-
-static int run_request(struct rest_request *q, struct loop *loop, const struct ask *a, struct reply *reply, int *status,
-                       struct error *err)
-{
-    struct wait w = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    int rc = rest_answered(q) ? 0 : give_body(q, a, err);
-    if (rc < 0)
-        return rc;
-    rest_run(q, loop, request_done, &w);
-    pthread_mutex_lock(&w.mutex);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.mutex);
-    pthread_mutex_unlock(&w.mutex);
-    return copy_answer(q, a->answer_file, reply, status, err);
-}
-
-static int ask_here(struct service *s, const struct ask *a, struct reply *reply, int *status, struct error *err)
-{
-    struct rest *rest;
-    int rc = rest_new(s, &rest, err);
-    if (rc < 0)
-        return rc;
-    struct rest_head head = {.method = a->method,
-                             .target = buf_text(&a->target),
-                             .principal = {.scopes = REST_ADMIN, .has_uid = true, .uid = getuid()},
-                             .content_length = a->len,
-                             .content_type = a->content_type,
-                             .deadline = a->deadline};
-    struct rest_request *q = rest_begin(rest, &head);
-    rc = q ? run_request(q, service_loop(s, 0), a, reply, status, err)
-           : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the request");
-    rest_end(q);
-    rest_free(rest);
-    return rc;
 }
 
 /* ---- which of the two ---- */
@@ -301,6 +206,23 @@ int ask_route(struct cli *c, struct ask *a, struct reply *reply)
         return cli_fail(c, &err);
     const char *document = buf_text(&reply->document);
     if (status == 200 && rest_unwrap(document, reply->document.len, &reply->result, &reply->len))
+        return 0;
+    rc = cli_fail_document(c, document, reply->document.len);
+    return rc ? rc : error_info(MOAT_E_INTERNAL)->exit;
+}
+
+int ask_events(struct cli *c, struct ask *a, struct reply *reply)
+{
+    struct error err;
+    int status = 0;
+    *reply = (struct reply){0};
+    int rc = ask_any(c, a, reply, &status, &err);
+    ask_free(a);
+    if (rc < 0)
+        return cli_fail(c, &err);
+    const char *document = buf_text(&reply->document);
+    if (status == 200 &&
+        (!reply->document.len || rest_unwrap(document, reply->document.len, &reply->result, &reply->len)))
         return 0;
     rc = cli_fail_document(c, document, reply->document.len);
     return rc ? rc : error_info(MOAT_E_INTERNAL)->exit;

@@ -40,6 +40,7 @@
     X(STATUS, "status", 0, "STATUS", "only active, or only inactive plugins") \
     X(PUBLISHER, "publisher", 0, "NAME", "only plugins of this publisher") \
     X(AFTER, "after", 0, "NAME", "go on after this one") \
+    X(NO_GUARD, "no-guard", 0, NULL, "do not watch the calls, and take nothing back by itself") \
     X(UNDO, "undo", 0, NULL, "take it back") \
     X(REASON, "reason", 0, "TEXT", "why, and what to use instead") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
@@ -190,6 +191,9 @@ struct ask {
     const char *deadline;
     const char *server_only; /* why nothing can be asked without a server, or NULL */
     int answer_file;         /* a successful answer is written here, bare; -1: it is the usual document */
+    /* NULL, or events are asked for: an answer that is a stream is given piece by piece, and the reply stays empty. */
+    void (*stream)(void *context, const char *bytes, size_t len);
+    void *context;
 };
 struct reply {
     struct buf document;
@@ -211,6 +215,9 @@ int ask_route(struct cli *c, struct ask *a, struct reply *reply);
 int ask_quietly(struct cli *c, struct ask *a, struct reply *reply, struct error *err);
 /* For routes that answer with a file: it is written to out. 0 or the exit status of a failure that was reported. */
 int ask_file(struct cli *c, struct ask *a, int out);
+/* For routes that answer with events, given to a->stream: 0 when they came to an end, or the exit status of a failure
+ * that was reported. An answer that is no stream after all is in *reply (result not NULL). */
+int ask_events(struct cli *c, struct ask *a, struct reply *reply);
 void reply_print(const struct reply *r); /* the result and a line's end, on standard output */
 void reply_free(struct reply *r);        /* in any case */
 
@@ -264,6 +271,7 @@ int run_import(struct cli *c);
 int run_apply(struct cli *c);
 int run_diff(struct cli *c);
 int run_config_get(struct cli *c);
+int run_config_history(struct cli *c);
 int run_config_set(struct cli *c);
 int run_config_unset(struct cli *c);
 int run_load(struct cli *c);

@@ -42,6 +42,28 @@ static void show_config(struct cli *c, const json_t *result)
     json_decref(all);
 }
 
+/* The guard of this change, or the one that was last looked at. */
+static void show_guard(const json_t *guard)
+{
+    const char *state = json_string_value(json_object_get(guard, "state")),
+               *why = json_string_value(json_object_get(guard, "why")),
+               *ends = json_string_value(json_object_get(guard, "ends"));
+    if (!state)
+        return;
+    if (strcmp(state, "running") == 0)
+        printf("Watched until %s: when calls are worse with it than before it is taken back.\n", ends ? ends : "?");
+    else if (strcmp(state, "off") == 0 || strcmp(state, "none") == 0)
+        printf("Not watched: %s.\n", why);
+    else
+        printf("Watched: %s, %s.\n", state, why);
+}
+
+static void show_change(struct cli *c, const json_t *result)
+{
+    show_config(c, result);
+    show_guard(json_object_get(result, "guard"));
+}
+
 int run_config_get(struct cli *c)
 {
     struct ask a;
@@ -53,7 +75,29 @@ int run_config_unset(struct cli *c)
 {
     struct ask a;
     config_route(c, &a, "DELETE", c->args[1]);
-    return ask_and_show(c, &a, show_config);
+    ask_query(&a, "no_guard", cli_has(c, OPT_NO_GUARD) ? "true" : NULL);
+    return ask_and_show(c, &a, show_change);
+}
+
+/* ---- history ---- */
+
+static void show_history(struct cli *c, const json_t *result)
+{
+    static const struct column columns[] = {{"REVISION", "revision", true},  {"TIME", "time", false},
+                                            {"SET", "set", false},           {"BACK TO", "back", true},
+                                            {"GUARD", "guard.state", false}, {"BECAUSE", "guard.why", false}};
+    show_table(json_object_get(result, "revisions"), columns, sizeof columns / sizeof *columns,
+               "Nothing was ever set.");
+}
+
+int run_config_history(struct cli *c)
+{
+    struct ask a;
+    ask_init(&a, "GET", "/api/plugins/info");
+    ask_segment(&a, c->args[0]);
+    buf_puts(&a.target, "/config-history");
+    ask_query(&a, "limit", c->option[OPT_LIMIT]);
+    return ask_and_show(c, &a, show_history);
 }
 
 /* ---- set ---- */
@@ -150,10 +194,11 @@ int run_config_set(struct cli *c)
     if (status)
         return status;
     config_route(c, &a, "PUT", c->args[1]);
+    ask_query(&a, "no_guard", cli_has(c, OPT_NO_GUARD) ? "true" : NULL);
     a.content_type = "application/json";
     a.body = buf_text(&value);
     a.len = value.len;
-    status = ask_and_show(c, &a, show_config);
+    status = ask_and_show(c, &a, show_change);
     explicit_bzero(value.data, value.cap);
     return status;
 }

@@ -311,7 +311,9 @@ static void show_info(struct cli *c, const json_t *result)
                                            {"Restarts", "restarts", false},
                                            {"Canary", "canary.version", false},
                                            {"Its state", "canary.state", false},
-                                           {"Its end", "canary.why", false}};
+                                           {"Its end", "canary.why", false},
+                                           {"Configuration", "config_guard.state", false},
+                                           {"Because", "config_guard.why", false}};
     static const struct column versions[] = {{"VERSION", "version", false},
                                              {"STATE", "state", false},
                                              {"BYTES", "size", true},

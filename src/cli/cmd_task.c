@@ -1,8 +1,10 @@
 /* Commands over tasks: run one or check it, and see those of before. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/file.h"
+#include "cli/progress.h"
 
 #define TASK_MAX (1u << 30) /* the host's own limit is smaller and answers */
 
@@ -26,6 +28,7 @@ static int take_task(struct cli *c, struct ask *a, struct buf *input)
 /* What a file's task is sent for, and how it is told whether that went well. */
 struct errand {
     const char *path, *member, *wanted; /* the answer's member is this text, or true */
+    bool runs;                          /* it has events */
     void (*show)(const json_t *document);
     enum moat_code otherwise;
 };
@@ -45,6 +48,52 @@ static int finish(struct cli *c, const struct errand *e, struct reply *reply, bo
     return cli_done(c);
 }
 
+/* ---- its progress, on a terminal ---- */
+
+struct watched {
+    struct progress progress;
+    struct buf document; /* of its last event */
+    bool failed;
+};
+
+static void take_event(void *context, const struct event *e)
+{
+    struct watched *w = context;
+    w->failed = strcmp(e->name, "error") == 0;
+    if (w->failed || strcmp(e->name, "result") == 0)
+        buf_put(&w->document, e->data, e->len);
+    else
+        progress_show(&w->progress, e);
+}
+
+static int answer_of(struct cli *c, struct watched *w, struct reply *reply)
+{
+    const char *document = buf_text(&w->document);
+    if (w->failed)
+        return cli_fail_document(c, document, w->document.len);
+    reply->document = w->document;
+    w->document = BUF_INIT(TASK_MAX);
+    return rest_unwrap(document, reply->document.len, &reply->result, &reply->len)
+               ? 0
+               : cli_failf(c, MOAT_E_NO_ANSWER, "the answer ended before the task did");
+}
+
+static int ask_watched(struct cli *c, struct ask *a, struct reply *reply)
+{
+    struct watched w = {.document = BUF_INIT(TASK_MAX)};
+    struct events events;
+    events_init(&events, take_event, &w);
+    a->stream = events_stream;
+    a->context = &events;
+    int rc = ask_events(c, a, reply);
+    progress_clear(&w.progress);
+    if (rc == 0 && !reply->result)
+        rc = answer_of(c, &w, reply);
+    events_free(&events);
+    buf_free(&w.document);
+    return rc;
+}
+
 static int send_task(struct cli *c, const struct errand *e)
 {
     struct ask a;
@@ -56,7 +105,8 @@ static int send_task(struct cli *c, const struct errand *e)
     int rc = take_task(c, &a, &input);
     if (rc)
         return rc;
-    rc = ask_route(c, &a, &reply);
+    bool watched = e->runs && !cli_has(c, OPT_JSON) && isatty(STDERR_FILENO);
+    rc = (watched ? ask_watched : ask_route)(c, &a, &reply);
     if (rc == 0)
         rc = finish(c, e, &reply, &good);
     reply_free(&reply);
@@ -123,7 +173,7 @@ static void show_run(const json_t *document)
 
 int run_task_run(struct cli *c)
 {
-    static const struct errand run = {"/api/tasks", "status", "succeeded", show_run, MOAT_E_ACTION_FAILED};
+    static const struct errand run = {"/api/tasks", "status", "succeeded", true, show_run, MOAT_E_ACTION_FAILED};
     return send_task(c, &run);
 }
 
@@ -148,7 +198,7 @@ static void show_findings_of(const json_t *document)
 
 int run_task_check(struct cli *c)
 {
-    static const struct errand check = {"/api/tasks/check", "valid", NULL, show_findings_of, MOAT_E_BAD_TASK};
+    static const struct errand check = {"/api/tasks/check", "valid", NULL, false, show_findings_of, MOAT_E_BAD_TASK};
     return send_task(c, &check);
 }
 
@@ -179,9 +229,64 @@ static void show_one(struct cli *c, const json_t *result)
     show_run(result);
 }
 
+/* ---- following one ---- */
+
+struct followed {
+    bool json, ended, any; /* any: something new came over this connection */
+    char last[64];         /* the id of what came last */
+};
+
+static void print_event(void *context, const struct event *e)
+{
+    struct followed *f = context;
+    if (f->json)
+        printf("{\"event\":\"%s\",\"data\":%s}\n", e->name, e->data);
+    else
+        progress_print(e);
+    fflush(stdout);
+    f->any = true;
+    f->ended = strcmp(e->name, "task_ended") == 0;
+    if (*e->id)
+        snprintf(f->last, sizeof f->last, "%s", e->id);
+}
+
+static int follow_once(struct cli *c, struct followed *f)
+{
+    struct ask a;
+    struct reply reply;
+    struct events events;
+    ask_init(&a, "GET", "/api/tasks");
+    ask_segment(&a, c->args[0]);
+    buf_puts(&a.target, "/events");
+    ask_query(&a, "after", *f->last ? f->last : NULL);
+    events_init(&events, print_event, f);
+    a.stream = events_stream;
+    a.context = &events;
+    int rc = ask_events(c, &a, &reply);
+    reply_free(&reply);
+    events_free(&events);
+    return rc;
+}
+
+/* Who was too slow is cut off, and goes on from where it was. */
+static int follow(struct cli *c)
+{
+    struct followed f = {.json = cli_has(c, OPT_JSON), .any = true};
+    int rc = 0;
+    while (rc == 0 && !f.ended && f.any) {
+        f.any = false;
+        rc = follow_once(c, &f);
+    }
+    if (rc == 0 && !f.ended)
+        rc = cli_failf(c, MOAT_E_NO_ANSWER, "the events ended before the task did");
+    return rc ? rc : cli_done(c);
+}
+
 int run_task_show(struct cli *c)
 {
     struct ask a;
+    if (cli_has(c, OPT_FOLLOW))
+        return follow(c);
     ask_init(&a, "GET", "/api/tasks");
     ask_segment(&a, c->args[0]);
     return ask_and_show(c, &a, show_one);

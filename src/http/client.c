@@ -101,6 +101,8 @@ static int send_request(int fd, const char *socket_path, const struct client_req
         buf_printf(&head, "Content-Type: %s\r\n", r->content_type);
     if (r->deadline)
         buf_printf(&head, "Moat-Deadline: %s\r\n", r->deadline);
+    if (r->stream)
+        buf_puts(&head, "Accept: text/event-stream\r\n");
     if (!buf_puts(&head, "\r\n"))
         return error_set(err, MOAT_E_TOO_LARGE, "the request's head is too long");
     int rc = send_all(fd, socket_path, head.data, head.len, &early, err);
@@ -151,7 +153,8 @@ static const char *header(const char *head, const char *name, size_t *len)
 }
 
 /* The head, once all of it is there; *body_at is where the body begins. */
-static int parse_head(struct buf *all, struct client_answer *out, size_t *body_at, uint64_t *body_len,
+#define LENGTH_UNKNOWN UINT64_MAX /* to the connection's end */
+static int parse_head(struct buf *all, struct client_answer *out, size_t *body_at, uint64_t *body_len, bool may_stream,
                       struct error *err)
 {
     char *end = all->len ? strstr((char *)all->data, "\r\n\r\n") : NULL;
@@ -162,9 +165,11 @@ static int parse_head(struct buf *all, struct client_answer *out, size_t *body_a
     end[2] = '\0';
     size_t len;
     const char *value = header((char *)all->data, "Content-Length", &len);
-    if (!value)
+    const char *type = header((char *)all->data, "Content-Type", &len);
+    bool streams = may_stream && !value && type && strncasecmp(type, "text/event-stream", 17) == 0;
+    if (!value && !streams)
         return error_set(err, MOAT_E_NO_ANSWER, "the server that holds the home gave an answer without a length");
-    *body_len = strtoull(value, NULL, 10);
+    *body_len = streams ? LENGTH_UNKNOWN : strtoull(value, NULL, 10);
     value = header((char *)all->data, "Moat-Receipt", &len);
     snprintf(out->receipt, sizeof out->receipt, "%.*s", value ? (int)len : 0, value ? value : "");
     out->status = (int)status;
@@ -202,6 +207,19 @@ static int receive_body(int fd, const char *socket_path, int file, uint64_t body
                            : error_set(err, MOAT_E_NO_ANSWER, "the server that holds the home broke its answer off");
 }
 
+static int receive_stream(int fd, const char *socket_path, const struct client_request *r, struct buf *body,
+                          struct error *err)
+{
+    ssize_t n = 1;
+    while (n > 0) {
+        if (body->len)
+            r->stream(r->context, (const char *)body->data, body->len);
+        buf_clear(body);
+        n = receive_some(fd, socket_path, body, err);
+    }
+    return n < 0 ? (int)n : 0;
+}
+
 int client_ask(int socket, const char *socket_path, const struct client_request *request, struct client_answer *out,
                struct error *err)
 {
@@ -214,11 +232,13 @@ int client_ask(int socket, const char *socket_path, const struct client_request 
     if (!rc)
         rc = receive_head(fd, socket_path, &head, err);
     if (!rc)
-        rc = parse_head(&head, &answer, &body_at, &body_len, err);
+        rc = parse_head(&head, &answer, &body_at, &body_len, request->stream != NULL, err);
     if (!rc && !buf_put(&answer.body, head.data + body_at, head.len - body_at))
         rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the server's answer");
     int file = answer.status == 200 ? request->answer_file : -1;
-    if (!rc)
+    if (!rc && body_len == LENGTH_UNKNOWN)
+        rc = receive_stream(fd, socket_path, request, &answer.body, err);
+    else if (!rc)
         rc = receive_body(fd, socket_path, file, body_len, &answer.body, err);
     if (rc)
         buf_free(&answer.body);

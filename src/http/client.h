@@ -14,7 +14,10 @@ struct client_request {
     int body_file;            /* -1: body; else all of this file from its start */
     uint64_t body_len;
     const char *deadline; /* Moat-Deadline, or NULL */
-    int answer_file;      /* -1: into memory; else the body of a successful answer is written there */
+    /* NULL, or events are asked for: an answer that is a stream is given piece by piece, as it comes. */
+    void (*stream)(void *context, const char *bytes, size_t len);
+    void *context;
+    int answer_file; /* -1: into memory; else the body of a successful answer is written there */
 };
 
 struct client_answer {

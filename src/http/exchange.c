@@ -221,6 +221,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
                                       .accept = head.accept,
                                       .idempotency_key = head.idempotency_key,
                                       .if_none_match = head.if_none_match,
+                                      .last_event_id = head.last_event_id,
                                       .origin = head.origin,
                                       .asked_method = head.asked_method};
         x->request = rest_begin(x->listener->http->rest, &rest_head);
@@ -285,6 +286,8 @@ static ssize_t stream_read(void *cls, uint64_t at, char *room, size_t size)
     struct exchange *x = cls;
     if (x->left || x->listener->stopping)
         return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (rest_watches(x->request) && atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
+        return MHD_CONTENT_READER_END_OF_STREAM;
     long n = rest_stream_read(x->request, room, size);
     if (n == REST_STREAM_END)
         return MHD_CONTENT_READER_END_OF_STREAM;
@@ -488,6 +491,16 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     loop_unwatch(&x->watch);
     x->connection = NULL;
     rest_cancel(x->request); /* request_done frees it */
+}
+
+void exchange_end_watchers(struct listener *l)
+{
+    struct exchange *next;
+    for (struct exchange *x = l->exchanges; x; x = next) {
+        next = x->next;
+        if (x->state == STREAMING && x->suspended && x->connection && rest_watches(x->request))
+            resume(x); /* the next read ends it */
+    }
 }
 
 void exchange_abandon_all(struct listener *l)

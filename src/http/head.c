@@ -20,6 +20,7 @@ static const struct {
     {"host", offsetof(struct head, host)},
     {"idempotency-key", offsetof(struct head, idempotency_key)},
     {"if-none-match", offsetof(struct head, if_none_match)},
+    {"last-event-id", offsetof(struct head, last_event_id)},
     {"moat-deadline", offsetof(struct head, deadline)},
     {"origin", offsetof(struct head, origin)},
     {"traceparent", offsetof(struct head, traceparent)},

@@ -169,6 +169,7 @@ static void quiesce(struct listener *l)
 {
     int fd = MHD_quiesce_daemon(l->daemon);
     io_close(&fd);
+    exchange_end_watchers(l);
     listener_kick(l);
 }
 

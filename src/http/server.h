@@ -86,7 +86,7 @@ bool sound_coding(const char *transfer_encoding);
 /* ---- head.c ---- */
 struct head {
     const char *accept, *accept_encoding, *asked_method, *authorization, *content_length, *content_type, *deadline,
-        *expect, *host, *idempotency_key, *if_none_match, *origin, *traceparent, *transfer;
+        *expect, *host, *idempotency_key, *if_none_match, *last_event_id, *origin, *traceparent, *transfer;
     const char *repeated; /* the name of a header that came twice and must not */
     bool unsound;         /* one of them is none */
 };
@@ -104,6 +104,7 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
 void exchange_look_all(struct listener *l);
 /* On the loop: cancels what runs; when the listener is stopping its connections are taken back as well, for the daemon
  * cannot end with suspended ones. */
+void exchange_end_watchers(struct listener *l); /* streams that only watch, when the server drains */
 void exchange_abandon_all(struct listener *l);
 
 /* ---- connection.c: who is connected, and for how long; on the loop ---- */

@@ -77,13 +77,6 @@ unsigned canary_side(struct plugin *p, const struct call *c)
 
 /* ---- how calls end: who owns the worker ---- */
 
-/* What the plugin is to blame for; what its caller or its operator did counts for neither side. */
-static bool is_own(enum moat_code code)
-{
-    return code == MOAT_E_ACTION_FAILED || code == MOAT_E_BAD_RESULT || code == MOAT_E_PLUGIN_CRASHED ||
-           code == MOAT_E_LIMIT || code == MOAT_E_DEADLINE;
-}
-
 /* NULL: the old version has no such action. */
 static struct border *border_of(struct canary *k, const struct worker *w, uint32_t action)
 {
@@ -102,12 +95,23 @@ static void learn_border(struct border *b, uint64_t ran_ns)
     b->slow_ns = p99 + p99 / 4 + SLOW_SLACK_NS;
 }
 
-static void outcome(struct canary *k, struct worker *w, uint32_t action, uint64_t ran_ns, enum moat_code code)
+/* A time that was over fails who was slow by then, or had all the time there is. */
+static bool has_failed(enum guard_kind kind, const struct border *b, uint64_t ran_ns)
+{
+    bool known = b && b->slow_ns;
+    return kind == GUARD_FAILED || (kind != GUARD_GOOD && known && ran_ns > b->slow_ns) ||
+           (kind == GUARD_LATE && !known);
+}
+
+static void outcome(struct canary *k, struct worker *w, uint32_t action, uint64_t ran_ns, enum guard_kind kind)
 {
     bool new = w->gen == k->gen;
     struct border *b = border_of(k, w, action);
     bool warm = atomic_load_explicit(&w->tally.executions, memory_order_relaxed) > WARM_CALLS;
-    bool failed = code != MOAT_E_OK, slow = !failed && warm && b && b->slow_ns && ran_ns > b->slow_ns;
+    bool good = kind == GUARD_GOOD, failed = has_failed(kind, b, ran_ns);
+    bool slow = good && warm && b && b->slow_ns && ran_ns > b->slow_ns;
+    if (!good && !failed)
+        return; /* its caller had less patience than usual */
     struct loader_canary_side *side = new ? &k->told.after : &k->told.before;
     side->calls++;
     side->failed += failed;
@@ -116,23 +120,20 @@ static void outcome(struct canary *k, struct worker *w, uint32_t action, uint64_
         sequential_after(&k->test, failed || slow);
     else
         sequential_before(&k->test, failed || slow);
-    if (!new && !failed && b)
+    if (!new &&good && b)
         learn_border(b, ran_ns); /* after it was judged by what was known before */
 }
 
-void canary_tell(struct worker *w, uint32_t action, uint64_t ran_ns, int rc)
+void canary_tell(struct worker *w, uint32_t action, uint64_t ran_ns, enum guard_kind kind)
 {
     struct plugin *p = w->plugin;
-    enum moat_code code = (enum moat_code) - rc;
-    if (rc && !is_own(code))
-        return;
     pthread_mutex_lock(&p->lock);
     struct canary *k = p->canary;
     bool fell = false;
     /* Once the verdict has fallen its evidence stays as it was. */
     bool open = k && k->told.state == CANARY_RUNNING && k->test.verdict == SEQUENTIAL_OPEN;
     if (open && (w->gen == k->gen || w->gen == p->current)) {
-        outcome(k, w, action, ran_ns, code);
+        outcome(k, w, action, ran_ns, kind);
         fell = k->test.verdict != SEQUENTIAL_OPEN;
     }
     pthread_mutex_unlock(&p->lock);

@@ -5,14 +5,15 @@
 
 #include "base/loop.h"
 #include "loader/loader.h"
+#include "measure/guard.h"
 
 struct generation;
 struct op;
 struct worker;
 
 unsigned canary_side(struct plugin *p, const struct call *c); /* under the lock: whose call this new one is */
-/* The owner, while canary_on: a call that ran has ended with rc. */
-void canary_tell(struct worker *w, uint32_t action, uint64_t ran_ns, int rc);
+/* The owner, while canary_on: how a call that ran has ended. */
+void canary_tell(struct worker *w, uint32_t action, uint64_t ran_ns, enum guard_kind kind);
 /* supervise: */
 bool canary_is(const struct generation *g);
 bool canary_begin(struct generation *g);                                      /* false: no memory */

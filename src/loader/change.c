@@ -7,11 +7,9 @@
 #include "base/log.h"
 #include "loader/internal.h"
 
-/* The same code with the same rights? Then only the configuration is another. */
-static bool is_same_otherwise(const struct spec *a, const struct spec *b)
+static bool same_rights(const struct spec *a, const struct spec *b)
 {
-    if (!a || !a->ncode || !b->ncode || a->execute_code != b->execute_code || a->ngrants != b->ngrants ||
-        strcmp(a->manifest->version, b->manifest->version) != 0)
+    if (a->execute_code != b->execute_code || a->ngrants != b->ngrants)
         return false;
     for (size_t i = 0; i < a->ngrants; i++) {
         const struct wall_grant *x = &a->grants[i], *y = &b->grants[i];
@@ -19,6 +17,24 @@ static bool is_same_otherwise(const struct spec *a, const struct spec *b)
             return false;
     }
     return true;
+}
+
+/* The same code with the same rights? Then only the configuration is another. */
+static bool is_same_otherwise(const struct spec *a, const struct spec *b)
+{
+    return a && a->ncode && b->ncode && strcmp(a->manifest->version, b->manifest->version) == 0 && same_rights(a, b);
+}
+
+static bool same_config(const struct spec *a, const struct spec *b)
+{
+    return strcmp(a->config ? a->config : "{}", b->config ? b->config : "{}") == 0;
+}
+
+/* One of them may not have its code yet, and then not its rights. */
+bool change_is_none(const struct spec *a, const struct spec *b)
+{
+    return a == b || (a && b && strcmp(a->manifest->version, b->manifest->version) == 0 && same_config(a, b) &&
+                      (!a->ncode || !b->ncode || same_rights(a, b)));
 }
 
 static bool takes_part(const struct plugin *p, const struct worker *w)
@@ -82,6 +98,7 @@ static struct op *end(struct plugin *p)
 static void hold(struct plugin *p)
 {
     struct generation *g = p->current;
+    guard_changed(p, g, p->change.op->guard_asked ? &p->change.op->guard : NULL); /* they are paused still */
     struct op *op = end(p);
     spec_unref(g->told);
     g->told = spec_ref(op->spec);

@@ -16,6 +16,7 @@
 
 struct op;
 struct plugin;
+struct spec;
 
 struct change {
     struct op *op; /* NULL: none goes on */
@@ -24,6 +25,8 @@ struct change {
     struct error why; /* code 0: nobody has refused */
 };
 
+/* Is it the same version with the same configuration and rights? */
+bool change_is_none(const struct spec *a, const struct spec *b);
 void op_configure(struct op *op);
 void change_told(struct worker *w, const struct errand *answer);
 void change_worker_died(struct worker *w);

@@ -151,8 +151,10 @@ static void count_failure(struct plugin *p, bool fresh, const struct error *err)
     pthread_mutex_lock(&p->lock);
     bool trial = p->circuit == CIRCUIT_TRIAL, open = p->circuit == CIRCUIT_OPEN;
     pthread_mutex_unlock(&p->lock);
-    if (trial || (p->crashes >= ROW_OPENS && !open))
-        open_circuit(p, err, now);
+    if (!trial && (p->crashes < ROW_OPENS || open))
+        return;
+    open_circuit(p, err, now);
+    guard_gave_up(p, err);
 }
 
 void plugin_forgive(struct plugin *p)
@@ -237,6 +239,7 @@ void generation_met(struct generation *g, struct worker *w)
     struct plugin *p = g->plugin;
     record_open(g);
     record_worker(w);
+    w->outcomes_from = g->percent ? UINT64_MAX : 0; /* a canary's say nothing about what is current */
     if (g != p->next)
         return;
     if (g->percent && !canary_begin(g)) {
@@ -489,6 +492,7 @@ static void retire_all_before(struct generation *g, enum retire how, uint64_t gr
 void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uint64_t grace_ns)
 {
     struct generation *old = p->current;
+    guard_published(p, g);
     pthread_mutex_lock(&p->lock);
     p->current = generation_ref(g);
     pthread_mutex_unlock(&p->lock);

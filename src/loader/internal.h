@@ -18,10 +18,13 @@
 #include "loader/canary.h"
 #include "loader/change.h"
 #include "loader/errand.h"
+#include "loader/guard.h"
 #include "loader/hand.h"
 #include "loader/lane.h"
 #include "loader/lines.h"
 #include "loader/loader.h"
+#include "loader/op.h"
+#include "loader/outcome.h"
 #include "loader/overrun.h"
 #include "loader/queue.h"
 #include "loader/record.h"
@@ -246,7 +249,9 @@ struct worker {
     struct tally tally;
     _Atomic(struct action_tally *) *acts; /* fixed once assigned; each made by the owner */
     size_t nacts;
-    uint64_t counted; /* the plugin's lock (counts.c): executions that were told to on_counts */
+    _Atomic(struct outcomes *) outcomes; /* made by the owner at its first answer, then fixed */
+    uint64_t outcomes_from;              /* supervise: those before say nothing about what is now */
+    uint64_t counted;                    /* the plugin's lock (counts.c): executions that were told to on_counts */
 };
 
 /* ---- one generation ---- */
@@ -277,6 +282,8 @@ struct generation {
     bool held;        /* no code of it runs before the verdict; only as a plugin's next */
     bool old;         /* not current any more, or given up */
     bool loaded;      /* counted */
+    bool guard_asked; /* its configuration is to be watched */
+    struct loader_guard_ask guard;
     unsigned starting, ready, lost;
     struct op *waiters;            /* done when ready */
     struct generation *next_start; /* waits for a half-built wall */
@@ -322,6 +329,7 @@ struct plugin {
     _Atomic bool open;        /* atomic: gate open, circuit closed, no canary, loader not closing */
     _Atomic bool canary_on;   /* atomic: there is a canary */
     _Atomic bool canary_up;   /* atomic: and a worker of it */
+    _Atomic bool guard_on;    /* atomic: its configuration is watched */
 
     alignas(64) pthread_mutex_t lock;
     struct generation *current;              /* lock to write (supervise) and for others to read */
@@ -329,6 +337,8 @@ struct plugin {
     struct queue queue;                      /* lock */
     struct canary *canary;                   /* lock to write (supervise) and for others to read */
     struct loader_canary *last_canary;       /* lock: the one before; NULL: none */
+    struct guard *guard;                     /* lock to write (supervise) and for others to read */
+    struct loader_guard *last_guard;         /* lock: the one before; NULL: none */
     enum circuit circuit;                    /* lock */
     uint64_t circuit_until;                  /* lock */
     char circuit_why[200];                   /* lock */
@@ -353,6 +363,8 @@ struct plugin {
     _Atomic bool wanted;
     struct loop_task judge; /* a canary's verdict fell */
     _Atomic bool judged;
+    struct loop_task guard_task; /* a guard's verdict fell */
+    _Atomic bool guard_fell;
     struct loop_task probe; /* a trial call succeeded, or a worker answered: supervise closes the circuit */
     _Atomic bool probed;
 
@@ -374,51 +386,11 @@ struct plugin {
     struct loop_timer retry;
     struct hand hand;
     struct change change;
+    struct outcomes *outcomes; /* of workers that have ended, of what is current; NULL: none */
 
     /* explain.c's, under the loader's denial lock */
     struct denials *rows;    /* denials_lock; made with the first one, then fixed */
     uint64_t denials_handed; /* take_lock: of denials, to on_denials */
-};
-
-/* ---- operations that travel to supervise ---- */
-
-enum op_kind {
-    OP_SET,
-    OP_CONFIGURE,
-    OP_START,
-    OP_RELOAD,
-    OP_STOP,
-    OP_END,
-    OP_FORGET,
-    OP_VERDICT,
-    OP_CANARY,
-    OP_CANARY_PROMOTE,
-    OP_CANARY_END,
-    OP_CLOSE
-};
-
-struct op {
-    struct loop_task task;
-    struct loader *l;
-    enum op_kind kind;
-    struct plugin *plugin; /* NULL: there is none of that name */
-    char name[MANIFEST_NAME_MAX + 1];
-    struct spec *spec;
-    enum loader_how how;
-    bool held;            /* of OP_SET */
-    struct error refused; /* of OP_VERDICT; code 0: it may run */
-    enum moat_code gate;
-    char gate_message[256];
-    uint64_t grace_ns;
-    unsigned percent;                       /* of OP_CANARY */
-    char version[MANIFEST_VERSION_MAX + 1]; /* of OP_END, OP_CANARY_PROMOTE */
-    loader_done done;
-    void *context;
-    /* supervise */
-    struct op *next;
-    uint64_t births;           /* an ender: done when no worker up to that birth lives */
-    struct generation *closed; /* what it published */
-    struct loop_timer late;
 };
 
 /* ---- the loader ---- */
@@ -550,12 +522,6 @@ void waiters_add(struct op **list, struct op *op);
 void waiters_move(struct op **to, struct op **from);
 void enders_check(struct plugin *p);
 bool op_waits_for(const struct op *op, const struct worker *w);
-
-/* op.c: on the supervise thread */
-void op_run(struct loop_task *task);
-void op_done(struct op *op, const struct error *err);
-void op_set(struct op *op);
-void loader_closed_check(struct loader *l);
 
 /* hold.c: on the supervise thread */
 void worker_go(struct worker *w); /* its wall stands and was looked at */

@@ -52,12 +52,6 @@ static void take_off(struct worker *w, const struct flight *flight)
     tell_running(w);
 }
 
-/* Beside a canary it matters how calls end. */
-static bool judged(const struct worker *w)
-{
-    return atomic_load_explicit(&w->plugin->canary_on, memory_order_relaxed);
-}
-
 static uint64_t estimate(const struct worker *w, uint32_t action)
 {
     return atomic_load_explicit(&w->gen->estimate[action], memory_order_relaxed);
@@ -332,8 +326,7 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     else
         rc = take_failure(w, c, a);
     fill_receipt(w, c, &f, ran, a->len);
-    if (judged(w))
-        canary_tell(w, f.action, ran, rc);
+    outcome_tell(w, c, f.action, ran, rc);
     call_finish_in(w, c, rc, here);
 }
 
@@ -402,8 +395,7 @@ static void end_overrun(struct worker *w, struct flight *f, struct call_list *he
 {
     struct call *c = f->call;
     struct overrun o = {WALL_LIMIT_CPU, w->gen->cpu_ns, overrun_cpu_used(w, f)};
-    if (judged(w))
-        canary_tell(w, f->action, ticks_now() - f->sent_ns, -MOAT_E_LIMIT);
+    outcome_tell(w, c, f->action, ticks_now() - f->sent_ns, -MOAT_E_LIMIT);
     worker_kill(w, KILL_CPU);
     f->call = NULL;
     count_killed(w, c);
@@ -444,8 +436,7 @@ static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64
     if (c) {
         f->call = NULL;
         count_killed(w, c);
-        if (judged(w))
-            canary_tell(w, f->action, now - f->sent_ns, rc ? rc : -MOAT_E_DEADLINE);
+        outcome_tell(w, c, f->action, now - f->sent_ns, rc ? rc : -MOAT_E_DEADLINE);
         call_finish_in(w, c, rc ? rc : late(c), here);
     }
     return UINT64_MAX;
@@ -543,8 +534,8 @@ static void bury_one(void *cookie, bool taken, void *context)
         tell_death(w, c);
     bool again =
         action->idempotent && h->tries == 0 && why != KILL_REVOKED && why != KILL_STOPPED && !(running && b->overran);
-    if (taken && first && judged(w) && (why == KILL_NOT || why == KILL_BROKEN))
-        canary_tell(w, f->action, ticks_now() - f->sent_ns, -MOAT_E_PLUGIN_CRASHED);
+    if (taken && first && (why == KILL_NOT || why == KILL_BROKEN))
+        outcome_tell(w, c, f->action, ticks_now() - f->sent_ns, -MOAT_E_PLUGIN_CRASHED);
     if (!taken || again) {
         h->tries += taken;
         h->side = taken ? 0 : h->side; /* what a canary died of the current version tries */

@@ -174,9 +174,13 @@ void loader_set(struct loader *l, const char *name, struct spec *spec, enum load
     ask(l, name, op, done, context);
 }
 
-void loader_configure(struct loader *l, const char *name, struct spec *spec, loader_done done, void *context)
+void loader_configure(struct loader *l, const char *name, struct spec *spec, const struct loader_guard_ask *guard,
+                      loader_done done, void *context)
 {
-    ask(l, name, (struct op){.kind = OP_CONFIGURE, .spec = spec_ref(spec)}, done, context);
+    struct op op = {.kind = OP_CONFIGURE, .spec = spec_ref(spec), .guard_asked = guard != NULL};
+    if (guard)
+        op.guard = *guard;
+    ask(l, name, op, done, context);
 }
 
 void loader_verdict(struct loader *l, const char *name, struct spec *spec, const struct error *refused)
@@ -239,6 +243,19 @@ void loader_canary_end(struct loader *l, const char *name, const char *why, load
     struct op op = {.kind = OP_CANARY_END};
     text_copy(op.gate_message, sizeof op.gate_message, why);
     ask(l, name, op, done, context);
+}
+
+bool loader_guard_status(struct loader *l, const char *name, struct loader_guard *out)
+{
+    struct plugin *p = table_find(l, name);
+    return p && plugin_guard(p, out);
+}
+
+void loader_guard_settle(struct loader *l, const char *name, uint64_t revision, bool back, const char *why)
+{
+    struct plugin *p = table_find(l, name);
+    if (p)
+        plugin_guard_settle(p, revision, back, why);
 }
 
 bool loader_canary_status(struct loader *l, const char *name, struct loader_canary *out)

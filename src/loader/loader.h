@@ -87,6 +87,34 @@ struct loader_canary {
     double evidence_worse, evidence_fine; /* likelihood ratios; 100 decides (docs/measure.md) */
 };
 
+/* A new configuration in the old one's place, watched for a while (docs/versions.md). */
+enum guard_state {
+    GUARD_RUNNING,
+    GUARD_PASSED,      /* it is not worse: it stays */
+    GUARD_EXPIRED,     /* its window was over before that was shown: it stays */
+    GUARD_WORSE,       /* it is worse, and is being taken back */
+    GUARD_ROLLED_BACK, /* what was before is again */
+    GUARD_ENDED,       /* something else came between */
+    GUARD_NONE,        /* there was nothing to compare with */
+    GUARD_OFF,         /* nobody asked for one: never the loader's */
+    GUARD_STATES
+};
+const char *guard_state_name(enum guard_state s);
+bool guard_state_parse(const char *name, enum guard_state *out);
+struct loader_guard_ask {
+    uint64_t revision, base; /* numbers of the caller's: of the new configuration, of what holds before it */
+    uint64_t window_ns;      /* how long it is watched at most */
+    bool back;               /* it is that base again, after GUARD_WORSE: nothing is watched */
+};
+struct loader_guard {
+    uint64_t revision, base; /* base: of the configuration that it is compared with */
+    enum guard_state state;
+    uint64_t since_ns, until_ns, ends_ns; /* wall; until 0: it goes on, to ends at most */
+    char why[200];                        /* it is over, or "" */
+    struct loader_canary_side before, after;
+    double evidence_worse, evidence_fine; /* as a canary's */
+};
+
 struct loader_config {
     const char *worker_path, *helper_path;
     struct loop *const *loops; /* where queued calls are driven; a plugin lives on one of them */
@@ -120,6 +148,9 @@ struct loader_config {
     void (*on_end)(void *context, const struct call *c, const struct call_times *times);
     /* A canary passed, or is over. On the supervise thread; must not block. */
     void (*on_canary)(void *context, const char *plugin, const struct loader_canary *canary);
+    /* A guard is over; GUARD_WORSE: it is to be taken back, by loader_configure and loader_guard_settle. On the
+     * supervise thread; must not block. */
+    void (*on_guard)(void *context, const char *plugin, const struct loader_guard *guard);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -196,8 +227,14 @@ void loader_set(struct loader *l, const char *name, struct spec *spec, enum load
 /* What runs is to have the configuration of spec, which is otherwise the same: done when each worker has taken it
  * through its configure(); from then on it holds for later starts as well. MOAT_E_START_FAILED with the plugin's words
  * when one does not: then all go on with what they had. A plugin without configure(), or that does not run as spec
- * says, is replaced as with LOADER_START. */
-void loader_configure(struct loader *l, const char *name, struct spec *spec, loader_done done, void *context);
+ * says, is replaced as with LOADER_START. guard: from then on its calls are compared with those before; NULL: they are
+ * not, and a guard that runs ends. */
+void loader_configure(struct loader *l, const char *name, struct spec *spec, const struct loader_guard_ask *guard,
+                      loader_done done, void *context);
+/* The guard that runs, or the last one; false: there was none. Any thread. */
+bool loader_guard_status(struct loader *l, const char *name, struct loader_guard *out);
+/* What became of one that was GUARD_WORSE: GUARD_ROLLED_BACK, or not, and why. Any thread. */
+void loader_guard_settle(struct loader *l, const char *name, uint64_t revision, bool back, const char *why);
 
 /* The verdict on a LOADER_HELD: NULL lets the code run; otherwise the start fails with that error and leaves NAME as it
  * was. Without one the start fails when its time is over. Nothing happens when the start is over already. */

@@ -147,6 +147,8 @@ void op_set(struct op *op)
     }
     if (!g->gate) {
         g->held = op->held;
+        g->guard_asked = op->guard_asked;
+        g->guard = op->guard;
         set_open(op, g, carried);
         return;
     }

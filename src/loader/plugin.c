@@ -22,6 +22,7 @@ struct plugin *plugin_new(struct loader *l, const char *name)
     p->want.run = plugin_wanted;
     p->probe.run = plugin_probed;
     p->judge.run = canary_judged;
+    p->guard_task.run = guard_judged;
     p->retry.fire = plugin_retry;
     return p;
 }
@@ -31,6 +32,7 @@ void plugin_free(struct plugin *p)
     denials_free(p);
     generation_unref(p->current);
     canary_forget(p);
+    guard_forget(p);
     records_free(p);
     pthread_mutex_destroy(&p->lock);
     free(p->errors);

@@ -40,6 +40,7 @@ void worker_unref(struct worker *w)
     for (size_t i = 0; i < w->nacts; i++)
         free(atomic_load(&w->acts[i]));
     free(w->acts);
+    free(atomic_load(&w->outcomes));
     free(w);
 }
 
@@ -166,6 +167,7 @@ void worker_gone(struct loop_task *task)
     p->gone_runs += atomic_load(&w->tally.executions);
     p->gone_cpu_ns += atomic_load(&w->tally.cpu_ns);
     record_worker_gone(w, peak);
+    outcomes_gone(w);
     p->peak = peak > p->peak ? peak : p->peak;
     pthread_mutex_unlock(&p->lock);
     spin_forget(w);

@@ -156,7 +156,8 @@ void orchestrator_show(struct orchestrator *o, const char *id, service_done done
     struct asking *a = asking_new(o, done, context);
     if (!a)
         return;
-    text_copy(a->id, sizeof a->id, id);
+    if (!text_copy(a->id, sizeof a->id, id))
+        *a->id = '\0'; /* nobody's */
     a->chore.work = show_remembered;
     planner_post(o->planner, &a->chore);
 }

@@ -42,7 +42,7 @@ static const char *outcome_text(const struct run *r, const struct step_run *s)
     return s->state == STEP_RUNNING && !r->ended ? "running" : r->ended ? "not_run" : "waiting";
 }
 
-void document_step(struct buf *out, const struct run *r, uint32_t i)
+void document_step(struct buf *out, const struct run *r, uint32_t i, bool choice)
 {
     const struct step_run *s = &r->steps[i];
     tell_open(out, NULL, '{');
@@ -64,7 +64,7 @@ void document_step(struct buf *out, const struct run *r, uint32_t i)
         tell_time(out, "began", s->began_ns);
     if (s->ended_ns && s->state == STEP_OVER)
         tell_time(out, "ended", s->ended_ns);
-    if (s->why)
+    if (s->why && choice)
         tell_raw(out, "choice", s->why);
     tell_close(out, '}');
 }
@@ -114,22 +114,40 @@ static void tell_result(struct buf *out, const struct run *r)
     buf_put(out, r->result.data, r->result.len);
 }
 
-void document_run(struct buf *out, const struct run *r)
+static void tell_start(struct buf *out, const struct run *r)
 {
     tell_open(out, NULL, '{');
     tell_text(out, "id", r->id);
     tell_text(out, "name", r->task ? r->task->name : NULL);
     tell_text(out, "status", run_status_name(r->status));
-    tell_result(out, r);
+}
+
+static void tell_course(struct buf *out, const struct run *r)
+{
     if (r->failure)
         tell_error(out, r->failure->code, r->failure->message,
                    !r->task || r->culprit == UINT32_MAX ? NULL : r->task->steps[r->culprit].id);
     tell_time(out, "began", r->began_wall_ns);
     if (r->ended)
         tell_time(out, "ended", r->ended_wall_ns);
+}
+
+void document_end(struct buf *out, const struct run *r)
+{
+    tell_start(out, r);
+    tell_course(out, r);
+    tell_receipt(out, r);
+    tell_close(out, '}');
+}
+
+void document_run(struct buf *out, const struct run *r)
+{
+    tell_start(out, r);
+    tell_result(out, r);
+    tell_course(out, r);
     tell_open(out, "steps", '[');
     for (uint32_t i = 0; r->task && r->steps && i < r->task->nsteps; i++)
-        document_step(out, r, i);
+        document_step(out, r, i, true);
     tell_close(out, ']');
     tell_receipt(out, r);
     tell_close(out, '}');

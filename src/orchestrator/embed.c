@@ -22,67 +22,7 @@ static int put_error(struct moat_error *out, const struct error *err)
 
 /* ---- one task ---- */
 
-struct begun {
-    struct moat_task_data *data;
-    void (*done)(struct moat_task_data *task);
-};
-
-static void finished(void *context, const struct error *error, struct buf *result)
-{
-    struct begun *b = context;
-    struct moat_task_data *d = b->data;
-    d->code = error ? put_error(&d->error, error) : MOAT_E_OK;
-    if (!error) {
-        d->json = (char *)buf_steal(result, &d->json_len);
-        d->json[d->json_len] = '\0'; /* in the padding */
-    }
-    b->done(d);
-    free(b);
-}
-
-/* false: it is answered already. */
-static bool fail(struct moat_task_data *d, const struct error *err)
-{
-    d->code = put_error(&d->error, err);
-    return false;
-}
-
-static bool usable(struct moat_task_data *d, struct begun **out)
-{
-    struct error err;
-    d->json = NULL;
-    d->json_len = 0;
-    if (d->size < sizeof *d || !d->task) {
-        error_set(&err, MOAT_E_BAD_USAGE, "a task needs its size and its text");
-        return fail(d, &err);
-    }
-    *out = malloc(sizeof **out);
-    if (*out)
-        return true;
-    error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for the task");
-    return fail(d, &err);
-}
-
-void moat_orchestrator_begin(struct moat *m, struct moat_task_data *task, void (*done)(struct moat_task_data *task))
-{
-    struct begun *b;
-    struct error err;
-    struct orchestrator *o = orchestrator_of(moat_service(m), &err);
-    if (!o)
-        fail(task, &err);
-    if (!o || !usable(task, &b)) {
-        done(task);
-        return;
-    }
-    *b = (struct begun){task, done};
-    struct task_request request = {.text = task->task,
-                                   .len = task->task_len ? task->task_len : strlen(task->task),
-                                   .asker = {.everything = true, .actor = "host"},
-                                   .explain = task->explain,
-                                   .done = finished,
-                                   .context = b};
-    orchestrator_run(o, &request, NULL);
-}
+#define BEFORE_EVENTS offsetof(struct moat_task_data, on_event) /* its size in programs that know none */
 
 struct wait {
     pthread_mutex_t lock;
@@ -109,20 +49,96 @@ static void wait_for(struct wait *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* The caller's own context is away meanwhile. */
-static void executed(struct moat_task_data *task)
+struct begun {
+    struct moat_task_data *data;
+    void (*done)(struct moat_task_data *task); /* or */
+    struct wait *wait;
+};
+
+static void tell_done(const struct begun *b)
 {
-    tell(task->context);
+    if (b->wait)
+        tell(b->wait);
+    else
+        b->done(b->data);
+}
+
+static void finished(void *context, const struct error *error, struct buf *result)
+{
+    struct begun *b = context;
+    struct moat_task_data *d = b->data;
+    d->code = error ? put_error(&d->error, error) : MOAT_E_OK;
+    if (!error) {
+        d->json = (char *)buf_steal(result, &d->json_len);
+        d->json[d->json_len] = '\0'; /* in the padding */
+    }
+    tell_done(b);
+    free(b);
+}
+
+static void tell_event(void *context, const char *event, const char *json, size_t len)
+{
+    struct moat_task_data *d = ((struct begun *)context)->data;
+    d->on_event(d, event, json);
+}
+
+/* false: it is answered already. */
+static bool fail(struct moat_task_data *d, const struct error *err)
+{
+    d->code = put_error(&d->error, err);
+    return false;
+}
+
+static bool usable(struct moat_task_data *d, struct begun **out)
+{
+    struct error err;
+    d->json = NULL;
+    d->json_len = 0;
+    if (d->size < BEFORE_EVENTS || !d->task) {
+        error_set(&err, MOAT_E_BAD_USAGE, "a task needs its size and its text");
+        return fail(d, &err);
+    }
+    *out = malloc(sizeof **out);
+    if (*out)
+        return true;
+    error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for the task");
+    return fail(d, &err);
+}
+
+static void begin(struct moat *m, const struct begun *what)
+{
+    struct moat_task_data *task = what->data;
+    struct begun *b;
+    struct error err;
+    struct orchestrator *o = orchestrator_of(moat_service(m), &err);
+    if (!o)
+        fail(task, &err);
+    if (!o || !usable(task, &b)) {
+        tell_done(what);
+        return;
+    }
+    *b = *what;
+    bool tells = task->size >= sizeof *task && task->on_event;
+    struct task_request request = {.text = task->task,
+                                   .len = task->task_len ? task->task_len : strlen(task->task),
+                                   .asker = {.everything = true, .actor = "host"},
+                                   .explain = task->explain,
+                                   .told = tells ? tell_event : NULL,
+                                   .done = finished,
+                                   .context = b};
+    orchestrator_run(o, &request, NULL);
+}
+
+void moat_orchestrator_begin(struct moat *m, struct moat_task_data *task, void (*done)(struct moat_task_data *task))
+{
+    begin(m, &(struct begun){.data = task, .done = done});
 }
 
 int moat_orchestrator_execute(struct moat *m, struct moat_task_data *task)
 {
     struct wait w = WAIT;
-    void *context = task->context;
-    task->context = &w;
-    moat_orchestrator_begin(m, task, executed);
+    begin(m, &(struct begun){.data = task, .wait = &w});
     wait_for(&w);
-    task->context = context;
     return task->code;
 }
 

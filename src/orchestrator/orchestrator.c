@@ -91,6 +91,7 @@ void run_unref(struct run *r)
     free(r->text);
     free(r->error);
     free(r->failure);
+    feed_unref(r->feed);
     buf_free(&r->result);
     faults_free(&r->faults);
     roster_unref(r->roster);

@@ -35,6 +35,9 @@ struct task_request {
     struct loop *loop;    /* where it is to live; NULL: one of the service's */
     bool background;      /* done comes as soon as it is begun, with {"id", "status"}; the history has the rest */
     bool explain;         /* tell of each step's choice */
+    /* NULL, or each event of the task (docs/tasks.md) as it comes, until done; json is valid meanwhile. On its loop, or
+     * on the thread that reads a worker's channel; must not block. Not with background. */
+    void (*told)(void *context, const char *event, const char *json, size_t len);
     /* result: the task's document; when it failed as well: error is of tasks that did not run */
     service_done done;
     void *context;
@@ -52,6 +55,26 @@ void orchestrator_cancel(struct orchestrator *o, const char *id, const struct ta
                          void *context);
 /* The document of one, as far as it has come. */
 void orchestrator_show(struct orchestrator *o, const char *id, service_done done, void *context);
+
+/* ---- following one: its events as text/event-stream ---- */
+
+struct follow;
+struct task_following {
+    const char *after;     /* the id of the event that was read last, or NULL */
+    uint64_t heartbeat_ns; /* a comment so often; 0: none */
+    struct loop *loop;     /* one of the service's: where it is read */
+    /* Once: an error, on any thread; or who follows, on the loop: read what there is. */
+    void (*ready)(void *context, const struct error *error, struct follow *f);
+    void (*more)(void *context); /* on the loop, after ready: there may be more to read */
+    void *context;
+};
+/* Behind `after` when that is still known, else from `state` on: the document as far as it has come. MOAT_E_NOT_FOUND.
+ */
+void orchestrator_follow(struct orchestrator *o, const char *id, const struct task_following *how);
+/* On the loop: bytes put into room; 0: none now; FOLLOW_END: the task has ended, or it was read too slowly. */
+#define FOLLOW_END (-1)
+long follow_read(struct follow *f, void *room, size_t size);
+void follow_end(struct follow *f); /* on the loop; more does not come any more. NULL is fine */
 
 struct task_filter {
     const char *status, *after; /* NULL: any; after: an id of the order shown, newest first */

@@ -219,6 +219,7 @@ void run_start(struct run *r)
         return;
     }
     r->timer.fire = out_of_time;
+    event_task_begun(r);
     run_ref(r); /* what is restored may end it */
     run_remember(r);
     run_pump(r);
@@ -308,6 +309,7 @@ static void run_end(struct run *r)
     r->ended_wall_ns = clock_wall_ns();
     loop_timer_clear(&r->timer);
     tell_trace(r);
+    event_task_ended(r);
     /* Who asks for the next one as soon as this one is told must not outrun the disk. */
     r->tell_late = atomic_load(&r->o->unwritten) > UNWRITTEN_MAX;
     if (r->tell_late && keep_end(r))

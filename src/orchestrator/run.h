@@ -11,6 +11,7 @@
  *     lane.c          how many calls of a plugin are under way
  *     ask.c           cancel, show, list
  *     document.c      what is told of a run
+ *     event.c         what is told while it runs, and follow.c to whom
  *     keep.c          what is remembered of it
  *     resume.c        going on with what another host began */
 #ifndef ORCHESTRATOR_RUN_H
@@ -19,6 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "orchestrator/feed.h"
 #include "orchestrator/orchestrator.h"
 #include "orchestrator/planner.h"
 #include "orchestrator/roster.h"
@@ -93,6 +95,7 @@ struct each {              /* of a step with for_each */
     uint8_t *text;         /* the filled array */
     const uint8_t **items; /* and the end behind them */
     uint32_t n, next, running, failed;
+    uint64_t told_ns; /* when its progress was told */
     struct piece_of {
         uint8_t *result; /* NULL: null */
         size_t len;
@@ -137,6 +140,7 @@ struct unit {
     struct chore chore; /* filling */
     struct loop_task task;
     uint64_t delay_ns, full_ns, since_ns;
+    uint64_t told_ns;    /* when its progress was told; while it is called, the reading thread's */
     enum moat_code code; /* of the last failure */
     char *message;
     struct error *error;                    /* of filling, or noting, on another thread; NULL: no memory for it */
@@ -157,7 +161,8 @@ struct run {
     char traceparent[56]; /* of its calls: the task is their span's parent */
     struct run *next;     /* in the table: the orchestrator's lock */
     struct task_request request;
-    uint8_t *text; /* of the request, until it is read */
+    _Atomic(struct feed *) feed; /* NULL: nobody has followed it yet */
+    uint8_t *text;               /* of the request, until it is read */
     struct task *task;
     struct roster *roster;
     struct chore chore;
@@ -262,12 +267,25 @@ size_t values_size(const struct unit *u);
 bool condition_holds(struct run *r, const struct task_condition *c); /* adds to r->looked */
 
 /* document.c */
-void document_run(struct buf *out, const struct run *r); /* all of it */
-void document_step(struct buf *out, const struct run *r, uint32_t i);
+void document_run(struct buf *out, const struct run *r);                           /* all of it */
+void document_step(struct buf *out, const struct run *r, uint32_t i, bool choice); /* and why that plugin */
+/* What the whole has besides its result and its steps. */
+void document_end(struct buf *out, const struct run *r);
 /* The candidates, as an array that the caller closes: others may follow. */
 void document_candidates(struct buf *out, const struct choice *c, const uint64_t *mask, int64_t chosen,
                          const char *sticky);
 bool document_choice(struct buf *out, const struct choice *c, const uint64_t *mask, int64_t chosen, const char *sticky);
+
+/* event.c: nothing is made of it unless somebody wants to know. */
+void event_task_begun(struct run *r);
+void event_step_begun(struct run *r, uint32_t i);
+void event_items(struct run *r, uint32_t i);                                    /* one more of a for_each is over */
+void event_progress(struct unit *u, unsigned thousandths, const char *message); /* on the channel's thread */
+void event_retry(const struct unit *u, uint64_t delay_ns);
+void event_fallback(const struct unit *u);
+void event_step_ended(struct run *r, uint32_t i);
+void event_compensated(struct run *r, uint32_t i);
+void event_task_ended(struct run *r);
 
 /* sticky.c */
 int64_t sticky_find(struct orchestrator *o, const char *key, const struct choice *c, const uint64_t *mask);

@@ -51,6 +51,7 @@ static void step_over(struct run *r, uint32_t i, enum task_outcome outcome)
     }
     atomic_fetch_add_explicit(&r->o->over[outcome], 1, memory_order_relaxed);
     keep_step(r, i);
+    event_step_ended(r, i);
     tell_heirs(r, i);
 }
 
@@ -140,6 +141,7 @@ static void each_over(struct run *r, uint32_t i)
 static void each_go_on(struct run *r, uint32_t i)
 {
     struct each *e = r->steps[i].each;
+    event_items(r, i);
     bool gives_up = e->failed && r->task->steps[i].on_error != ON_ERROR_CONTINUE;
     if (!gives_up && !launch(r, i) && !e->running) {
         e->failed++;
@@ -220,6 +222,7 @@ void step_start(struct run *r, uint32_t i)
     }
     r->steps[i].state = STEP_RUNNING;
     r->steps[i].began_ns = clock_wall_ns();
+    event_step_begun(r, i);
     if (r->task->steps[i].items) {
         start_each(r, i);
         return;
@@ -262,6 +265,7 @@ void step_unit_done(struct unit *u)
         s->compensated = true;
         free(result);
         keep_step(r, i);
+        event_compensated(r, i);
     } else if (item == NO_ITEM) {
         s->result = result;
         s->len = len;
@@ -289,6 +293,7 @@ void step_unit_failed(struct unit *u)
         s->compensation_failed = true;
         free(message);
         keep_step(r, i);
+        event_compensated(r, i);
     } else if (item == NO_ITEM) {
         step_failed(r, i, code, message);
     } else {

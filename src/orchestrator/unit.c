@@ -166,8 +166,18 @@ static bool try_another(struct unit *u)
     return true;
 }
 
+static bool try_again(struct unit *u)
+{
+    uint64_t delay = may_retry(u) ? next_delay(u) : 0;
+    if (!may_retry(u) || !rest(u, delay))
+        return false;
+    event_retry(u, delay);
+    return true;
+}
+
 static void fall_back(struct unit *u)
 {
+    event_fallback(u);
     u->phase = PHASE_FALLBACK;
     u->tries = 0;
     u->delay_ns = 0;
@@ -185,7 +195,7 @@ static void failed(struct unit *u, enum moat_code code, const char *message)
     if (u->counted)
         r->in_flight--;
     u->counted = false;
-    if (goes_on && (wait_for_queue(u) || try_another(u) || (may_retry(u) && rest(u, next_delay(u)))))
+    if (goes_on && (wait_for_queue(u) || try_another(u) || try_again(u)))
         return;
     if (goes_on && u->phase == PHASE_RUN && r->task->steps[u->step].fallback)
         fall_back(u);
@@ -300,6 +310,13 @@ static uint64_t deadline_of(const struct unit *u)
     return timeout && timeout < left ? timeout : left == UINT64_MAX ? 0 : left;
 }
 
+static void told(struct call *call, const struct call_told *what)
+{
+    if (what->progress)
+        event_progress((struct unit *)(void *)((char *)call - offsetof(struct unit, call)), what->thousandths,
+                       what->text);
+}
+
 void unit_call(struct unit *u)
 {
     struct run *r = u->run;
@@ -315,6 +332,7 @@ void unit_call(struct unit *u)
     c->principal = (uint64_t)r->request.asker.token;
     c->loop = r->place->loop;
     c->done = call_done;
+    c->told = told;
     u->called = true;
     u->tries++;
     r->calls++;

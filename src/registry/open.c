@@ -51,6 +51,20 @@ static int claim(struct registry *r, const char *dir, struct error *err)
     return rc < 0 ? rc : settle(r, fresh, err);
 }
 
+/* Nobody watches any more what the host that ended watched: it stays, and the secrets before it go. */
+static int end_guards(struct db *db, struct error *err)
+{
+    int rc = db_run(db, err,
+                    "UPDATE config SET guard = 'ended', why = 'the host ended meanwhile', guard_until = unixepoch()"
+                    " WHERE guard = 'running'",
+                    "");
+    return rc < 0 ? rc
+                  : db_run(db, err,
+                           "UPDATE config SET secret = '{}' WHERE secret <> '{}' AND revision <>"
+                           " (SELECT max(revision) FROM config c WHERE c.plugin = config.plugin)",
+                           "");
+}
+
 static int prepare(struct registry *r, const char *dir, struct error *err)
 {
     int rc = io_mkdirs(dir, 0700, err);
@@ -62,6 +76,8 @@ static int prepare(struct registry *r, const char *dir, struct error *err)
         rc = schema_migrate(&r->writer, schema_steps, schema_version, err);
     if (rc == 0)
         rc = check_at_open(&r->writer, err);
+    if (rc == 0)
+        rc = end_guards(&r->writer, err);
     if (rc == 0)
         rc = audit_load(&r->writer, &r->head, err);
     if (rc == 0)

@@ -209,6 +209,34 @@ int registry_find_config(struct registry_reader *reader, const char *name, uint6
 
 /* ---- lists ---- */
 
+int registry_each_config(struct registry_reader *reader, const char *name,
+                         bool (*each)(void *context, const struct registry_config *c), void *context, struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row,
+                      "SELECT c.revision, c.set_at, c.base, c.back, c.guard_until, c.value, c.guard, c.why, c.evidence"
+                      " FROM config c JOIN plugin p ON p.id = c.plugin WHERE p.name = ? ORDER BY c.revision DESC",
+                      "t", name);
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        const struct registry_config c = {.revision = (uint64_t)sqlite3_column_int64(row, 0),
+                                          .set_at = (uint64_t)sqlite3_column_int64(row, 1),
+                                          .base = (uint64_t)sqlite3_column_int64(row, 2),
+                                          .back = sqlite3_column_int64(row, 3),
+                                          .guard_until = (uint64_t)sqlite3_column_int64(row, 4),
+                                          .value = (const char *)sqlite3_column_text(row, 5),
+                                          .guard = (const char *)sqlite3_column_text(row, 6),
+                                          .why = (const char *)sqlite3_column_text(row, 7),
+                                          .evidence = (const char *)sqlite3_column_text(row, 8)};
+        if (!c.value || !c.guard || !c.why || !c.evidence)
+            return reader_damaged(reader, row, err);
+        if (!each(context, &c)) {
+            db_end(row);
+            return 0;
+        }
+    }
+    return rc;
+}
+
 int registry_each_publisher(struct registry_reader *reader,
                             bool (*each)(void *context, const struct registry_publisher *p), void *context,
                             struct error *err)

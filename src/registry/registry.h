@@ -162,6 +162,7 @@ enum registry_verb {
     REGISTRY_ACTIVATE,
     REGISTRY_MARK,
     REGISTRY_CONFIGURE,
+    REGISTRY_GUARD_END,
     REGISTRY_IMPORT,
     REGISTRY_APPLY,
     REGISTRY_TOKEN_ADD,
@@ -259,11 +260,24 @@ struct registry_command {
             bool on, changed; /* changed: out */
         } mark;
         /* A new revision: two JSON objects, what may be shown and what may not. MOAT_E_WRONG_STATE when `expected` is
-         * not the revision that there is (0: none). Older revisions keep what may be shown; their secrets go. */
+         * not the revision that there is (0: none). Older revisions keep what may be shown; their secrets go, but for
+         * those of a base to which a guard may go back. guard: whether it is watched, in the loader's word, and why
+         * not; NULL: nothing is known of that. */
         struct {
             const char *name, *value, *secret;
-            uint64_t expected;
+            uint64_t expected, base;
+            const char *guard, *why;
         } configure;
+        /* What became of a revision that is watched: the word, the reason, the evidence as a JSON object. back: its
+         * base becomes the newest revision, with its secrets; MOAT_E_WRONG_STATE when there is a newer one than this
+         * by now. One that is not watched (any more) changes nothing. */
+        struct {
+            const char *name, *outcome, *why, *evidence;
+            uint64_t revision;
+            bool back;
+            uint64_t base; /* out */
+            bool changed;  /* out */
+        } guard_end;
         struct {
             struct registry_import *records; /* see registry/dump.h */
         } import;
@@ -423,6 +437,17 @@ int registry_find_plugin(struct registry_reader *reader, const char *name, struc
                          struct error *err);
 int registry_find_version(struct registry_reader *reader, const char *name, const char *version,
                           struct registry_version *out, struct buf *manifest, struct error *err);
+/* One of a plugin's configurations, as registry_each_config tells it; texts are valid during each. */
+struct registry_config {
+    uint64_t revision, set_at, base, guard_until; /* times: seconds, 0: none */
+    int64_t back;                                 /* the revision that it is again; -1: none */
+    const char *value, *guard, *why, *evidence;   /* "": nothing is known */
+};
+/* The newest first; each returns false to stop. */
+int registry_each_config(struct registry_reader *reader, const char *name,
+                         bool (*each)(void *context, const struct registry_config *c), void *context,
+                         struct error *err);
+
 /* The newest revision of a plugin's configuration: value and secret get the two JSON objects appended. */
 int registry_find_config(struct registry_reader *reader, const char *name, uint64_t *revision, struct buf *value,
                          struct buf *secret, struct error *err);

@@ -114,6 +114,15 @@ static const char step_6[] =
     " PRIMARY KEY (plugin, version, action, operation, object)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE denial_dropped (plugin INTEGER PRIMARY KEY REFERENCES plugin (id), count INTEGER NOT NULL) STRICT;";
 
+/* config.guard: whether the revision was watched and how that ended (loader's guard_state_name, "" before this step),
+ * why, by which evidence, when; base: the revision that it was compared with; back: the one that it is again, or -1. */
+static const char step_7[] = "ALTER TABLE config ADD COLUMN guard TEXT NOT NULL DEFAULT '';"
+                             "ALTER TABLE config ADD COLUMN base INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE config ADD COLUMN why TEXT NOT NULL DEFAULT '';"
+                             "ALTER TABLE config ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"
+                             "ALTER TABLE config ADD COLUMN guard_until INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE config ADD COLUMN back INTEGER NOT NULL DEFAULT -1;";
+
 static int fill_2(struct db *db, struct error *err)
 {
     int rc = audit_create(db, err);
@@ -123,8 +132,8 @@ static int fill_2(struct db *db, struct error *err)
 /* What a search looks at stands in its own tables. */
 static const char step_4[] = "ALTER TABLE version DROP COLUMN words;";
 
-const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL},
-                                           {step_4, NULL}, {step_5, NULL},   {step_6, NULL}};
+const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL}, {step_4, NULL},
+                                           {step_5, NULL}, {step_6, NULL},   {step_7, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)

@@ -118,6 +118,20 @@ static void tell_mark(const struct registry_command *c, struct buf *out)
 static void tell_configure(const struct registry_command *c, struct buf *out)
 {
     audit_put_number(out, "revision", c->configure.expected + 1);
+    if (c->configure.guard)
+        audit_put_text(out, "guard", c->configure.guard);
+}
+
+static void tell_guard_end(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "revision", c->guard_end.revision);
+    audit_put_text(out, "outcome", c->guard_end.outcome);
+    audit_put_text(out, "why", c->guard_end.why);
+    if (c->guard_end.back) {
+        audit_put_number(out, "base", c->guard_end.base);
+        audit_put_number(out, "back", c->guard_end.revision + 1);
+    }
+    buf_printf(out, ",\"guard\":%s", c->guard_end.evidence);
 }
 
 static void tell_import(const struct registry_command *c, struct buf *out)
@@ -270,6 +284,7 @@ static const struct verb {
     [REGISTRY_IMPORT] = {write_import, "registry.import", 0, SUBJECT_ALL, tell_import},
     [REGISTRY_APPLY] = {write_apply, "registry.apply", 0, SUBJECT_ALL, tell_apply},
     [REGISTRY_CONFIGURE] = {write_configure, "plugin.configure", AT(configure.name), SUBJECT_NAME, tell_configure},
+    [REGISTRY_GUARD_END] = {write_guard_end, "config.guard", AT(guard_end.name), SUBJECT_NAME, tell_guard_end},
 #undef AT
     [REGISTRY_AUDIT_ROTATE] = {write_audit_rotate, "audit.rotate", 0, SUBJECT_TRAIL, tell_rotate},
     [REGISTRY_AUDIT_SIGN] = {write_audit_sign, "audit.sign", 0, SUBJECT_TRAIL, tell_sign},

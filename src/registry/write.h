@@ -33,6 +33,7 @@ WRITE_VERB(write_pin);
 WRITE_VERB(write_activate);
 WRITE_VERB(write_mark);
 WRITE_VERB(write_configure);
+WRITE_VERB(write_guard_end);
 WRITE_VERB(write_import);
 WRITE_VERB(write_apply);
 WRITE_VERB(write_ceiling_set);

@@ -65,6 +65,16 @@ int write_mark(struct registry *r, struct registry_command *c, uint64_t now, str
 
 /* ---- configuration ---- */
 
+/* Those of the newest revision stay, and of the bases to which a guard may go back. */
+static int drop_secrets(struct registry *r, int64_t plugin, struct error *err)
+{
+    return db_run(&r->writer, err,
+                  "UPDATE config SET secret = '{}' WHERE plugin = ?1 AND secret <> '{}' AND revision NOT IN"
+                  " (SELECT max(revision) FROM config WHERE plugin = ?1"
+                  " UNION SELECT base FROM config WHERE plugin = ?1 AND guard = 'running')",
+                  "i", plugin);
+}
+
 int write_configure(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 {
     int64_t plugin, revision = 0;
@@ -75,10 +85,51 @@ int write_configure(struct registry *r, struct registry_command *c, uint64_t now
         return error_set(err, MOAT_E_WRONG_STATE, "somebody else has configured `%s` meanwhile: look again",
                          c->configure.name);
     if (rc == 0)
-        rc = db_run(&r->writer, err, "UPDATE config SET secret = '{}' WHERE plugin = ?", "i", plugin);
+        rc = db_run(&r->writer, err,
+                    "INSERT INTO config (plugin, revision, value, secret, set_at, guard, base, why)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "iittitit", plugin, revision + 1, c->configure.value, c->configure.secret, (int64_t)now,
+                    c->configure.guard ? c->configure.guard : "", (int64_t)c->configure.base,
+                    c->configure.why ? c->configure.why : "");
+    return rc < 0 ? rc : drop_secrets(r, plugin, err);
+}
+
+/* The base, once more. Of a plugin that had nothing set before there is no row: then nothing is set. */
+static int go_back(struct registry *r, int64_t plugin, const struct registry_command *c, uint64_t now,
+                   struct error *err)
+{
+    int64_t revision;
+    int rc = db_number(&r->writer, err, 0, &revision, "SELECT max(revision) FROM config WHERE plugin = ?", "i", plugin);
+    if (rc == 0 && (uint64_t)revision != c->guard_end.revision)
+        return error_set(err, MOAT_E_WRONG_STATE, "somebody else has configured `%s` meanwhile", c->guard_end.name);
+    return rc < 0 ? rc
+                  : db_run(&r->writer, err,
+                           "INSERT INTO config (plugin, revision, value, secret, set_at, back)"
+                           " SELECT ?1, ?2 + 1, ifnull(max(value), '{}'), ifnull(max(secret), '{}'), ?3, ?4"
+                           " FROM config WHERE plugin = ?1 AND revision = ?4",
+                           "iiii", plugin, revision, (int64_t)now, (int64_t)c->guard_end.base);
+}
+
+int write_guard_end(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+{
+    int64_t plugin, base = -1;
+    c->guard_end.changed = false;
+    int rc = write_installed_id(r, c->guard_end.name, &plugin, err);
+    if (rc == 0)
+        rc = db_number(&r->writer, err, -1, &base,
+                       "SELECT base FROM config WHERE plugin = ? AND revision = ? AND guard = 'running'", "ii", plugin,
+                       (int64_t)c->guard_end.revision);
+    if (rc < 0 || base < 0)
+        return rc < 0 ? rc : WRITE_NOTHING_NEW;
+    c->guard_end.base = (uint64_t)base;
+    if (c->guard_end.back)
+        rc = go_back(r, plugin, c, now, err);
     if (rc == 0)
         rc = db_run(&r->writer, err,
-                    "INSERT INTO config (plugin, revision, value, secret, set_at) VALUES (?, ?, ?, ?, ?)", "iitti",
-                    plugin, revision + 1, c->configure.value, c->configure.secret, (int64_t)now);
-    return rc;
+                    "UPDATE config SET guard = ?, why = ?, evidence = ?, guard_until = ? WHERE plugin = ? AND"
+                    " revision = ?",
+                    "tttiii", c->guard_end.outcome, c->guard_end.why, c->guard_end.evidence, (int64_t)now, plugin,
+                    (int64_t)c->guard_end.revision);
+    c->guard_end.changed = rc == 0;
+    return rc < 0 ? rc : drop_secrets(r, plugin, err);
 }

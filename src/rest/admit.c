@@ -96,17 +96,20 @@ static int take_deadline(struct rest_request *q, const char *text, struct error 
     return 0;
 }
 
-/* What only a call takes; anywhere else these headers mean nothing and are left alone. */
-static int take_call_headers(struct rest_request *q, const struct rest_head *head, struct error *err)
+/* What only some routes take; anywhere else these headers mean nothing and are left alone. */
+static int take_headers(struct rest_request *q, const struct rest_head *head, struct error *err)
 {
+    bool tells = q->route->body == BODY_CALL || q->route->handle == handle_task_run;
+    q->in_one_piece = head->in_one_piece;
+    text_copy(q->last_event, sizeof q->last_event, head->last_event_id ? head->last_event_id : "");
+    if (tells && stream_wanted(head->accept) && !(q->stream = stream_new(q)))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the events");
     if (q->route->body != BODY_CALL)
         return 0;
     if (head->idempotency_key && !request_is_key(head->idempotency_key))
         return error_set(err, MOAT_E_BAD_REQUEST, "Idempotency-Key is not 1 to %d printable ASCII characters",
                          RUN_KEY_MAX);
     text_copy(q->key, sizeof q->key, head->idempotency_key ? head->idempotency_key : "");
-    if (stream_wanted(head->accept) && !(q->stream = stream_new(q)))
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the events");
     return 0;
 }
 
@@ -208,7 +211,7 @@ int request_admit(struct rest_request *q, const struct rest_head *head, struct e
     if (!rc)
         rc = take_deadline(q, head->deadline, err);
     if (!rc)
-        rc = take_call_headers(q, head, err);
+        rc = take_headers(q, head, err);
     if (!rc)
         rc = admit_body(q, head, err);
     take_traceparent(q, head->traceparent);

@@ -101,6 +101,7 @@ static struct rest_request *begin(struct rest *rest, const struct moat_rest_requ
                              .traceparent = header(r, "traceparent"),
                              .idempotency_key = header(r, "Idempotency-Key"),
                              .if_none_match = header(r, "If-None-Match"),
+                             .in_one_piece = true,
                              .origin = header(r, "Origin"),
                              .asked_method = header(r, "Access-Control-Request-Method")};
     if (r->trusted)

@@ -51,8 +51,13 @@ struct rest_request {
     void *context;
     struct loop_task task;
     bool answered, calling, at_once;
+    bool working; /* a task whose events are told: not freed until that is done, as with calling */
+    bool in_one_piece;
     bool abandoned;        /* ended by the transport while its call still runs: freed when that is done */
     struct stream *stream; /* NULL: the answer comes in one piece */
+    struct follow *follow; /* or from here */
+    void (*follow_more)(struct rest_request *q, void *context);
+    char last_event[40]; /* Last-Event-ID, or "" */
     struct batch *batch;
     char *origin;     /* of a page that is let in, or NULL */
     char *etag_known; /* If-None-Match, or NULL */
@@ -137,6 +142,10 @@ void stream_free(struct stream *s);
 bool stream_is_posted(struct stream *s); /* its task is still in the loop, and will free the request */
 void stream_told(struct call *call, const struct call_told *what);
 void stream_end(struct rest_request *q, struct call *call); /* takes the result; answers */
+/* The same for what is no call: an event and the end. */
+void stream_tell(struct rest_request *q, const char *event, const char *json, size_t len);
+void stream_end_with(struct rest_request *q, const struct error *error, const struct buf *result);
+void stream_answer(struct rest_request *q); /* the head of such an answer */
 
 /* The package of the request, from its upload or from `plugin_path`; NULL: it has failed. */
 const char *request_package(struct rest_request *q);
@@ -165,6 +174,7 @@ void handle_apply(struct rest_request *q);
 void handle_diff(struct rest_request *q);
 void handle_diff_package(struct rest_request *q);
 void handle_config_get(struct rest_request *q);
+void handle_config_history(struct rest_request *q);
 void handle_config_set(struct rest_request *q);
 void handle_config_unset(struct rest_request *q);
 void handle_load(struct rest_request *q);
@@ -225,6 +235,7 @@ void handle_task_select(struct rest_request *q);
 void handle_task_list(struct rest_request *q);
 void handle_task_stats(struct rest_request *q);
 void handle_task_show(struct rest_request *q);
+void handle_task_events(struct rest_request *q);
 void handle_task_cancel(struct rest_request *q);
 void handle_tokens(struct rest_request *q);
 void handle_token_create(struct rest_request *q);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "orchestrator/orchestrator.h"
 #include "rest/request.h"
 
 #define OPENAPI_MAX (4 << 20)
@@ -218,6 +219,7 @@ void request_free(struct rest_request *q)
     free(q->origin);
     free(q->etag_known);
     stream_free(q->stream);
+    follow_end(q->follow);
     batch_free(q->batch);
     free(q);
 }
@@ -230,7 +232,7 @@ void rest_end(struct rest_request *q)
     q->abandoned = true;
     if (q->calling)
         execute_cancel(q);
-    else if (!stream_is_posted(q->stream))
+    else if (!q->working && !stream_is_posted(q->stream))
         request_free(q);
 }
 

@@ -80,8 +80,9 @@ struct rest_head {
     struct rest_principal principal;
     uint64_t content_length; /* 0: no body; REST_LENGTH_UNKNOWN: one of unknown length */
     /* Headers; NULL: not there. */
-    const char *content_type, *deadline, *traceparent, *accept, *idempotency_key, *if_none_match;
+    const char *content_type, *deadline, *traceparent, *accept, *idempotency_key, *if_none_match, *last_event_id;
     const char *origin;       /* of a web page that asks: refused unless the setting `cors_origins` names it */
+    bool in_one_piece;        /* the transport takes no stream */
     const char *asked_method; /* Access-Control-Request-Method: with `origin` and OPTIONS, a browser's preflight */
 };
 
@@ -139,6 +140,9 @@ const struct rest_answer *rest_answer(const struct rest_request *q);
 #define REST_STREAM_END (-1)
 void rest_stream_on_more(struct rest_request *q, void (*more)(struct rest_request *q, void *context));
 long rest_stream_read(struct rest_request *q, void *room, size_t size);
+
+/* Is it a stream that only watches what goes on without it, perhaps for hours? It need not be waited for. */
+bool rest_watches(const struct rest_request *q);
 
 /* The result inside a successful document: false when it is not one of ours. */
 bool rest_unwrap(const char *document, size_t len, const char **result, size_t *result_len);

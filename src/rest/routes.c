@@ -37,6 +37,14 @@ static const struct field uninstall_query[] = {
     {"purge", FIELD_FLAG, false, "forget decisions and statistics as well"},
     {0},
 };
+static const struct field config_query[] = {
+    {"no_guard", FIELD_FLAG, false, "it stays whatever becomes of the calls, and a guard that runs ends"},
+    {0},
+};
+static const struct field history_query[] = {
+    {"limit", FIELD_NUMBER, false, "revisions to tell of at most, 1 to 1000; 20 when it is left out"},
+    {0},
+};
 static const struct field use_query[] = {
     {"accept", FIELD_TEXT, false,
      "the digest that `diff` gives (16 digits of it at least), or `all`: needed when agents would be told something "
@@ -217,6 +225,11 @@ static const struct field task_query[] = {
     {"explain", FIELD_FLAG, false, "tell of each choice of a plugin why that one was chosen, and the rest not"},
     {0},
 };
+static const struct field task_events_query[] = {
+    {"after", FIELD_TEXT, false, "as the header Last-Event-ID, for who cannot set it"},
+    {"heartbeat", FIELD_TEXT, false, "a comment after so long without an event (TIME); 15s unless told"},
+    {0},
+};
 static const struct field tasks_query[] = {
     {"status", FIELD_TEXT, false, "`running`, `succeeded`, `failed`, `cancelled` or `interrupted`"},
     {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told"},
@@ -273,11 +286,16 @@ const struct route routes[] = {
      "The plugin's errors by code, and the last twenty."},
     {"GET", "/api/plugins/info/{name}/config", REST_READ, BODY_NONE, handle_config_get, NULL, NULL, "config get",
      "The configuration: what holds, what was set, its schema; of secrets only whether they are set."},
-    {"PUT", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_VALUE, handle_config_set, NULL, NULL,
+    {"PUT", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_VALUE, handle_config_set, config_query, NULL,
      "config set",
-     "Sets one property. The body is its value, as JSON; fresh workers take it over without losing a call."},
-    {"DELETE", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_NONE, handle_config_unset, NULL, NULL,
-     "config unset", "Gives a property its default again."},
+     "Sets one property. The body is its value, as JSON. What runs takes it over without losing a call, and is "
+     "watched: "
+     "when calls are worse with it than before it is taken back."},
+    {"DELETE", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_NONE, handle_config_unset, config_query, NULL,
+     "config unset", "Gives a property its default again; watched as a property that is set."},
+    {"GET", "/api/plugins/info/{name}/config-history", REST_READ, BODY_NONE, handle_config_history, history_query, NULL,
+     "config history",
+     "The configurations that there were, the newest first, and what became of those that were watched."},
     {"GET", "/api/export", REST_READ, BODY_NONE, handle_export, NULL, NULL, "export",
      "The registry as one JSON document, bare; no secret is in it."},
     {"POST", "/api/import", REST_ADMIN, BODY_DOCUMENT, handle_import, NULL, NULL, "import",
@@ -327,7 +345,8 @@ const struct route routes[] = {
     {"POST", "/api/tasks", REST_EXECUTE, BODY_TASK, handle_task_run, task_query, NULL, "task run",
      "Runs a task over several plugins (docs/tasks.md); each step needs the scope of its plugin. A task that failed is "
      "an "
-     "answer as well: `status` says so."},
+     "answer as well: `status` says so. With `Accept: text/event-stream` its events come first, then `result` or "
+     "`error`."},
     {"POST", "/api/tasks/check", REST_EXECUTE, BODY_TASK, handle_task_check, NULL, NULL, "task check",
      "Checks a task as running it would, and runs nothing: every finding with its JSON Pointer."},
     {"POST", "/api/tasks/select", REST_EXECUTE, BODY_TASK, handle_task_select, NULL, NULL, "",
@@ -340,6 +359,10 @@ const struct route routes[] = {
      "How many tasks ran and how that went, and what each plugin did in them."},
     {"GET", "/api/tasks/{id}", REST_READ, BODY_NONE, handle_task_show, NULL, NULL, "task show",
      "One task: how far it has come, or how it went."},
+    {"GET", "/api/tasks/{id}/events", REST_READ, BODY_NONE, handle_task_events, task_events_query, NULL,
+     "task show --follow",
+     "What happens in a task, as server-sent events (docs/tasks.md): first `state`, the task as far as it has come, or "
+     "with Last-Event-ID what came after that event; the last one is `task_ended`."},
     {"DELETE", "/api/tasks/{id}", REST_TASKS, BODY_NONE, handle_task_cancel, NULL, NULL, "task cancel",
      "Cancels a task: what runs of it is cancelled, nothing more begins. Another token's needs `manage`."},
     {"GET", "/api/why/{id}", REST_READ, BODY_NONE, handle_why, NULL, NULL, "why",

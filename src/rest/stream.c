@@ -8,6 +8,8 @@
  *     event: result       data: {"success":true,"result":…}       or
  *     event: error        data: {"success":false,"error":{…}}
  *
+ * A task's events are told in the same way, then its result or error, by src/orchestrator's names.
+ *
  * The answer begins with the first event; what fails before it is an ordinary failure with its own status.
  *
  * Events come on the thread that reads the worker's channel and wait here, at most STREAM_MAX bytes of them, until the
@@ -17,10 +19,12 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "orchestrator/orchestrator.h"
 #include "rest/request.h"
 
 #define STREAM_MAX (256 * 1024)
 #define OUTCOME_MAX (2ull << 30)
+_Static_assert(FOLLOW_END == REST_STREAM_END, "one end of both");
 
 struct stream {
     pthread_mutex_t lock;
@@ -97,37 +101,66 @@ static void put_dropped(struct stream *s)
     s->dropped = 0;
 }
 
+/* The lock is held. */
+static bool has_room(struct stream *s, unsigned lost)
+{
+    if (!lost && s->text.len - s->at <= STREAM_MAX) {
+        put_dropped(s);
+        return true;
+    }
+    s->dropped += lost ? lost : 1;
+    return false;
+}
+
+/* Gives back the lock. */
+static void wake(struct stream *s)
+{
+    bool post = !s->posted;
+    s->posted = true;
+    pthread_mutex_unlock(&s->lock);
+    if (post)
+        loop_post(s->q->loop, &s->task);
+}
+
 void stream_told(struct call *call, const struct call_told *what)
 {
     struct run *run = (struct run *)((char *)call - offsetof(struct run, call));
     struct rest_request *q = run->context;
     struct stream *s = q->stream;
     pthread_mutex_lock(&s->lock);
-    if (what->dropped || s->text.len - s->at > STREAM_MAX) {
-        s->dropped += what->dropped ? what->dropped : 1;
-    } else {
-        put_dropped(s);
+    if (has_room(s, what->dropped))
         (what->progress ? put_progress : put_log)(&s->text, what);
+    wake(s);
+}
+
+void stream_tell(struct rest_request *q, const char *event, const char *json, size_t len)
+{
+    struct stream *s = q->stream;
+    pthread_mutex_lock(&s->lock);
+    if (has_room(s, 0)) {
+        buf_printf(&s->text, "event: %s\ndata: ", event);
+        buf_put(&s->text, json, len);
+        buf_puts(&s->text, "\n\n");
     }
-    bool post = !s->posted;
-    s->posted = true;
-    pthread_mutex_unlock(&s->lock);
-    if (post)
-        loop_post(q->loop, &s->task);
+    wake(s);
 }
 
 /* ---- on the request's loop ---- */
 
-static void start(struct stream *s)
+void stream_answer(struct rest_request *q)
 {
-    struct rest_request *q = s->q;
-    s->started = true;
     q->answer.stream = true;
     q->answer.status = 200;
     q->answered = true;
     request_answer_header(q, "Content-Type", "text/event-stream");
     request_answer_header(q, "Cache-Control", "no-store");
     request_finish(q);
+}
+
+static void start(struct stream *s)
+{
+    s->started = true;
+    stream_answer(s->q);
 }
 
 static void on_loop(struct loop_task *task)
@@ -138,7 +171,7 @@ static void on_loop(struct loop_task *task)
     s->posted = false;
     pthread_mutex_unlock(&s->lock);
     if (q->abandoned) {
-        if (!q->calling)
+        if (!q->calling && !q->working)
             request_free(q);
     } else if (!s->started) {
         start(s);
@@ -157,20 +190,36 @@ static void put_json(struct buf *out, const uint8_t *json, size_t len)
             out->data[i] = ' ';
 }
 
+static void put_result(struct stream *s, const uint8_t *json, size_t len)
+{
+    buf_puts(&s->text, "event: result\ndata: {\"success\":true,\"result\":");
+    put_json(&s->text, json, len);
+    buf_puts(&s->text, "}\n\n");
+}
+
 static void put_outcome(struct stream *s, const struct call *call)
 {
     struct rest_request *q = s->q;
     put_dropped(s);
     buf_printf(&s->text, "event: receipt\ndata: %s\n\n", q->receipt);
-    if (call->code) {
-        buf_puts(&s->text, "event: error\ndata: ");
-        request_put_failure(q, &s->text, &call->error, call->id, call->plugin, call->action);
-    } else {
-        buf_puts(&s->text, "event: result\ndata: {\"success\":true,\"result\":");
-        put_json(&s->text, call->result, call->result_len);
-        buf_putc(&s->text, '}');
+    if (!call->code) {
+        put_result(s, call->result, call->result_len);
+        return;
     }
+    buf_puts(&s->text, "event: error\ndata: ");
+    request_put_failure(q, &s->text, &call->error, call->id, call->plugin, call->action);
     buf_puts(&s->text, "\n\n");
+}
+
+/* The lock is held, and given back. */
+static void end(struct stream *s)
+{
+    s->ended = true;
+    pthread_mutex_unlock(&s->lock);
+    if (!s->started)
+        start(s);
+    else if (s->more)
+        s->more(s->q, s->q->context);
 }
 
 void stream_end(struct rest_request *q, struct call *call)
@@ -178,24 +227,43 @@ void stream_end(struct rest_request *q, struct call *call)
     struct stream *s = q->stream;
     pthread_mutex_lock(&s->lock);
     put_outcome(s, call);
-    s->ended = true;
-    pthread_mutex_unlock(&s->lock);
     free(call->result);
     call->result = NULL;
-    if (!s->started)
-        start(s);
-    else if (s->more)
-        s->more(q, q->context);
+    end(s);
+}
+
+void stream_end_with(struct rest_request *q, const struct error *error, const struct buf *result)
+{
+    struct stream *s = q->stream;
+    pthread_mutex_lock(&s->lock);
+    put_dropped(s);
+    if (error) {
+        buf_puts(&s->text, "event: error\ndata: ");
+        request_put_failure(q, &s->text, error, q->id, NULL, NULL);
+        buf_puts(&s->text, "\n\n");
+    } else {
+        put_result(s, result->data, result->len);
+    }
+    end(s);
 }
 
 void rest_stream_on_more(struct rest_request *q, void (*more)(struct rest_request *q, void *context))
 {
-    q->stream->more = more;
+    if (q->stream)
+        q->stream->more = more;
+    q->follow_more = more;
+}
+
+bool rest_watches(const struct rest_request *q)
+{
+    return q->follow != NULL;
 }
 
 long rest_stream_read(struct rest_request *q, void *room, size_t size)
 {
     struct stream *s = q->stream;
+    if (q->follow)
+        return follow_read(q->follow, room, size); /* whose end is the same number */
     pthread_mutex_lock(&s->lock);
     size_t left = s->text.len - s->at, n = left < size ? left : size;
     bool over = s->ended && !left;

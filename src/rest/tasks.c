@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "orchestrator/orchestrator.h"
 #include "rest/request.h"
@@ -48,12 +49,39 @@ static struct task_request request_of(struct rest_request *q)
     return request;
 }
 
+/* ---- with its events ---- */
+
+static void tell_event(void *context, const char *event, const char *json, size_t len)
+{
+    stream_tell(context, event, json, len);
+}
+
+/* On the request's loop, which is the task's. What fails before anything was told is an ordinary failure. */
+static void end_events(void *context, const struct error *error, struct buf *result)
+{
+    struct rest_request *q = context;
+    q->working = false;
+    if (q->abandoned) {
+        if (!stream_is_posted(q->stream))
+            request_free(q);
+    } else if (error && !q->answer.stream) {
+        request_complete(q, error, result);
+    } else {
+        stream_end_with(q, error, result);
+    }
+}
+
 void handle_task_run(struct rest_request *q)
 {
     struct orchestrator *o = orchestrator(q);
     if (!o)
         return;
     struct task_request request = request_of(q);
+    if (q->stream && !request.background) {
+        q->working = true;
+        request.told = tell_event;
+        request.done = end_events;
+    }
     orchestrator_run(o, &request, NULL);
 }
 
@@ -105,6 +133,54 @@ void handle_task_show(struct rest_request *q)
     struct orchestrator *o = orchestrator(q);
     if (o)
         orchestrator_show(o, q->params[0], request_complete, q);
+}
+
+/* ---- following one ---- */
+
+static void follow_ready(void *context, const struct error *error, struct follow *f)
+{
+    struct rest_request *q = context;
+    if (error) {
+        request_complete(q, error, NULL);
+        return;
+    }
+    q->follow = f;
+    stream_answer(q);
+}
+
+static void follow_more(void *context)
+{
+    struct rest_request *q = context;
+    if (q->follow_more)
+        q->follow_more(q, q->context);
+}
+
+#define HEARTBEAT_NS (15 * NS_PER_S)
+
+static bool take_heartbeat(struct rest_request *q, uint64_t *span)
+{
+    const char *text = request_query(q, "heartbeat");
+    *span = HEARTBEAT_NS;
+    if (!text || (clock_parse_span(text, span) && *span >= 100 * NS_PER_MS))
+        return true;
+    request_fail(q, MOAT_E_BAD_REQUEST, "`heartbeat` is a TIME of 100ms or more, such as 15s");
+    return false;
+}
+
+void handle_task_events(struct rest_request *q)
+{
+    struct task_following how = {.after = *q->last_event ? q->last_event : request_query(q, "after"),
+                                 .loop = q->loop,
+                                 .ready = follow_ready,
+                                 .more = follow_more,
+                                 .context = q};
+    if (q->in_one_piece) {
+        request_fail(q, MOAT_E_BAD_REQUEST, "events are not told this way: ask for the task itself");
+        return;
+    }
+    struct orchestrator *o = take_heartbeat(q, &how.heartbeat_ns) ? orchestrator(q) : NULL;
+    if (o)
+        orchestrator_follow(o, q->params[0], &how);
 }
 
 void handle_task_cancel(struct rest_request *q)

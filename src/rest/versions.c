@@ -104,6 +104,15 @@ void handle_config_get(struct rest_request *q)
     service_config_get(request_service(q), q->params[0], request_complete, q);
 }
 
+void handle_config_history(struct rest_request *q)
+{
+    uint64_t limit = request_number(q, "limit");
+    if (request_query(q, "limit") && (limit < 1 || limit > 1000))
+        request_fail(q, MOAT_E_BAD_REQUEST, "`limit` is 1 to 1000");
+    else
+        service_config_history(request_service(q), q->params[0], limit, request_complete, q);
+}
+
 void handle_config_set(struct rest_request *q)
 {
     struct json_fault fault;
@@ -116,10 +125,12 @@ void handle_config_set(struct rest_request *q)
         return;
     }
     q->body.data[q->body.len] = 0; /* the checker may have written behind the text */
-    service_config_set(request_service(q), q->params[0], q->params[1], buf_text(&q->body), request_complete, q);
+    service_config_set(request_service(q), q->params[0], q->params[1], buf_text(&q->body), !request_flag(q, "no_guard"),
+                       request_complete, q);
 }
 
 void handle_config_unset(struct rest_request *q)
 {
-    service_config_set(request_service(q), q->params[0], q->params[1], NULL, request_complete, q);
+    service_config_set(request_service(q), q->params[0], q->params[1], NULL, !request_flag(q, "no_guard"),
+                       request_complete, q);
 }

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "service/config.h"
+#include "service/guard.h"
 #include "service/tell.h"
 #include "json/cursor.h"
 
@@ -16,7 +17,8 @@ struct config_op {
     struct buf text; /* the value; empty: the property is to have its default again */
     struct config before, after;
     struct manifest *manifest;
-    bool live;
+    bool live, guarded;
+    struct loader_guard guard; /* of this change */
 };
 
 static void clear(struct op *op)
@@ -84,6 +86,10 @@ static int tell_config(struct config_op *c, const struct config *holds, uint64_t
     tell_raw(out, "set", buf_text(&holds->value));
     tell_secrets(c, holds);
     tell_raw(out, "schema", c->manifest->config_json);
+    if (revision == c->guard.revision)
+        tell_guard(out, "guard", &c->guard);
+    else
+        tell_guard_of(out, "guard", c->op.s, c->target.name);
     tell_close(out, '}');
     return 0;
 }
@@ -131,14 +137,32 @@ static int merge(struct config_op *c, struct buf *out, struct error *err)
     return config_effective(c->manifest, &c->after, out, err);
 }
 
+/* What the loader does with it: it may have found that there is nothing to compare with. */
+static void take_guard(struct config_op *c)
+{
+    struct loader_guard *g = &c->guard, now;
+    const char *why = c->live ? "nobody asked for it" : "it did not run: there is nothing to compare with";
+    *g = (struct loader_guard){.revision = c->before.revision + 1, .state = c->live ? GUARD_OFF : GUARD_NONE};
+    text_copy(g->why, sizeof g->why, why);
+    bool is_it = c->guarded && loader_guard_status(c->op.s->loader, c->target.name, &now);
+    if (is_it && now.revision == g->revision)
+        *g = now;
+}
+
 static void record(struct op *op, struct job *job)
 {
     struct config_op *c = (struct config_op *)op;
+    take_guard(c);
+    bool watched =
+        c->guard.state != GUARD_OFF && c->guard.state != GUARD_NONE; /* its end is told, and recorded, later */
     struct registry_command command = {.verb = REGISTRY_CONFIGURE,
                                        .configure = {.name = c->target.name,
                                                      .value = buf_text(&c->after.value),
                                                      .secret = buf_text(&c->after.secret),
-                                                     .expected = c->before.revision}};
+                                                     .expected = c->before.revision,
+                                                     .base = c->guard.base,
+                                                     .guard = watched ? "running" : guard_state_name(c->guard.state),
+                                                     .why = watched ? "" : c->guard.why}};
     int rc = op->code;
     if (rc == 0) {
         rc = op_write(op, &command, &op->error);
@@ -155,12 +179,19 @@ static void record(struct op *op, struct job *job)
 static int start(struct config_op *c, struct job *job, const struct buf *effective, struct error *err)
 {
     struct plan p = {0};
-    int rc = plan_make(job, c->target.name, NULL, PLAN_CODE, false, &p, err);
+    struct settings settings;
+    int rc = settings_read(job->reader, &settings, err);
+    if (rc == 0)
+        rc = plan_make(job, c->target.name, NULL, PLAN_CODE, false, &p, err);
     if (rc == 0 && p.spec)
         rc = config_give(p.spec, effective, err);
     if (rc == 0 && p.spec) {
         c->live = true;
-        loader_configure(c->op.s->loader, c->target.name, p.spec, op_loader_done, op_wait(&c->op, record));
+        c->guarded &= settings.config_guard != 0;
+        const struct loader_guard_ask guard = {
+            .revision = c->before.revision + 1, .base = c->before.revision, .window_ns = settings.config_guard};
+        loader_configure(c->op.s->loader, c->target.name, p.spec, c->guarded ? &guard : NULL, op_loader_done,
+                         op_wait(&c->op, record));
     }
     plan_clear(&p);
     return rc;
@@ -206,12 +237,13 @@ void service_config_get(struct service *s, const char *name, service_done done, 
 }
 
 void service_config_set(struct service *s, const char *name, const char *key, const char *value_json_or_null,
-                        service_done done, void *context)
+                        bool guard, service_done done, void *context)
 {
     struct config_op *c = new_op(s, name, done, context);
     if (!c)
         return;
     struct error *err = &c->op.error;
+    c->guarded = guard;
     if (c->op.code == 0 && (!*key || !text_copy(c->key, sizeof c->key, key)))
         c->op.code = error_set(err, MOAT_E_BAD_REQUEST, "a configuration's key has 1 to %d bytes", CONFIG_KEY_MAX);
     if (c->op.code == 0 && value_json_or_null && !buf_puts(&c->text, value_json_or_null))

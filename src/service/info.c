@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "service/canary.h"
 #include "service/figures.h"
+#include "service/guard.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -163,6 +164,7 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_status(out, i->status && !other ? i->status : &nothing, &i->counts);
     tell_generations(out, "generations", i->figures);
     tell_canary(out, "canary", i->op.s, i->plugin.name);
+    tell_guard_of(out, "config_guard", i->op.s, i->plugin.name);
     tell_close(out, '}');
     return rc;
 }

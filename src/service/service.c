@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "service/canary.h"
+#include "service/guard.h"
 #include "service/internal.h"
 
 #define SPANS_GRACE_NS (2 * NS_PER_S)
@@ -151,6 +152,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_counts = counters_tell,
                                    .on_line = on_line,
                                    .on_canary = canary_told,
+                                   .on_guard = guard_told,
                                    .need_spec = need_spec,
                                    .context = s};
     traces_open(s, &config);

@@ -115,9 +115,11 @@ void service_apply(struct service *s, int file, bool check, service_done done, v
 
 /* ---- configuration ---- */
 void service_config_get(struct service *s, const char *name, service_done done, void *context);
-/* value NULL: the default again. */
+/* value NULL: the default again. guard: what runs with it is watched, and the change is taken back when it is worse. */
 void service_config_set(struct service *s, const char *name, const char *key, const char *value_json_or_null,
-                        service_done done, void *context);
+                        bool guard, service_done done, void *context);
+/* The newest revisions, `limit` of them (0: 20), and what became of each. */
+void service_config_history(struct service *s, const char *name, uint64_t limit, service_done done, void *context);
 
 /* ---- running ---- */
 void service_load(struct service *s, const char *what, service_done done, void *context);

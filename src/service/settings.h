@@ -16,7 +16,7 @@
 struct settings {
     uint64_t payload_max, package_max, deadline_default, deadline_max, pool, queue_per_plugin, queue_total;
     uint64_t accept_missing_layers; /* WALL_BITs */
-    uint64_t idle_stop, workers_total;
+    uint64_t idle_stop, workers_total, config_guard;
     /* Of the HTTP server (http/http.h). */
     uint64_t access_log_every, http_body_time, http_connections, http_connections_per_address, http_head_time,
         http_idle_time, http_rate_min;

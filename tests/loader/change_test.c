@@ -142,7 +142,7 @@ static void all_or_none(void **state)
     RIG_WAIT(rig_status(r, "ledger")->in_flight == 1);
     struct spec *s = rig_spec("ledger", &(struct variant){.ledger = true, .workers = 3, .config = "{\"word\":\"b\"}"});
     waited_init(&w);
-    loader_configure(r->l, "ledger", s, waited_done, &w); /* two take it, the third is busy for a minute */
+    loader_configure(r->l, "ledger", s, NULL, waited_done, &w); /* two take it, the third is busy for a minute */
     struct asked now = {0};
     do
         rig_look(r, look, &now);
@@ -186,7 +186,7 @@ static void something_else_comes_between(void **state)
             rig_spec("ledger", &(struct variant){.ledger = true, .config = "{\"word\":\"b\",\"configure\":\"slow\"}"});
         waited_init(&w);
         waited_init(&other);
-        loader_configure(r->l, "ledger", s, waited_done, &w);
+        loader_configure(r->l, "ledger", s, NULL, waited_done, &w);
         for (struct asked now = {0}; i % 2 && !now.sent;)
             rig_look(r, look, &now);
         if (i < 2)

@@ -144,7 +144,7 @@ static void do_something(uint64_t *random, unsigned plugin)
     else if (what < 4)
         loader_set(r->l, name, s, LOADER_START, MOAT_E_OK, NULL, waited_done, &w);
     else if (what < 6)
-        loader_configure(r->l, name, s, waited_done, &w);
+        loader_configure(r->l, name, s, NULL, waited_done, &w);
     else if (what < 7)
         loader_set(r->l, name, s, LOADER_REVOKE, MOAT_E_OK, NULL, waited_done, &w);
     else if (what < 8)

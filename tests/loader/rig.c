@@ -227,7 +227,7 @@ int rig_configure(struct rig *r, const char *name, const struct variant *v, stru
     struct waited w;
     struct spec *s = rig_spec(name, v);
     waited_init(&w);
-    loader_configure(r->l, name, s, waited_done, &w);
+    loader_configure(r->l, name, s, NULL, waited_done, &w);
     spec_unref(s);
     return waited_wait(&w, err);
 }

@@ -2,15 +2,18 @@
  *   measure_tool quantiles Q…             values on standard input, by words; the word "merge" begins another histogram
  *   measure_tool sequential T M A P K L   outcomes on standard input: b or n, of the old one or the new one, then 0 or
  * 1
- *   measure_tool forecast S T H           a series on standard input, seasons of S and T points: the fit, then H points
- *   measure_tool smooth S A B G L R       one season, the parameters, the first level and trend; the first season's
- * values and then the series on standard input: the sum of squares, then 3 points */
+ *   measure_tool guard                    cases on standard input, each of runs that were seen, "|", new runs, "."; a
+ * run is g (good), f (failed), l (late) or c (cut short) and its time in ns: the verdict, and after how many new runs
+ * it fell measure_tool forecast S T H           a series on standard input, seasons of S and T points: the fit, then H
+ * points measure_tool smooth S A B G L R       one season, the parameters, the first level and trend; the first
+ * season's values and then the series on standard input: the sum of squares, then 3 points */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "measure/forecast.h"
+#include "measure/guard.h"
 #include "measure/histogram.h"
 #include "measure/sequential.h"
 
@@ -44,6 +47,45 @@ static int sequential(char **argv)
         enum sequential_verdict v =
             word[0] == 'b' ? sequential_before(&s, word[1] == '1') : sequential_after(&s, word[1] == '1');
         printf("%s %.9g %.9g\n", sequential_verdict_name(v), s.log_worse, s.log_fine);
+    }
+    return 0;
+}
+
+static bool read_run(const char *word, uint32_t *out)
+{
+    static const char kinds[] = "gflc";
+    const char *kind = strchr(kinds, word[0]);
+    if (!kind)
+        return false;
+    *out = guard_run((enum guard_kind)(kind - kinds), 0, strtoull(word + 1, NULL, 10));
+    return true;
+}
+
+static uint32_t seen[1 << 16];
+
+static int guard(void)
+{
+    char word[32];
+    uint32_t run;
+    size_t n = 0;
+    while (scanf("%31s", word) == 1) {
+        if (read_run(word, &run)) {
+            if (n == sizeof seen / sizeof *seen)
+                return 2;
+            seen[n++] = run;
+            continue;
+        }
+        struct guard_test t;
+        uint16_t border;
+        unsigned news = 0;
+        bool begun = guard_init(&t, seen, n, &border, 1, 10);
+        while (scanf("%31s", word) == 1 && read_run(word, &run))
+            if (begun && t.test.verdict == SEQUENTIAL_OPEN) {
+                guard_add(&t, run);
+                news++;
+            }
+        printf("%s %u\n", begun ? sequential_verdict_name(t.test.verdict) : "none", news);
+        n = 0;
     }
     return 0;
 }
@@ -101,13 +143,16 @@ int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "quantiles") == 0)
         return quantiles(argc - 2, argv + 2);
+    if (argc == 2 && strcmp(argv[1], "guard") == 0)
+        return guard();
     if (argc == 8 && strcmp(argv[1], "sequential") == 0)
         return sequential(argv + 2);
     if (argc == 5 && strcmp(argv[1], "forecast") == 0)
         return fitted(argv + 2);
     if (argc == 8 && strcmp(argv[1], "smooth") == 0)
         return smoothed(argv + 2);
-    fprintf(stderr,
-            "usage: measure_tool forecast S T H | smooth S A B G L R | quantiles Q… | sequential T M A P K L\n");
+    fprintf(
+        stderr,
+        "usage: measure_tool guard | forecast S T H | smooth S A B G L R | quantiles Q… | sequential T M A P K L\n");
     return 2;
 }

@@ -2,6 +2,8 @@
 another way (the nearest rates by minimising the relative entropy itself)."""
 
 import math
+import pathlib
+import statistics
 import subprocess
 
 import pytest
@@ -121,3 +123,68 @@ def test_the_evidence_is_what_the_definition_says(ask, rng, rates, sizes):
         assert model.verdict == "worse"
     if rates == (0.0, 0.0) and limits[1] == 0.1:  # a smaller margin needs more outcomes than these
         assert model.verdict == "fine"
+
+
+# The guard of a change, on recorded run times: 4000 calls of data_processor.transform with parameters of many sizes, by
+# one client alone, by six at once, and by six beside four programs that want every CPU.
+
+TRACES = pathlib.Path(__file__).parent / "traces"
+SEEN, NEW, CASES = 2048, 600, 100
+
+
+def worse(rng, runs, failing=0.0, slow=0.0):
+    """What a change for the worse makes of runs: a share fails, a share takes thirty times as long."""
+    for ns in runs:
+        if rng.random() < failing:
+            yield f"f{ns}"
+        else:
+            yield f"g{ns * 30 if rng.random() < slow else ns}"
+
+
+def judged(ask, rng, trace, **change):
+    """Of many places in the trace: the verdicts, and after how many new calls they fell."""
+    runs = (TRACES / f"{trace}.txt").read_text().split()
+    cases = []
+    for _ in range(CASES):
+        at = rng.randrange(len(runs) - SEEN - NEW)
+        new = worse(rng, map(int, runs[at + SEEN:at + SEEN + NEW]), **change)
+        cases.append(" ".join([*(f"g{ns}" for ns in runs[at:at + SEEN]), "|", *new, "."]))
+    told = [line.split() for line in ask("guard", text=" ".join(cases))]
+    assert len(told) == CASES
+    verdicts = [verdict for verdict, _ in told]
+    fell = sorted(int(after) for verdict, after in told if verdict != "open")
+    print(trace, change, {v: verdicts.count(v) for v in set(verdicts)}, fell and statistics.median(fell))
+    return verdicts, fell
+
+
+@pytest.mark.parametrize("trace", ["alone", "busy", "crowded"])
+def test_a_guard_raises_no_alarm_where_nothing_changed(ask, rng, trace):
+    verdicts, fell = judged(ask, rng, trace)
+    # Stated: 1 of 100. The places overlap, so that an alarm seldom comes alone.
+    assert verdicts.count("worse") <= 0.03 * CASES
+    assert verdicts.count("fine") >= 0.9 * CASES
+    assert statistics.median(fell) <= 150
+
+
+@pytest.mark.parametrize("trace", ["alone", "busy", "crowded"])
+@pytest.mark.parametrize("change, median", [({"failing": 1.0}, 6), ({"failing": 0.3}, 40), ({"failing": 0.12}, 200),
+                                            ({"slow": 1.0}, 120), ({"failing": 0.1, "slow": 0.3}, 150)])
+def test_a_guard_finds_what_is_worse_soon(ask, rng, trace, change, median):
+    verdicts, fell = judged(ask, rng, trace, **change)
+    assert verdicts.count("fine") <= 0.03 * CASES
+    assert verdicts.count("worse") >= 0.9 * CASES
+    assert statistics.median(fell) <= median
+
+
+def test_what_a_guard_does_not_count(ask):
+    seen = " ".join(["g1000000"] * 300)
+    ask_one = lambda new: ask("guard", text=f"{seen} | {new} .")[0].split()[0]  # noqa: E731
+    # The whole time or a shorter one was over before the action was slow: nothing is known.
+    assert ask_one(" ".join(["c500000"] * 500)) == ask_one(" ".join(["l500000"] * 500)) == "open"
+    # It was slow by then: a failure, whoever set the time.
+    assert ask_one(" ".join(["c9000000"] * 50)) == ask_one(" ".join(["l9000000"] * 50)) == "worse"
+    # Nothing is slow while too little is known of it; then only the whole time that it has says something.
+    few = " ".join(["g1000000"] * 50)
+    assert ask("guard", text=f"{few} | {' '.join(['c9000000'] * 99)} .") == ["open 99"]
+    assert ask("guard", text=f"{few} | {' '.join(['l9000000'] * 99)} .")[0].split()[0] == "worse"
+    assert ask("guard", text=f"{' '.join(['g1000'] * 19)} | {' '.join(['f1000'] * 99)} .") == ["none 0"]

@@ -84,6 +84,20 @@ static void a_first_release_opens(void **state)
     place_remove(&p);
 }
 
+/* A plugin's configuration as releases before the seventh step wrote it, and as a host leaves it that died watching
+ * one.
+ */
+static void configure(const char *path, int version)
+{
+    if (version >= 2)
+        run_sql(path, "INSERT INTO config (plugin, revision, value, secret, set_at)"
+                      " SELECT id, 1, '{}', '{\"key\":\"old\"}', 5 FROM plugin WHERE name = 'hostile'");
+    if (version >= 7)
+        run_sql(path, "INSERT INTO config (plugin, revision, value, secret, set_at, guard, base)"
+                      " SELECT id, 2, '{\"a\":1}', '{\"key\":\"new\"}', 6, 'running', 1 FROM plugin"
+                      " WHERE name = 'hostile'");
+}
+
 static void make_version(const struct place *p, int version)
 {
     char path[400];
@@ -95,6 +109,7 @@ static void make_version(const struct place *p, int version)
         fail_msg("%s", err.message);
     db_close(db);
     free(db);
+    configure(path, version);
     if (version >= 3)
         run_sql(path, "INSERT INTO ceiling VALUES ('everybody', 0, '/etc/shadow', 7);"
                       "INSERT INTO source VALUES ('main', 'sqlite', '/srv/main.db', 8);"
@@ -113,9 +128,27 @@ static void assert_newest(struct registry *r, int from)
     assert_int_equal(number(r, "SELECT count(*) FROM source WHERE place = '/srv/main.db'"), from >= 3);
     assert_int_equal(number(r, "SELECT count(*) FROM home_time WHERE time_ns = 10"), from >= 3);
     assert_int_equal(number(r, "SELECT count(*) FROM denial_dropped"), 0);
+    assert_int_equal(number(r, "SELECT count(*) FROM config WHERE guard = '' AND back = -1"), from >= 2);
 }
 
 /* From whichever release: and then it is used as any other, over an opening more. */
+static void what_was_watched_when_the_host_died_is_ended(void **state)
+{
+    struct place p;
+    struct registry *r;
+    struct error err;
+    place_make(&p);
+    make_version(&p, schema_version);
+    if (place_open(&p, &r, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(number(r, "SELECT count(*) FROM config WHERE revision = 2 AND guard = 'ended' AND guard_until > 0"
+                               " AND secret LIKE '%new%' AND back = -1"),
+                     1);
+    assert_int_equal(number(r, "SELECT count(*) FROM config WHERE revision = 1 AND guard = '' AND secret = '{}'"), 1);
+    registry_close(r);
+    place_remove(&p);
+}
+
 static void every_release_becomes_the_newest(void **state)
 {
     for (int from = 1; from < schema_version; from++) {
@@ -179,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_first_release_opens),
                                        cmocka_unit_test(every_release_becomes_the_newest),
+                                       cmocka_unit_test(what_was_watched_when_the_host_died_is_ended),
                                        cmocka_unit_test(a_migration_that_fails_changes_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

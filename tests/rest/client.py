@@ -45,7 +45,9 @@ class Api:
             body = body if isinstance(body, (bytes, str)) else json.dumps(body)
         answer = self.session.request(method, self.url + target, data=body, headers=headers, timeout=60)
         media = answer.headers.get("Content-Type", "")
-        if method != "OPTIONS" and not media.startswith("text/event-stream"):
+        if media.startswith("text/event-stream") and method == "GET":
+            self.contract.check(method, target, answer.status_code, media, answer.text)
+        elif method != "OPTIONS" and not media.startswith("text/event-stream"):
             self.contract.check(method, target, answer.status_code, media,
                                 answer.json() if media == "application/json" else None)
         return answer

@@ -321,10 +321,15 @@ void service_deprecate(struct service *s, const char *what, bool on, const char 
     answer(s, done, context, "deprecate %s %d %s", what, on, or_null(reason));
 }
 
-void service_config_set(struct service *s, const char *name, const char *key, const char *value, service_done done,
-                        void *context)
+void service_config_set(struct service *s, const char *name, const char *key, const char *value, bool guard,
+                        service_done done, void *context)
 {
-    answer(s, done, context, "config_set %s %s %s", name, key, or_null(value));
+    answer(s, done, context, "config_set %s %s %s %d", name, key, or_null(value), guard);
+}
+
+void service_config_history(struct service *s, const char *name, uint64_t limit, service_done done, void *context)
+{
+    answer(s, done, context, "config_history %s %d", name, (int)limit);
 }
 
 void service_diff(struct service *s, const char *from, const char *to, const char *path, service_done done,
@@ -615,6 +620,22 @@ void orchestrator_cancel(struct orchestrator *o, const char *id, const struct ta
                          void *context)
 {
     answer((struct service *)o, done, context, "task cancel %s everything=%d", id, asker->everything);
+}
+
+void orchestrator_follow(struct orchestrator *o, const char *id, const struct task_following *how)
+{
+    struct error err;
+    error_set(&err, MOAT_E_NOT_FOUND, "task follow %s after=%s", id, how->after ? how->after : "");
+    how->ready(how->context, &err, NULL);
+}
+
+long follow_read(struct follow *f, void *room, size_t size)
+{
+    return FOLLOW_END;
+}
+
+void follow_end(struct follow *f)
+{
 }
 
 bool orchestrator_stats(struct orchestrator *o, struct buf *out)

@@ -178,6 +178,7 @@ def tasks(api):
     assert api.good("POST", "/api/tasks/check", failing)["findings"]
     assert api.good("POST", "/api/tasks/select", {"capability": "custom", "action": "echo", "explain": True})["candidates"]
     api.good("GET", f"/api/tasks/{done['id']}")
+    assert "event: task_ended" in api.ask("GET", f"/api/tasks/{done['id']}/events").text
     assert api.good("GET", "/api/tasks")["tasks"]
     assert api.good("GET", "/api/tasks/stats")["plugins_used"]
     sleeps = {"task": 1, "steps": [{"id": "a", "plugin": "alpha", "action": "sleep", "parameters": {"ms": 60000}}]}
