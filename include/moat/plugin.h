@@ -31,6 +31,14 @@ struct moat_call; /* one running call; valid until execute returns */
 
 enum moat_log_level { MOAT_LOG_DEBUG, MOAT_LOG_INFO, MOAT_LOG_WARN, MOAT_LOG_ERROR };
 
+/* What the host answers to something that a call asks of it. It stays until the call asks again, or execute returns. */
+struct moat_reply {
+    bool ok;
+    const char *data; /* ok: the answer, with a 0 behind it; else "" */
+    size_t len;
+    const char *code, *message; /* not ok: why, as `moat help errors` lists it, and one line; else "" */
+};
+
 struct moat_host {
     uint32_t size; /* of this table as the host knows it */
     uint32_t abi;
@@ -62,6 +70,16 @@ struct moat_host {
      * when there is none.  It starts on a page, a 0 stands behind its last byte, and it stays for the process's life.
      * All workers of this version share the same memory, which nobody can write to.  len may be NULL. */
     const void *(*asset)(const char *name, size_t *len);
+
+    /* ---- asked of the host, in execute, each under a permission of its own; never NULL; blocks until the answer is
+     * there, the call is cancelled or its time is over (then say so soon: the worker is ended). ---- */
+
+    /* agent_control: runs an action of another plugin, with the rest of this call's time. parameters is JSON; data is
+     * the result's JSON. The other plugin acts with its own grants. A plugin that waits in the chain of calls already
+     * is refused with call_cycle, a ninth with call_depth, a wait that could only end at its deadline with
+     * would_deadlock: all at once. */
+    const struct moat_reply *(*call)(struct moat_call *call, const char *plugin, const char *action,
+                                     const char *parameters, size_t len);
 };
 
 struct moat_plugin {

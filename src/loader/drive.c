@@ -135,10 +135,13 @@ static void service(struct plugin *p, struct worker **link, uint64_t now, bool *
 }
 
 /* A call always fits into an empty channel; beyond that, only what will be over soon: what stands in a channel is
- * stuck behind the call before it. */
+ * stuck behind the call before it. Behind one that may wait for another plugin nothing is put at all: that one could
+ * wait for the very call that is stuck. */
 static bool has_room(const struct worker *w)
 {
     const struct lane *lane = &w->lane;
+    if (w->gen->may_wait && lane_flying(lane))
+        return false;
     return !flags_of(w) && (!lane_flying(lane) || lane->work_ns < WINDOW_WORK_NS) && lane_flying(lane) < CHANNEL_WINDOW;
 }
 

@@ -27,6 +27,8 @@ static bool fill_limits(struct generation *g, const struct loader *l)
     uint64_t at_once = g->limits.processes < l->cpus ? g->limits.processes : l->cpus;
     g->cpu_ns = g->limits.cpu_ns < g->deadline_max_ns * at_once ? g->limits.cpu_ns : 0;
     text_copy(g->version, sizeof g->version, m->version);
+    for (size_t i = 0; i < m->nasks; i++)
+        g->may_wait |= m->asks[i].permission == PERMISSION_AGENT_CONTROL;
     g->estimate = calloc(m->nactions ? m->nactions : 1, sizeof *g->estimate);
     for (size_t i = 0; g->estimate && i < m->nactions; i++)
         g->estimate[i] = WINDOW_WORK_NS;

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "loader/ask.h"
 #include "loader/canary.h"
 #include "loader/change.h"
 #include "loader/errand.h"
@@ -67,6 +68,7 @@ struct hidden {
     uint64_t begun_ns, deadline_ns, sent_ns;
     struct waiter *waiter;
     _Atomic(struct plugin *) plugin;
+    struct inquiry *of; /* fixed: the ask that it runs for; NULL: a call of the host's */
     uint32_t action;
     _Atomic uint8_t state;
     _Atomic uint8_t cancel;
@@ -171,6 +173,7 @@ struct lane {
     /* CPU time (stats.c) */
     uint64_t cpu_seen_ns, cpu_seen_at, cpu_calls, cpu_share;
     struct line_rate log_rate;
+    bool asks; /* the call at the head has asked for something */
 };
 
 enum worker_state {
@@ -252,6 +255,10 @@ struct worker {
     _Atomic(struct outcomes *) outcomes; /* made by the owner at its first answer, then fixed */
     uint64_t outcomes_from;              /* supervise: those before say nothing about what is now */
     uint64_t counted;                    /* the plugin's lock (counts.c): executions that were told to on_counts */
+    pthread_mutex_t ask_lock;
+    struct inquiry *asking;   /* ask_lock: what it waits for: a reference */
+    struct asked_sum ask_sum; /* ask_lock: of the call at the head */
+    struct inquiry *waits;    /* knot_lock: the same, where it is a call of another plugin */
 };
 
 /* ---- one generation ---- */
@@ -269,6 +276,7 @@ struct generation {
     struct manifest_limits limits; /* what holds: the caps are applied */
     uint64_t cpu_ns;               /* of one call; 0: the deadline ends it before, nobody need look */
     uint32_t nworkers;
+    bool may_wait;              /* for other plugins: nothing is put behind its running calls */
     _Atomic uint32_t *estimate; /* atomic: per action, ns of a run, as measured; starts at the window's work */
 
     _Atomic bool canary;   /* atomic: it is one now */
@@ -391,6 +399,10 @@ struct plugin {
     /* explain.c's, under the loader's denial lock */
     struct denials *rows;    /* denials_lock; made with the first one, then fixed */
     uint64_t denials_handed; /* take_lock: of denials, to on_denials */
+
+    /* ask.c's, under the loader's knot_lock */
+    uint64_t knot_round;
+    struct plugin *knot_next;
 };
 
 /* ---- the loader ---- */
@@ -472,6 +484,10 @@ struct loader {
     unsigned nerrors;
     struct loop_task errors_task;
     bool errors_posted;
+
+    _Atomic uint32_t asks; /* that have not been freed */
+    pthread_mutex_t knot_lock;
+    uint64_t knot_round; /* knot_lock */
 };
 
 /* loader.c */
@@ -595,6 +611,17 @@ struct memory {
     uint64_t now, peak; /* bytes; 0: it is gone */
 };
 struct memory memory_of(pid_t pid);
+
+/* ask.c */
+void ask_worker_open(struct worker *w);
+void ask_worker_close(struct worker *w);
+/* The owner: the worker asks for something. */
+void ask_take(struct worker *w, const struct flight *f, const struct channel_answer *a);
+/* The owner: nobody waits for it any more. err NULL: nor does the worker, which has ended. */
+void ask_withdraw(struct worker *w, const struct error *err);
+/* The owner: into the receipt of the call at the head, and from the beginning again. */
+void ask_account(struct worker *w, struct receipt *r);
+void asks_drain(struct loader *l); /* until none is left */
 
 /* explain.c */
 int explain_open(struct loader *l, struct error *err);

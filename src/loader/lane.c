@@ -227,6 +227,7 @@ static void fill_receipt(struct worker *w, struct call *c, const struct flight *
     r->bytes_in = c->parameters_len;
     r->bytes_out = out;
     memcpy(r->version, w->gen->version, sizeof r->version);
+    ask_account(w, r);
 }
 
 /* A loop reads the clock each time the channel runs empty, so that a call alone has a reading of its own; a thread that
@@ -316,8 +317,10 @@ static void answered(struct worker *w, const struct channel_answer *a, struct ca
     struct call *c = f.call;
     look_at_cpu(w, c, ran, now);
     count(w, &f, ran, from, a->len, now);
-    if (!c)
-        return; /* it was answered when its time was over */
+    if (!c) { /* it was answered when its time was over */
+        ask_account(w, NULL);
+        return;
+    }
     int rc;
     if (f.flagged && !atomic_load(&call_hidden(c)->cancel))
         rc = late(c); /* within the grace, but late all the same */
@@ -371,6 +374,8 @@ unsigned lane_drain(struct worker *w, unsigned max, struct call_list *here)
             lines_log(w, &a);
         else if (a.kind == CHANNEL_PROGRESS)
             progress(&a);
+        else if (a.kind == CHANNEL_ASK)
+            ask_take(w, flight_at(lane, lane->head), &a);
         else if (a.kind == CHANNEL_RESULT || a.kind == CHANNEL_FAILURE)
             answered(w, &a, here);
     }
@@ -412,6 +417,8 @@ static uint64_t expire_one(struct worker *w, struct flight *f, bool head, uint64
     if (rc && !f->flagged) {
         f->flagged = true;
         channel_cancel(w->lane.ch, f->slot);
+        if (head && c)
+            ask_withdraw(w, &c->error);
     }
     if (rc && c && !head) {
         f->call = NULL;
@@ -552,6 +559,7 @@ void lane_bury(struct worker *w, struct call_list *untaken, struct call_list *he
 {
     struct burial b = {.w = w, .untaken = untaken, .here = here};
     lane_drain(w, BURY_RECORDS, here);
+    ask_withdraw(w, NULL);
     b.overran = atomic_load(&w->why) == KILL_NOT && overrun_of_death(w, &b.overrun);
     channel_abandon(w->lane.ch, bury_one, &b);
     if (!b.buried && atomic_load(&w->why) == KILL_NOT && !(atomic_load(&w->flags) & WORKER_RETIRED))

@@ -479,6 +479,7 @@ static void destroy(struct loader *l)
     pthread_mutex_destroy(&l->denials_lock);
     pthread_mutex_destroy(&l->take_lock);
     pthread_mutex_destroy(&l->errors_lock);
+    pthread_mutex_destroy(&l->knot_lock);
     free((void *)(uintptr_t)l->config.loops);
     free(l->worker_path);
     free(l->helper_path);
@@ -495,6 +496,7 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
     pthread_mutex_init(&l->denials_lock, NULL);
     pthread_mutex_init(&l->take_lock, NULL);
     pthread_mutex_init(&l->errors_lock, NULL);
+    pthread_mutex_init(&l->knot_lock, NULL);
     l->errors_end = &l->errors;
     l->errors_task.run = tell_errors;
     l->circuit_ns = CIRCUIT_NS;
@@ -558,5 +560,6 @@ void loader_free(struct loader *l, uint64_t grace_ns)
     ask(l, "", (struct op){.kind = OP_CLOSE, .grace_ns = grace_ns}, closed, &w);
     waiter_wait(&w);
     wait_for_loops(l);
+    asks_drain(l);
     destroy(l);
 }

@@ -18,6 +18,7 @@
 #include "package/manifest.h"
 #include "sandbox/wall.h"
 
+struct question;
 struct loader;
 struct call;
 struct call_times;
@@ -151,6 +152,9 @@ struct loader_config {
     /* A guard is over; GUARD_WORSE: it is to be taken back, by loader_configure and loader_guard_settle. On the
      * supervise thread; must not block. */
     void (*on_guard)(void *context, const char *plugin, const struct loader_guard *guard);
+    /* A running call asks for something (wire/ask.h). On the thread that reads its worker's channel; must not block.
+     * NULL: everything is refused. */
+    void (*on_ask)(void *context, struct question *ask);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -338,6 +342,11 @@ struct loader_figures {
 struct loader_figures *loader_figures(struct loader *l, const char *name);
 void loader_figures_free(struct loader_figures *f); /* NULL is fine */
 
+/* What running calls of NAME wait for is looked at again: where over() fills err, the call is told so at once and what
+ * it asked for is ended. Any thread. */
+void loader_asks_review(struct loader *l, const char *name,
+                        bool (*over)(void *context, const struct question *ask, struct error *err), void *context);
+
 /* ---- what there is to choose from (offer.c) ---- */
 
 /* Grows with each change of what any name runs. Any thread. */
@@ -367,6 +376,8 @@ struct plugin *loader_plugin(struct loader *l, const char *name); /* lock-free; 
 struct receipt {
     uint64_t queued_ns, ran_ns, cpu_ns; /* the host's readings; cpu of the worker over this call */
     uint64_t bytes_in, bytes_out;
+    /* of ran_ns, while it waited for actions of other plugins; and their CPU time, which is not in cpu_ns */
+    uint64_t calls, calls_ns, calls_cpu_ns;
     char version[MANIFEST_VERSION_MAX + 1];
 };
 
@@ -404,7 +415,7 @@ struct call {
     struct receipt receipt;
     /* the loader's own */
     struct call *next;
-    void *internal[12];
+    void *internal[13];
 };
 
 /* ---- traces (W3C Trace Context) ---- */

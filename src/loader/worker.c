@@ -36,6 +36,7 @@ void worker_unref(struct worker *w)
     child_close(&w->child);
     io_close(&w->tmp);
     errand_clear(w);
+    ask_worker_close(w);
     generation_unref(w->gen);
     for (size_t i = 0; i < w->nacts; i++)
         free(atomic_load(&w->acts[i]));
@@ -410,6 +411,7 @@ int worker_spawn(struct loader *l, struct error *err)
     memset(w, 0, sizeof *w);
     w->refs = 1;
     w->l = l;
+    ask_worker_open(w);
     w->child = CHILD_NONE;
     w->explained.listener = -1;
     w->tmp = -1;

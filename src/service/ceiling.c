@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "service/canary.h"
 #include "service/internal.h"
 #include "service/tell.h"
@@ -99,21 +100,23 @@ static int follow_one(struct ceiling_op *c, struct job *job, const char *name, s
     struct policy_answer was, is;
     struct manifest *m = NULL;
     struct error none;
-    char publisher[REGISTRY_PUBLISHER_MAX + 1];
+    char publisher[REGISTRY_PUBLISHER_MAX + 1], version[MANIFEST_VERSION_MAX + 1];
     before.list += from;
     after.list += from;
     before.count = after.count = count;
     int rc = current_manifest(job, name, &m, publisher, &none);
     if (rc < 0) /* what cannot be read cannot be compared: it gets nothing back, and does not go on */
-        return c->remove || nothing_can_run(rc) ? 0 : follow_less(s, job, name, NULL, NULL, &c->op.error);
+        return c->remove || nothing_can_run(rc) ? 0 : follow_less(s, job, name, NULL, NULL, NULL, &c->op.error);
     decisions_answer(m, publisher, &before, &was);
     decisions_answer(m, publisher, &after, &is);
+    text_copy(version, sizeof version, m->version);
     manifest_unref(m);
     if (answer_same(&was, &is)) /* but a canary may hold what the current version does not ask for */
         return c->remove ? 0 : canary_end(s, name, NULL, true, "a ceiling was set", &c->op.error);
     tell_text(&c->stopped, NULL, name);
     if (!c->remove)
-        return follow_less(s, job, name, &was, &is, &c->op.error);
+        return follow_less(s, job, name, version, &was, &is, &c->op.error);
+    rights_set(s, name, version, &is);
     if (!answer_same_wall(&was, &is) || was.ready != is.ready)
         follow_again(s, job, name);
     return 0;

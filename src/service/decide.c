@@ -103,6 +103,7 @@ static void follow_more(struct decide_op *d, struct job *job)
     struct op *op = &d->op;
     const char *name = d->target.name;
     struct plan p = {0};
+    rights_set(op->s, name, d->manifest->version, &d->is);
     if (!plugin_is_running(op->s, name) || answer_same_wall(&d->was, &d->is)) {
         if (!plugin_is_running(op->s, name))
             plan_define(job, name);
@@ -151,7 +152,7 @@ static int check_nothing_left(struct decide_op *d)
 
 static int follow_it(struct decide_op *d, struct job *job)
 {
-    return follow_less(d->op.s, job, d->target.name, &d->was, &d->is, &d->op.error);
+    return follow_less(d->op.s, job, d->target.name, d->manifest->version, &d->was, &d->is, &d->op.error);
 }
 
 /* ---- grant, refuse ---- */

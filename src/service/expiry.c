@@ -96,9 +96,9 @@ static int end_grants(struct end_op *e, struct job *job, struct decisions *befor
     int rc = find_ended(e, before, m, publisher, &was);
     if (rc == 0 && e->ended.count && m) {
         decisions_answer(m, publisher, before, &is);
-        rc = follow_less(s, job, e->name, &was, &is, &e->op.error);
+        rc = follow_less(s, job, e->name, m->version, &was, &is, &e->op.error);
     } else if (rc == 0 && e->ended.count && !nothing_can_run(known)) {
-        rc = follow_less(s, job, e->name, NULL, NULL, &e->op.error);
+        rc = follow_less(s, job, e->name, NULL, NULL, NULL, &e->op.error);
     } else if (rc < 0) { /* not all of them are known: nothing followed, and all are found again */
         log_event(LOG_ERROR, "expiry_failed", "plugin", e->name, "why", e->op.error.message, NULL);
         e->ended.count = 0;

@@ -46,10 +46,14 @@ static int end_workers(struct service *s, struct job *job, const char *name, str
     return rc;
 }
 
-int follow_less(struct service *s, struct job *job, const char *name, const struct policy_answer *was,
-                const struct policy_answer *is, struct error *err)
+int follow_less(struct service *s, struct job *job, const char *name, const char *version,
+                const struct policy_answer *was, const struct policy_answer *is, struct error *err)
 {
     struct error second;
+    rights_drop(s, name);
+    if (is)
+        rights_set(s, name, version, is);
+    rights_review(s, name);
     /* A canary may hold what the current version never asked for. */
     int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", err);
     bool same = was && answer_same_wall(was, is) && was->ready == is->ready;

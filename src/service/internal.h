@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "broker/broker.h"
 #include "package/package.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
@@ -31,6 +32,7 @@ struct service {
     const struct secrets *secrets; /* or NULL */
     struct registry *registry;
     struct loader *loader;
+    struct broker *broker;
     struct jobs jobs;
     struct vault *vault;
     struct loop *loops[LOOPS_MAX];
@@ -199,10 +201,21 @@ int current_manifest(struct job *job, const char *name, struct manifest **out,
                      char publisher[REGISTRY_PUBLISHER_MAX + 1], struct error *err);
 /* Of what current_manifest returned: nothing of it can run. Any other failure says nothing of what runs. */
 bool nothing_can_run(int code);
-/* Workers of NAME that hold more than they may are dead when this returns, or the error says which are not. was and is
- * NULL: nobody can say what they hold, and none goes on. */
-int follow_less(struct service *s, struct job *job, const char *name, const struct policy_answer *was,
-                const struct policy_answer *is, struct error *err);
+/* Workers of NAME that hold more than they may are dead when this returns, or the error says which are not; what they
+ * ask of the host is refused from now on. was and is are the answers for `version`; NULL: nobody can say what they
+ * hold, and none goes on. */
+int follow_less(struct service *s, struct job *job, const char *name, const char *version,
+                const struct policy_answer *was, const struct policy_answer *is, struct error *err);
+
+/* ---- brokered.c: what running calls ask, and by which rights ---- */
+
+void asked(void *context, struct question *ask); /* loader_config.on_ask */
+/* From now on this version asks by this answer. */
+void rights_set(struct service *s, const char *name, const char *version, const struct policy_answer *answer);
+/* Versions of NAME ask for nothing any more, but by what is set after this; what calls wait for now is looked at again
+ * by rights_review. */
+void rights_drop(struct service *s, const char *name);
+void rights_review(struct service *s, const char *name);
 
 /* ---- waits.c: several answers of the loader, on a jobs thread ---- */
 

@@ -508,6 +508,10 @@ int plan_from_package(struct job *job, struct package *package, const struct unp
 void plan_set(struct service *s, const char *name, const struct plan *p, enum loader_how how, loader_done done,
               void *context)
 {
+    if (how == LOADER_REVOKE)
+        rights_drop(s, name);
+    if (p->spec)
+        rights_set(s, name, p->version, &p->answer);
     loader_set(s->loader, name, p->spec, how, p->gate, p->message, done, context);
 }
 

@@ -52,6 +52,11 @@ static void need_spec(void *context, const char *name)
     resolve_begin(context, name);
 }
 
+static uint64_t home_seconds(void *context)
+{
+    return service_now(context);
+}
+
 /* ---- loops ---- */
 
 static void *loop_main(void *argument)
@@ -153,10 +158,12 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_line = on_line,
                                    .on_canary = canary_told,
                                    .on_guard = guard_told,
+                                   .on_ask = asked,
                                    .need_spec = need_spec,
                                    .context = s};
     traces_open(s, &config);
-    return loader_new(&config, &s->loader, err);
+    rc = broker_new(&(struct broker_config){.now = home_seconds, .context = s}, &s->broker, err);
+    return rc < 0 ? rc : loader_new(&config, &s->loader, err);
 }
 
 /* At each start, by whomever. */
@@ -245,6 +252,7 @@ void service_close(struct service *s, uint64_t grace_ns)
         counters_stop(s);
     if (s->loader)
         loader_free(s->loader, grace_ns); /* which tells the last counts */
+    broker_free(s->broker);
     spans_close(s->spans, SPANS_GRACE_NS);
     jobs_stop(&s->jobs);
     tokens_flush(s);

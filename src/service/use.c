@@ -141,8 +141,10 @@ static void start_canary(struct use_op *u, const struct plan *p)
                              "%s does not run here, and a canary is judged beside what runs: `moat load %s`, in a "
                              "server (`moat serve`)",
                              t->name, t->name));
-    else
+    else {
+        rights_set(op->s, t->name, t->version, &p->answer);
         loader_canary(op->s->loader, t->name, p->spec, u->percent, op_loader_done, op_wait(op, canary_started));
+    }
 }
 
 /* What a canary was to replace stays. */

@@ -225,12 +225,14 @@ bool channel_taken(struct channel *ch, unsigned slot)
 static const struct rule {
     bool known, answers, large;
     bool about_call; /* belongs to a call; the others may come at any time, with id 0 */
+    bool asks;       /* and waits for a reply */
     uint32_t max;    /* bytes inline */
 } rules[] = {
-    [CHANNEL_RESULT - CHANNEL_RESULT] = {true, true, true, true, CHANNEL_INLINE_MAX},
-    [CHANNEL_FAILURE - CHANNEL_RESULT] = {true, true, false, true, LAYOUT_SMALL},
-    [CHANNEL_LOG - CHANNEL_RESULT] = {true, false, false, false, LAYOUT_SMALL},
-    [CHANNEL_PROGRESS - CHANNEL_RESULT] = {true, false, false, true, LAYOUT_SMALL},
+    [CHANNEL_RESULT - CHANNEL_RESULT] = {true, true, true, true, false, CHANNEL_INLINE_MAX},
+    [CHANNEL_FAILURE - CHANNEL_RESULT] = {true, true, false, true, false, LAYOUT_SMALL},
+    [CHANNEL_LOG - CHANNEL_RESULT] = {true, false, false, false, false, LAYOUT_SMALL},
+    [CHANNEL_PROGRESS - CHANNEL_RESULT] = {true, false, false, true, false, LAYOUT_SMALL},
+    [CHANNEL_ASK - CHANNEL_RESULT] = {true, false, true, true, true, CHANNEL_INLINE_MAX},
 };
 
 static bool too_much_chatter(struct channel *ch)
@@ -248,9 +250,13 @@ static const char *refuse(struct channel *ch, const struct header *h, const stru
 {
     if (!rule || !rule->known)
         return "a record of a kind that a worker does not send";
-    if (h->flags & ~LAYOUT_FLAGS || (h->flags && (!(h->flags & LAYOUT_FLAG_LARGE) || !rule->large)))
+    if (atomic_load_explicit(&ch->asked, memory_order_relaxed))
+        return "a record while it waits for what it asked";
+    if (h->flags & ~LAYOUT_FLAGS || (h->flags && (!(h->flags & LAYOUT_FLAG_LARGE) || !rule->large)) ||
+        (rule->asks && h->flags & LAYOUT_FLAG_SECOND))
         return "a record with flags that its kind does not have";
-    if (h->len > (h->flags ? ch->payload_max : rule->max) || (rule->large && h->len > ch->payload_max))
+    size_t most = ch->payload_max + (rule->asks ? CHANNEL_ASK_EXTRA : 0);
+    if (h->len > (h->flags ? most : rule->max) || (rule->large && h->len > most))
         return "a record longer than its kind may be";
     if (h->id == 0 && !rule->about_call)
         return NULL;
@@ -259,6 +265,8 @@ static const char *refuse(struct channel *ch, const struct header *h, const stru
     uint8_t asked = ch->pending[CHANNEL_SLOT(h->id)].kind;
     if (h->kind == CHANNEL_RESULT && h->len && asked != CHANNEL_CALL && asked != CHANNEL_SAVE)
         return "a result where none was asked for";
+    if (rule->asks && asked != CHANNEL_CALL)
+        return "it asks for something, and runs no call";
     return NULL;
 }
 
@@ -293,20 +301,25 @@ enum channel_got channel_next(struct channel *ch, struct channel_answer *out)
     const char *why = refuse(ch, &h, rule);
     if (why)
         return channel_break(ch, why);
-    if (!rule->answers && too_much_chatter(ch))
+    if (!rule->answers && !rule->asks && too_much_chatter(ch))
         return channel_break(ch, "it floods the channel with log lines or progress");
 
     if (ch->fruitless)
         ch->fruitless--;
-    ch->read_large = !h.flags ? -1 : (h.flags & LAYOUT_FLAG_SECOND) ? 1 : 0;
+    bool in_room = h.flags && rule->asks;
+    ch->read_large = !h.flags || in_room ? -1 : (h.flags & LAYOUT_FLAG_SECOND) ? 1 : 0;
     ch->read_end = ch->read + (h.flags ? LAYOUT_ALIGN : layout_size(h.len));
     *out = (struct channel_answer){
         .kind = (enum channel_kind)h.kind,
         .cookie = h.id ? ch->pending[CHANNEL_SLOT(h.id)].cookie : NULL,
         .status = h.status,
         .len = h.len,
-        .shared = h.flags ? layout_slot(&ch->in, ch->payload_max, (unsigned)ch->read_large) : r->payload,
+        .shared = in_room   ? layout_ask_room(&ch->in, ch->payload_max)
+                  : h.flags ? layout_slot(&ch->in, ch->payload_max, (unsigned)ch->read_large)
+                            : r->payload,
     };
+    if (rule->asks)
+        atomic_store_explicit(&ch->asked, true, memory_order_relaxed);
     if (rule->answers)
         retire(ch);
     return CHANNEL_GOT;
@@ -323,6 +336,22 @@ void channel_release(struct channel *ch)
         atomic_store_explicit(&ch->h2w->large_back[ch->read_large], ++ch->large_back[ch->read_large],
                               memory_order_release);
     ch->gave_back = true;
+}
+
+/* An honest worker says nothing between its ask and this, so whoever replies and the owner, who reads the ring, meet in
+ * `asked` alone. */
+void channel_reply(struct channel *ch, bool ok, const void *bytes, size_t len)
+{
+    uint8_t *room = layout_ask_room(&ch->out, ch->payload_max);
+    len = len < ch->payload_max ? len : ch->payload_max;
+    if (len)
+        memcpy(room, bytes, len);
+    room[len] = 0;
+    uint64_t replies = atomic_load_explicit(&ch->h2w->replies, memory_order_relaxed);
+    atomic_store_explicit(&ch->h2w->reply, (uint64_t)len | (ok ? 0 : LAYOUT_REFUSED), memory_order_relaxed);
+    atomic_store_explicit(&ch->asked, false, memory_order_release);
+    atomic_store_explicit(&ch->h2w->replies, replies + 1, memory_order_release);
+    channel_wake_worker(ch, true);
 }
 
 unsigned channel_overran(const struct channel *ch, enum channel_when when, uint64_t *seen)

@@ -5,8 +5,8 @@
  * maps read-only).  Each holds a page of waited-on words, a byte ring of records, and two large slots (extents) for
  * payloads above CHANNEL_INLINE_MAX.  See docs/channel.md for the layout.
  *
- * One owner thread at a time.  A worker that breaks the protocol makes channel_next answer CHANNEL_BROKEN for ever:
- * its owner has it killed. */
+ * One owner thread at a time (channel_reply says where it differs).  A worker that breaks the protocol makes
+ * channel_next answer CHANNEL_BROKEN for ever: its owner has it killed. */
 #ifndef WIRE_CHANNEL_H
 #define WIRE_CHANNEL_H
 
@@ -18,7 +18,8 @@
 #include "base/error.h"
 
 #define CHANNEL_INLINE_MAX (16 * 1024)
-#define CHANNEL_WINDOW 256 /* records in flight at most */
+#define CHANNEL_WINDOW 256    /* records in flight at most */
+#define CHANNEL_ASK_EXTRA 128 /* bytes that an ask may have beyond payload_max: names before parameters */
 
 struct channel;
 
@@ -40,6 +41,8 @@ enum channel_kind {
     CHANNEL_FAILURE,     /* payload: code NUL message, both the plugin's own words; HEALTH: it is not healthy */
     CHANNEL_LOG,         /* payload: text; status is the level; belongs to the running call, answers nothing */
     CHANNEL_PROGRESS,    /* payload: text; status is thousandths */
+    CHANNEL_ASK,         /* payload: what the running call asks of the host; status is the service (wire/ask.h); the
+                            worker waits for channel_reply and says nothing before it */
 };
 
 /* Room for a payload of len bytes (and JSON_PAD behind it) in memory that the worker cannot write: check it there.
@@ -85,6 +88,10 @@ void channel_release(struct channel *ch);
 const char *channel_broken_why(const struct channel *ch);
 
 size_t channel_in_flight(const struct channel *ch);
+
+/* Answers what was asked: exactly once for each CHANNEL_ASK, by any one thread, while the channel lives. Copies len
+ * bytes (payload_max at most), to where the worker cannot write, and wakes it. */
+void channel_reply(struct channel *ch, bool ok, const void *bytes, size_t len);
 
 /* Waiting.  A blocking owner: spins for a short while when it may, then yields or sleeps on a futex until an answer,
  * until_ns (CLOCK_MONOTONIC, 0: without end) or channel_wake.  false on timeout only.

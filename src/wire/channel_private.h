@@ -43,7 +43,9 @@ struct channel {
     uint64_t chatter_since;
 
     /* waiting */
-    uint32_t epoch, woken;
+    uint32_t epoch;
+    _Atomic uint32_t woken;
+    _Atomic bool asked; /* the worker waits for a reply */
     uint32_t fruitless; /* wakes that brought nothing, less the records that came */
     int bell;
     _Atomic bool wake, sleeping;
@@ -59,6 +61,9 @@ static inline bool channel_ready(const struct channel *ch)
 {
     return ch->why || layout_ready(layout_record(&ch->in, ch->read), ch->read);
 }
+
+/* Wakes the worker when it sleeps; work: that it has something to do, else for room alone. Any thread. */
+void channel_wake_worker(struct channel *ch, bool work);
 
 /* Marks the channel broken; the first reason stays. */
 enum channel_got channel_break(struct channel *ch, const char *why);

@@ -1,6 +1,7 @@
 /* wire/layout: the bytes of a channel, for its two ends only.  Owns no memory; see docs/channel.md.
  *
- * H2W file: one page of words, the ring, two large slots.  The host writes it, the worker maps it read-only.
+ * H2W file: one page of words, the ring, two large slots, the ask room.  The host writes it, the worker maps it
+ * read-only.
  * W2H file: the same shape, the worker writes it, the host maps it read-only.
  * Both ends map the ring twice in a row, so that a record never has to wrap. */
 #ifndef WIRE_LAYOUT_H
@@ -27,6 +28,7 @@
 #define LAYOUT_ALIGN 64u
 #define LAYOUT_HEADER 32u
 #define LAYOUT_LARGE 2u    /* large slots in each direction */
+#define LAYOUT_ROOMS 3u    /* and one more for what a running call asks the host, and for the reply */
 #define LAYOUT_SMALL 2048u /* bytes of a failure, a log line, a progress message at most */
 #define LAYOUT_PAYLOAD_MAX (256u << 20)
 
@@ -42,6 +44,8 @@ struct h2w_page {
     alignas(64) _Atomic uint64_t ring_back;    /* position in the W2H ring that the host has read up to */
     _Atomic uint64_t large_back[LAYOUT_LARGE]; /* how often the host gave each W2H slot back */
     alignas(64) _Atomic uint64_t cancel[256];  /* the id of the cancelled call in that slot */
+    alignas(64) _Atomic uint64_t replies;      /* how many asks were answered; stored last */
+    _Atomic uint64_t reply;                    /* of the last one: bits 0-31 length, bit 32: it was refused */
 };
 _Static_assert(sizeof(struct h2w_page) <= LAYOUT_PAGE, "the words fit their page");
 
@@ -76,7 +80,8 @@ struct record {
 
 #define LAYOUT_FLAG_LARGE 1u  /* the payload stands in a large slot … */
 #define LAYOUT_FLAG_SECOND 2u /* … the second of the two */
-#define LAYOUT_FLAGS 3u
+#define LAYOUT_FLAGS 3u       /* (an ask's payload that is large stands in the ask room, and has no second one) */
+#define LAYOUT_REFUSED (1ull << 32)
 
 struct header {
     uint64_t id, deadline;
@@ -114,7 +119,7 @@ static inline size_t layout_large(size_t payload_max)
 
 static inline size_t layout_file(size_t payload_max)
 {
-    return LAYOUT_PAGE + LAYOUT_RING + LAYOUT_LARGE * layout_large(payload_max);
+    return LAYOUT_PAGE + LAYOUT_RING + LAYOUT_ROOMS * layout_large(payload_max);
 }
 
 static inline size_t layout_mapping(size_t payload_max)
@@ -153,6 +158,12 @@ static inline struct record *layout_record(const struct layout_map *map, uint64_
 static inline uint8_t *layout_slot(const struct layout_map *map, size_t payload_max, unsigned slot)
 {
     return map->base + LAYOUT_PAGE + 2 * LAYOUT_RING + slot * layout_large(payload_max);
+}
+
+/* Room for payload_max bytes and a name or two before them. */
+static inline uint8_t *layout_ask_room(const struct layout_map *map, size_t payload_max)
+{
+    return layout_slot(map, payload_max, LAYOUT_LARGE);
 }
 
 static inline bool layout_ready(const struct record *r, uint64_t position)

@@ -280,3 +280,46 @@ bool port_say(struct port *p, enum channel_kind kind, uint32_t status, const cha
             &(struct header){.id = p->id, .len = (uint32_t)len, .kind = (uint8_t)kind, .status = (uint16_t)status});
     return true;
 }
+
+static bool replied(struct port *p, size_t what)
+{
+    return atomic_load_explicit(&p->h2w->replies, memory_order_acquire) >= what;
+}
+
+static void put_parts(uint8_t *to, const struct port_part *parts, size_t nparts)
+{
+    for (size_t i = 0; i < nparts; i++) {
+        if (parts[i].len)
+            memcpy(to, parts[i].bytes, parts[i].len);
+        to += parts[i].len;
+    }
+}
+
+bool port_ask(struct port *p, uint32_t service, const struct port_part *parts, size_t nparts, struct port_reply *out)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < nparts; i++)
+        if (__builtin_add_overflow(len, parts[i].len, &len))
+            return false;
+    if (len > p->payload_max + CHANNEL_ASK_EXTRA)
+        return false;
+    bool inside = len <= CHANNEL_INLINE_MAX;
+    uint8_t *ring = port_room(p, inside ? len : 0);
+    if (!ring)
+        return false;
+    put_parts(inside ? ring : layout_ask_room(&p->out, p->payload_max), parts, nparts);
+    p->asks++;
+    publish(p, inside ? layout_size(len) : LAYOUT_ALIGN,
+            &(struct header){.id = p->id,
+                             .len = (uint32_t)len,
+                             .kind = CHANNEL_ASK,
+                             .flags = inside ? 0 : LAYOUT_FLAG_LARGE,
+                             .status = (uint16_t)service});
+    /* No spinning: whoever is to do what was asked may need this CPU. */
+    if (!sleep_until(p, (struct want){replied, p->asks, 0}))
+        return false;
+    uint64_t reply = atomic_load_explicit(&p->h2w->reply, memory_order_relaxed);
+    *out = (struct port_reply){
+        .ok = !(reply & LAYOUT_REFUSED), .bytes = layout_ask_room(&p->in, p->payload_max), .len = (uint32_t)reply};
+    return true;
+}

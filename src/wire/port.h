@@ -20,6 +20,7 @@ struct port {
     uint64_t read, read_end; /* H2W ring: the request being answered and its end */
     uint64_t head, back;     /* W2H ring: written up to; read by the host up to, as last seen */
     uint64_t large_used[LAYOUT_LARGE];
+    uint64_t asks;
     uint64_t id; /* of the request being answered, 0 between requests */
     uint32_t epoch, rang;
     struct layout_yield yield;
@@ -57,6 +58,20 @@ uint8_t *port_large(struct port *p, int slot);
 void port_result(struct port *p, size_t len);
 void port_result_large(struct port *p, int slot, size_t len);
 bool port_failure(struct port *p, const char *code, const char *message);
+
+/* Asks the host something for the running request and waits for the answer, which stays until the next one or the
+ * request's end.  The parts stand one behind the other.  false: they are longer than payload_max + CHANNEL_ASK_EXTRA,
+ * or the host has closed. */
+struct port_part {
+    const void *bytes;
+    size_t len;
+};
+struct port_reply {
+    bool ok;
+    const uint8_t *bytes; /* bytes[len] is 0 */
+    size_t len;
+};
+bool port_ask(struct port *p, uint32_t service, const struct port_part *parts, size_t nparts, struct port_reply *out);
 
 /* A log line or progress, cut to what fits; never waits.  false: no room, it is dropped. */
 bool port_say(struct port *p, enum channel_kind kind, uint32_t status, const char *text, size_t len);

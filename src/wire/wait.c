@@ -77,17 +77,17 @@ bool channel_worker_sleeps(const struct channel *ch)
 }
 
 /* Each sleep is woken once, and only for what it waits for: a worker woken for nothing costs two switches. */
-static void wake_worker(struct channel *ch, bool work)
+void channel_wake_worker(struct channel *ch, bool work)
 {
     layout_fence();
     uint32_t epoch = atomic_load_explicit(&ch->w2h->worker_sleep, memory_order_relaxed);
-    if (!(epoch & LAYOUT_ASLEEP) || epoch == ch->woken || !(work || epoch & LAYOUT_ROOM))
+    if (!(epoch & LAYOUT_ASLEEP) || epoch == atomic_load_explicit(&ch->woken, memory_order_relaxed) ||
+        !(work || epoch & LAYOUT_ROOM))
         return;
-    ch->woken = epoch;
+    atomic_store_explicit(&ch->woken, epoch, memory_order_relaxed);
     if (!atomic_load_explicit(&ch->h2w->may_spin, memory_order_relaxed))
         put_here(ch);
-    uint32_t bell = atomic_load_explicit(&ch->h2w->bell, memory_order_relaxed);
-    atomic_store_explicit(&ch->h2w->bell, bell + 1, memory_order_release);
+    atomic_fetch_add_explicit(&ch->h2w->bell, 1, memory_order_release); /* the owner and who replies may both ring */
     layout_futex_wake(&ch->h2w->bell, 1);
 }
 
@@ -97,7 +97,7 @@ void channel_ring(struct channel *ch)
     if (!work && !ch->gave_back)
         return;
     ch->submitted = ch->gave_back = false;
-    wake_worker(ch, work);
+    channel_wake_worker(ch, work);
 }
 
 /* Being woken. */

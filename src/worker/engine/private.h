@@ -37,6 +37,7 @@ struct engine {
     struct moat_plugin plugin; /* our copy of the plugin's table */
     struct moat_host host;
     struct moat_call call;
+    struct moat_reply reply;
     char refused[ENGINE_MESSAGE_MAX];
     uint64_t second, last_progress; /* CLOCK_MONOTONIC ns */
     unsigned lines, dropped;        /* of this second; since the last one that passed */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "wire/ask.h"
 #include "worker/engine/private.h"
 
 #define LINES_PER_SECOND 100
@@ -82,17 +83,23 @@ static bool fail(struct moat_call *call, const char *code, const char *message)
 
 /* Lines and progress. */
 
-static bool say(enum channel_kind kind, uint32_t status, const char *text, size_t len)
+/* A result at the ring's end moves: another record takes its place. */
+static bool make_way(void)
 {
     struct moat_call *call = &engine.call;
-    if (call->running && call->result == RING) {                  /* the line takes its place */
-        const uint8_t *room = port_room(&engine.port, call->len); /* where it stands: there at once */
-        if (!room)
-            return false;
-        memcpy(engine.staging, room, call->len);
-        call->result = STAGED;
-    }
-    return port_say(&engine.port, kind, status, text, len);
+    if (!call->running || call->result != RING)
+        return true;
+    const uint8_t *room = port_room(&engine.port, call->len); /* where it stands: there at once */
+    if (!room)
+        return false;
+    memcpy(engine.staging, room, call->len);
+    call->result = STAGED;
+    return true;
+}
+
+static bool say(enum channel_kind kind, uint32_t status, const char *text, size_t len)
+{
+    return make_way() && port_say(&engine.port, kind, status, text, len);
 }
 
 static bool say_text(enum channel_kind kind, uint32_t status, const char *text)
@@ -159,6 +166,39 @@ static const void *asset(const char *name, size_t *len)
     return name ? assets_find(&engine.assets, name, len) : NULL;
 }
 
+/* What is asked of the host. */
+
+static const struct moat_reply *no(const char *code, const char *message)
+{
+    engine.reply = (struct moat_reply){.data = "", .code = code, .message = message};
+    return &engine.reply;
+}
+
+static const struct moat_reply *ask(const struct moat_call *call, enum ask_service service,
+                                    const struct port_part *parts, size_t nparts)
+{
+    struct port_reply reply;
+    if (!valid(call))
+        return no("wrong_state", "only a call that runs can ask the host");
+    if (!make_way() || !port_ask(&engine.port, service, parts, nparts, &reply))
+        return no("too_large", "more than this host takes");
+    const char *text = (const char *)reply.bytes;
+    if (!reply.ok)
+        return no(text, text + strnlen(text, reply.len) + (strnlen(text, reply.len) < reply.len));
+    engine.reply = (struct moat_reply){.ok = true, .data = text, .len = reply.len, .code = "", .message = ""};
+    return &engine.reply;
+}
+
+/* "plugin NUL action NUL parameters" */
+static const struct moat_reply *call_other(struct moat_call *call, const char *plugin, const char *action,
+                                           const char *parameters, size_t len)
+{
+    struct port_part parts[] = {{plugin ? plugin : "", plugin ? strlen(plugin) + 1 : 1},
+                                {action ? action : "", action ? strlen(action) + 1 : 1},
+                                {parameters, parameters ? len : 0}};
+    return ask(call, ASK_CALL, parts, sizeof parts / sizeof *parts);
+}
+
 void services_init(void)
 {
     engine.call.slot = -1;
@@ -177,6 +217,7 @@ void services_init(void)
         .log = write_log,
         .refuse = refuse,
         .asset = asset,
+        .call = call_other,
     };
 }
 

@@ -1,0 +1,31 @@
+/* broker: decides what a plugin's running call asks of the host, by the rights that were granted, at the moment it
+ * asks. Owns those rights, one answer of the policy for each version that may run; runs no plugin and opens nothing
+ * itself. Any thread; nothing here blocks. */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include "base/error.h"
+#include "policy/policy.h"
+#include "wire/ask.h"
+
+struct broker;
+
+struct broker_config {
+    uint64_t (*now)(void *context); /* seconds of the home's time: ends of grants are by it */
+    void *context;
+};
+int broker_new(const struct broker_config *config, struct broker **out, struct error *err);
+void broker_free(struct broker *b); /* NULL is fine; every ask has been answered */
+
+/* What a running call asks: answered now or later (wire/ask.h). */
+void broker_ask(struct broker *b, struct question *ask);
+/* It was allowed when it was asked; is it still? false: err says why not, as the plugin is told. */
+bool broker_still(struct broker *b, const struct question *ask, struct error *err);
+
+/* From now on this version asks by this answer, of which the broker keeps what it needs. Without memory it asks in
+ * vain. */
+void broker_set(struct broker *b, const char *plugin, const char *version, const struct policy_answer *answer);
+/* No version of the plugin has any right. */
+void broker_drop(struct broker *b, const char *plugin);
+
+#endif

@@ -1,0 +1,11 @@
+/* broker/rights: by which rights each version asks.  A table under one lock that is held for a look; what is found is
+ * immutable and counted.  Private to src/broker. */
+#ifndef BROKER_RIGHTS_H
+#define BROKER_RIGHTS_H
+
+#include "broker/ask.h"
+
+const struct policy_answer *rights_answer(const struct rights *r);
+uint64_t broker_now(const struct broker *b);
+
+#endif

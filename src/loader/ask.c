@@ -1,0 +1,380 @@
+#include "loader/ask.h"
+
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "loader/denials.h"
+
+void ask_worker_open(struct worker *w)
+{
+    pthread_mutex_init(&w->ask_lock, NULL);
+}
+
+void ask_worker_close(struct worker *w)
+{
+    pthread_mutex_destroy(&w->ask_lock);
+}
+
+static void unref(struct inquiry *x)
+{
+    struct worker *w = x->w;
+    struct loader *l = w->l;
+    if (atomic_fetch_sub(&x->refs, 1) != 1)
+        return;
+    free(x->nested.result);
+    free(x);
+    worker_unref(w);
+    if (atomic_fetch_sub(&l->asks, 1) == 1 && atomic_load(&l->closing))
+        syscall(SYS_futex, &l->asks, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void asks_drain(struct loader *l)
+{
+    uint32_t left;
+    while ((left = atomic_load(&l->asks)))
+        syscall(SYS_futex, &l->asks, FUTEX_WAIT_PRIVATE, left, NULL, NULL, 0);
+}
+
+/* ---- the worker's answer ---- */
+
+/* "code NUL message", as a plugin's own failures. */
+static void reply_error(struct worker *w, const struct error *err)
+{
+    char text[ERROR_MESSAGE_MAX + 64];
+    const char *code = error_info(err->code)->name;
+    size_t n = strlen(code) + 1, m = strlen(err->message);
+    memcpy(text, code, n);
+    memcpy(text + n, err->message, m);
+    channel_reply(w->lane.ch, false, text, n + m);
+}
+
+/* Takes x off its worker: true for one who asks, and that one replies before it gives the lock back. */
+static bool take_off(struct inquiry *x)
+{
+    struct worker *w = x->w;
+    pthread_mutex_lock(&w->ask_lock);
+    if (w->asking == x) {
+        w->asking = NULL;
+        return true;
+    }
+    pthread_mutex_unlock(&w->ask_lock);
+    return false;
+}
+
+static void taken_off(struct inquiry *x)
+{
+    pthread_mutex_unlock(&x->w->ask_lock);
+    unref(x);
+}
+
+static void account(struct inquiry *x)
+{
+    const struct receipt *r = &x->nested.receipt;
+    if (!x->nested.done)
+        return;
+    x->w->ask_sum.calls++;
+    x->w->ask_sum.ns += r->queued_ns + r->ran_ns;
+    x->w->ask_sum.cpu_ns += r->cpu_ns + r->calls_cpu_ns;
+}
+
+static void finish(struct inquiry *x, const void *bytes, size_t len, const struct error *err)
+{
+    knot_close(x); /* before the worker can ask for the next */
+    if (take_off(x)) {
+        account(x);
+        if (err)
+            reply_error(x->w, err);
+        else
+            channel_reply(x->w->lane.ch, true, bytes, len);
+        taken_off(x);
+    }
+    unref(x); /* the handler's */
+}
+
+/* Under the lock, which it gives back: nobody waits for it any more. err NULL: the worker has ended. */
+static void give_up(struct inquiry *x, const struct error *err)
+{
+    struct worker *w = x->w;
+    w->asking = NULL;
+    void (*stop)(struct question * ask) = x->ask.stop;
+    if (err)
+        reply_error(w, err);
+    pthread_mutex_unlock(&w->ask_lock);
+    knot_close(x);
+    if (stop)
+        stop(&x->ask);
+    unref(x);
+}
+
+static bool on_stop(struct question *ask, void (*stop)(struct question *ask))
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    pthread_mutex_lock(&x->w->ask_lock);
+    bool waits = x->w->asking == x;
+    ask->stop = stop;
+    pthread_mutex_unlock(&x->w->ask_lock);
+    return waits;
+}
+
+static void done(struct question *ask, const void *bytes, size_t len)
+{
+    finish((struct inquiry *)(void *)ask, bytes, len, NULL);
+}
+
+static void fail(struct question *ask, const struct error *err)
+{
+    finish((struct inquiry *)(void *)ask, NULL, 0, err);
+}
+
+/* ---- a denial: told of before the plugin goes on, so that who floods waits for it ---- */
+
+static void run_denied(struct loop_task *task)
+{
+    struct inquiry *x = (struct inquiry *)(void *)((char *)task - offsetof(struct inquiry, task));
+    denial_count(x->w, x->refused);
+    free(x->refused);
+    finish(x, NULL, 0, &x->error);
+}
+
+static void deny(struct question *ask, int permission, const char *operation, const char *object,
+                 const struct error *err)
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    x->error = *err;
+    x->refused = calloc(1, sizeof *x->refused);
+    if (!x->refused) {
+        finish(x, NULL, 0, &x->error);
+        return;
+    }
+    struct explain_event *ev = &x->refused->event;
+    ev->denied = true;
+    ev->permission = permission;
+    text_copy(ev->operation, sizeof ev->operation, operation);
+    text_plain(ev->object, sizeof ev->object, object, strlen(object));
+    text_copy(ev->wall, sizeof ev->wall, "broker");
+    x->refused->action = x->action;
+    memcpy(x->refused->call, x->call_id, sizeof x->refused->call);
+    x->task.run = run_denied;
+    loop_post(x->w->l->explain, &x->task);
+}
+
+/* ---- a call of another plugin ---- */
+
+static void nested_done(struct call *c)
+{
+    struct inquiry *x = c->context;
+    finish(x, c->result, c->result_len, c->code ? &c->error : NULL);
+}
+
+static void stop_nested(struct question *ask)
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    call_cancel(x->w->l, &x->nested);
+}
+
+/* Who waits: those of the call that asks, and its own plugin. */
+static void take_chain(struct inquiry *x)
+{
+    const struct inquiry *of = call_hidden((struct call *)(uintptr_t)x->outer)->of;
+    if (of) {
+        memcpy(x->chain, of->chain, of->depth * sizeof *x->chain);
+        x->depth = of->depth;
+    }
+    x->chain[x->depth++] = x->w->plugin;
+}
+
+static int check_chain(const struct inquiry *x, const struct plugin *target, struct error *err)
+{
+    for (unsigned i = 0; i < x->depth; i++)
+        if (x->chain[i] == target)
+            return error_set(err, MOAT_E_CALL_CYCLE, "%s waits for this call already", x->plugin);
+    if (x->depth == ASK_CHAIN_MAX)
+        return error_set(err, MOAT_E_CALL_DEPTH, "%d plugins wait for each other already, from %s to %s", ASK_CHAIN_MAX,
+                         x->chain[0]->name, x->w->plugin->name);
+    return 0;
+}
+
+static int check(struct inquiry *x, struct plugin *target, uint64_t now, struct error *err)
+{
+    if (!target)
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "there is no plugin \"%.64s\"", x->plugin);
+    if (!x->w->gen->may_wait) /* what knot.c relies on; the policy has refused it before */
+        return error_set(err, MOAT_E_INTERNAL, "the manifest of %s does not ask for agent_control", x->ask.plugin);
+    if (x->ask.deadline_ns <= now)
+        return error_set(err, MOAT_E_DEADLINE, "no time is left");
+    int rc = check_chain(x, target, err);
+    if (rc || knot_open(x, target))
+        return rc;
+    return error_set(err, MOAT_E_WOULD_DEADLOCK, "every worker of %s waits, in the end for %s, which would wait for it",
+                     x->plugin, x->w->plugin->name);
+}
+
+static void call(struct question *ask, const char *plugin, const char *action, const void *parameters, size_t len)
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    struct loader *l = x->w->l;
+    struct plugin *own = x->w->plugin, *target = table_find(l, plugin);
+    uint64_t now = clock_mono_ns();
+    text_copy(x->plugin, sizeof x->plugin, plugin);
+    text_copy(x->named, sizeof x->named, action);
+    int rc = check(x, target, now, &x->error);
+    if (rc) {
+        finish(x, NULL, 0, &x->error);
+        return;
+    }
+    struct call *c = &x->nested;
+    *c = (struct call){.plugin = x->plugin,
+                       .action = x->named,
+                       .parameters = parameters,
+                       .parameters_len = len,
+                       .deadline_ns = ask->deadline_ns == UINT64_MAX ? 0 : ask->deadline_ns - now,
+                       .principal = x->outer->principal,
+                       .loop = plugin_loop(target, plugin_loop(own, NULL)),
+                       .done = nested_done,
+                       .context = x};
+    trace_child(CALL_PLACE(x->outer), c->traceparent);
+    call_hidden(c)->of = x;
+    if (on_stop(ask, stop_nested))
+        call_begin(l, c); /* stopped meanwhile, it is cancelled before it is queued */
+    else
+        finish(x, NULL, 0, &x->error); /* which nobody reads */
+}
+
+/* ---- what the worker asks ---- */
+
+static const struct ask_answers answers = {.done = done, .refuse = fail, .deny = deny, .call = call};
+
+static struct inquiry *make(struct worker *w, const struct flight *f, const struct channel_answer *a)
+{
+    struct inquiry *x = malloc(sizeof *x + a->len + BUF_PAD);
+    if (!x)
+        return NULL;
+    memset(x, 0, offsetof(struct inquiry, nested));
+    memset(&x->nested, 0, sizeof *x - offsetof(struct inquiry, nested));
+    memcpy(x->bytes, a->shared, a->len); /* shared memory is the worker's to change */
+    x->bytes[a->len] = 0;
+    x->refs = 2;
+    x->w = w;
+    x->outer = f->call;
+    x->action = f->action + 1;
+    memcpy(x->call_id, f->call->id, sizeof x->call_id);
+    take_chain(x);
+    x->ask = (struct question){.to = &answers,
+                               .service = a->status,
+                               .bytes = x->bytes,
+                               .len = a->len,
+                               .plugin = w->plugin->name,
+                               .version = w->gen->version,
+                               .action = w->gen->spec->manifest->actions[f->action].name,
+                               .call_id = x->call_id,
+                               .deadline_ns = f->deadline_ns};
+    atomic_fetch_add(&w->refs, 1);
+    atomic_fetch_add(&w->l->asks, 1);
+    return x;
+}
+
+/* Why nobody would wait for an answer, or 0. */
+static int unwanted(const struct worker *w, const struct flight *f, struct error *err)
+{
+    const struct call *c = f->call;
+    if (!c || atomic_load(&call_hidden((struct call *)(uintptr_t)c)->cancel))
+        return error_set(err, MOAT_E_CANCELLED, "the call was cancelled");
+    if (atomic_load(&w->flags) & (WORKER_DEAD | WORKER_KILLED))
+        return error_set(err, MOAT_E_CANCELLED, "its worker has ended");
+    if (f->flagged)
+        return error_set(err, MOAT_E_DEADLINE, "the call's time is over");
+    if (!w->l->config.on_ask)
+        return error_set(err, MOAT_E_WRONG_STATE, "this host answers nothing");
+    return 0;
+}
+
+void ask_take(struct worker *w, const struct flight *f, const struct channel_answer *a)
+{
+    struct error err;
+    int rc = unwanted(w, f, &err);
+    struct inquiry *x = rc ? NULL : make(w, f, a);
+    if (!rc && !x)
+        rc = error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for what it asks");
+    if (rc) {
+        reply_error(w, &err);
+        return;
+    }
+    w->lane.asks = true;
+    pthread_mutex_lock(&w->ask_lock);
+    w->asking = x;
+    pthread_mutex_unlock(&w->ask_lock);
+    atomic_fetch_add(&x->refs, 1);
+    w->l->config.on_ask(w->l->config.context, &x->ask);
+    unref(x);
+}
+
+void ask_withdraw(struct worker *w, const struct error *err)
+{
+    pthread_mutex_lock(&w->ask_lock);
+    struct inquiry *x = w->asking;
+    if (x)
+        give_up(x, err);
+    else
+        pthread_mutex_unlock(&w->ask_lock);
+}
+
+void ask_account(struct worker *w, struct receipt *r)
+{
+    struct asked_sum sum = {0};
+    if (w->lane.asks) {
+        pthread_mutex_lock(&w->ask_lock);
+        sum = w->ask_sum;
+        w->ask_sum = (struct asked_sum){0};
+        pthread_mutex_unlock(&w->ask_lock);
+    }
+    w->lane.asks = false;
+    if (!r)
+        return;
+    r->calls = sum.calls;
+    r->calls_ns = sum.ns;
+    r->calls_cpu_ns = sum.cpu_ns;
+}
+
+/* ---- looked at again ---- */
+
+static void review(struct worker *w, bool (*over)(void *context, const struct question *ask, struct error *err),
+                   void *context)
+{
+    struct error err;
+    pthread_mutex_lock(&w->ask_lock);
+    struct inquiry *x = w->asking;
+    if (x)
+        atomic_fetch_add(&x->refs, 1);
+    pthread_mutex_unlock(&w->ask_lock);
+    if (!x)
+        return;
+    if (over(context, &x->ask, &err) && take_off(x))
+        give_up(x, &err);
+    unref(x);
+}
+
+void loader_asks_review(struct loader *l, const char *name,
+                        bool (*over)(void *context, const struct question *ask, struct error *err), void *context)
+{
+    struct worker *all[PLUGIN_SLOTS];
+    unsigned n = 0;
+    struct plugin *p = table_find(l, name);
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < PLUGIN_SLOTS; i++)
+        if (p->roster[i]) {
+            all[n++] = p->roster[i];
+            atomic_fetch_add(&p->roster[i]->refs, 1);
+        }
+    pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < n; i++) {
+        review(all[i], over, context);
+        worker_unref(all[i]);
+    }
+}

@@ -1,0 +1,79 @@
+/* wire/ask: something that a running call asks of the host (plugin.h: call, …).  The loader takes it out of the
+ * worker's channel and hands it on; src/broker decides and answers.  Neither knows the other: this is what they share.
+ *
+ * An ask lives from the loader's on_ask until it is answered: exactly once, by one of the functions below, from any
+ * thread, at once or later.  Its worker waits meanwhile, and its call's time runs on. */
+#ifndef WIRE_ASK_H
+#define WIRE_ASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* Numbers on the wire: new ones are added at the end. */
+enum ask_service {
+    ASK_CALL = 1, /* plugin NUL action NUL parameters -> the result's JSON */
+    ASK_SERVICES
+};
+
+struct question;
+struct ask_answers {
+    bool (*on_stop)(struct question *ask, void (*stop)(struct question *ask));
+    void (*done)(struct question *ask, const void *bytes, size_t len);
+    void (*refuse)(struct question *ask, const struct error *error);
+    void (*deny)(struct question *ask, int permission, const char *operation, const char *object,
+                 const struct error *error);
+    void (*call)(struct question *ask, const char *plugin, const char *action, const void *parameters, size_t len);
+};
+
+struct question {
+    /* fixed */
+    const struct ask_answers *to;
+    unsigned service; /* any number: the worker's word */
+    const uint8_t
+        *bytes; /* the host's own copy of what the worker wrote, len bytes and BUF_PAD behind; a 0 is the first */
+    size_t len;
+    const char *plugin, *version, *action; /* who asks */
+    const char *call_id;                   /* of its call */
+    uint64_t deadline_ns;                  /* of its call, CLOCK_MONOTONIC */
+    void *context;                         /* the handler's */
+    void (*stop)(struct question *ask);    /* by ask_on_stop */
+};
+
+/* By a handler that answers later, within on_ask.  From here on stop is called, at most once and from any thread, when
+ * nobody waits for the answer any more: the call was cancelled or is late, the worker died, a right was revoked.  The
+ * handler ends what it does and answers all the same, perhaps within stop, which must not block.  false: nobody waits
+ * as it is. */
+static inline bool ask_on_stop(struct question *ask, void (*stop)(struct question *ask))
+{
+    return ask->to->on_stop(ask, stop);
+}
+
+/* What the plugin is told: bytes as its service defines them. */
+static inline void ask_done(struct question *ask, const void *bytes, size_t len)
+{
+    ask->to->done(ask, bytes, len);
+}
+
+/* It did not work: the code's name, and the message. */
+static inline void ask_fail(struct question *ask, const struct error *error)
+{
+    ask->to->refuse(ask, error);
+}
+
+/* It is not allowed: the same, and a denial is told of. permission: -1 when nothing can allow it. */
+static inline void ask_deny(struct question *ask, int permission, const char *operation, const char *object,
+                            const struct error *error)
+{
+    ask->to->deny(ask, permission, operation, object, error);
+}
+
+/* Allowed: the loader runs that call on the asking call's behalf and answers. Within on_ask only; texts are copied. */
+static inline void ask_call(struct question *ask, const char *plugin, const char *action, const void *parameters,
+                            size_t len)
+{
+    ask->to->call(ask, plugin, action, parameters, len);
+}
+
+#endif
