@@ -247,7 +247,8 @@ static void call(struct question *ask, const char *plugin, const char *action, c
 
 /* ---- what the worker asks ---- */
 
-static const struct ask_answers answers = {.done = done, .refuse = fail, .deny = deny, .call = call};
+static const struct ask_answers answers = {
+    .on_stop = on_stop, .done = done, .refuse = fail, .deny = deny, .call = call};
 
 static struct inquiry *make(struct worker *w, const struct flight *f, const struct channel_answer *a)
 {

@@ -93,13 +93,15 @@ static struct manifest *manifest_of(const char *name, const struct variant *v)
 {
     struct error err;
     struct manifest *m;
-    char with[128], path[512];
+    char with[128], own[64], path[512];
     buf_auto text = BUF_INIT(MANIFEST_MAX);
-    snprintf(path, sizeof path, "%s/%s/plugin.json", needed("LOADER_PLUGINS"), v->ledger ? "ledger" : "echo");
+    const char *plugin = v->ledger ? "ledger" : v->relay ? "relay" : "echo";
+    snprintf(path, sizeof path, "%s/%s/plugin.json", needed("LOADER_PLUGINS"), plugin);
     if (io_read_file(path, &text, &err))
         fail_msg("%s", err.message);
     snprintf(with, sizeof with, "\"name\": \"%s\"", name);
-    replace(&text, v->ledger ? "\"name\": \"ledger\"" : "\"name\": \"echo\"", with);
+    snprintf(own, sizeof own, "\"name\": \"%s\"", plugin);
+    replace(&text, own, with);
     if (v->state)
         replace(&text, "\"state\": false", "\"state\": true");
     if (v->version) {
@@ -137,10 +139,14 @@ static struct manifest *manifest_of(const char *name, const struct variant *v)
 static int code_of(const struct variant *v)
 {
     struct error err;
+    const char *file = needed(v->liar     ? "LOADER_LIAR"
+                              : v->ledger ? "LOADER_LEDGER"
+                              : v->relay  ? "LOADER_RELAY"
+                                          : "LOADER_ECHO");
     buf_auto bytes = BUF_INIT(64 << 20);
     if (v->garbage)
         buf_puts(&bytes, "this is no shared object");
-    else if (io_read_file(needed(v->liar ? "LOADER_LIAR" : v->ledger ? "LOADER_LEDGER" : "LOADER_ECHO"), &bytes, &err))
+    else if (io_read_file(file, &bytes, &err))
         fail_msg("%s", err.message);
     int fd = io_sealed("code", bytes.data, bytes.len);
     assert_true(fd >= 0);

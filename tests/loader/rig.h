@@ -46,6 +46,7 @@ struct variant {
     bool garbage;           /* the code is no ELF file */
     bool no_code;           /* only the manifest */
     bool ledger;            /* the ledger plugin in place of echo */
+    bool relay;             /* the relay plugin */
     bool state;             /* hands its state over */
     const char *read_path;  /* granted */
     const char *write_path; /* granted */

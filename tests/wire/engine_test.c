@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "wire/ask.h"
 #include "wire/start.h"
 #include "worker/engine.h"
 
@@ -55,9 +56,9 @@ void inside_failed(const struct inside *in, const char *step, const char *messag
         _exit(5);
 }
 
-static const char *const actions[] = {"echo", "in_place",        "many_answers", "too_large", "stale",     "flood",
-                                      "fail", "until_cancelled", "remaining",    "crash",     "no_result", "silent",
-                                      "gone"};
+static const char *const actions[] = {
+    "echo",      "in_place", "many_answers", "too_large", "stale", "flood", "fail", "until_cancelled",
+    "remaining", "crash",    "no_result",    "silent",    "asks",  "gone"};
 
 static uint32_t number(const char *action)
 {
@@ -307,6 +308,55 @@ static void cancel_and_deadline(void **state)
     rig_stop(&r);
 }
 
+/* What it asks arrives whole, whatever its size; the answer that stood before stays. */
+static void asked_one(struct rig *r, const char *action, const char *parameters, size_t len, bool ok, const char *reply,
+                      size_t reply_len)
+{
+    struct channel_answer a = rig_next(r);
+    while (a.kind == CHANNEL_LOG)
+        a = rig_next(r);
+    char head[40] = "other";
+    strcpy(head + 6, action);
+    size_t n = 6 + strlen(action) + 1;
+    assert_int_equal(a.kind, CHANNEL_ASK);
+    assert_int_equal(a.status, ASK_CALL);
+    assert_int_equal(a.len, n + len);
+    assert_memory_equal(a.shared, head, n);
+    assert_memory_equal(a.shared + n, parameters, len);
+    channel_release(r->ch);
+    channel_reply(r->ch, ok, reply, reply_len);
+}
+
+static void asks(void **state)
+{
+    static char big[MIB];
+    const size_t lengths[] = {1, 10, 30, CHANNEL_INLINE_MAX - 12, CHANNEL_INLINE_MAX, 100 * 1024, MIB};
+    struct rig r;
+    struct channel_answer a;
+    begin(&r, "every", "{}");
+    memset(big, 'b', sizeof big);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t len = lengths[i];
+        uint8_t *room = channel_reserve(r.ch, len);
+        memcpy(room, big, len);
+        channel_submit(r.ch, CHANNEL_CALL, number("asks"), 0, len, NULL);
+        asked_one(&r, "first", big, len, true, "1", 1);
+        asked_one(&r, "act", big, len, true, big, len);
+        a = rig_next(&r);
+        assert_int_equal(a.kind, CHANNEL_RESULT);
+        assert_int_equal(a.len, len);
+        assert_memory_equal(a.shared, big, len);
+    }
+    assert_non_null(channel_reserve(r.ch, 1));
+    channel_submit(r.ch, CHANNEL_CALL, number("asks"), 0, 0, NULL);
+    asked_one(&r, "first", "", 0, false, "deadline", 8); /* a refusal without a message */
+    asked_one(&r, "act", "", 0, false, "denied\0no", 9);
+    a = rig_next(&r);
+    assert_int_equal(a.len, 10);
+    assert_memory_equal(a.shared, "denied/no/", 10);
+    rig_stop(&r);
+}
+
 /* A flood is cut to what a second allows, and the next second says how much was dropped. */
 static void floods_are_cut(void **state)
 {
@@ -347,6 +397,7 @@ int main(void)
         cmocka_unit_test(an_older_table),
         cmocka_unit_test(refused_at_start),
         cmocka_unit_test(cancel_and_deadline),
+        cmocka_unit_test(asks),
         cmocka_unit_test(floods_are_cut),
         cmocka_unit_test(crash),
     };

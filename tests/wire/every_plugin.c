@@ -89,6 +89,23 @@ static bool remaining(struct moat_call *call)
     return host->answer(call, text, (size_t)n);
 }
 
+/* Asks for the action that parameters name, with parameters, over an answer that stands already; twice, so that the
+ * second reply takes the first one's place. "size" or "refused" first: what is told of the reply. */
+static bool asks(struct moat_call *call, const char *text, size_t len)
+{
+    char out[300];
+    host->answer(call, text, len);
+    const struct moat_reply *reply = host->call(NULL, "other", "act", text, len);
+    if (reply->ok || strcmp(reply->code, "wrong_state") != 0)
+        return host->fail(call, "nobody", "no call asked for something");
+    host->call(call, "other", "first", text, len);
+    reply = host->call(call, "other", "act", text, len);
+    if (reply->ok && reply->data[reply->len] == 0)
+        return len > 20 ? host->answer(call, reply->data, reply->len) : true;
+    int n = snprintf(out, sizeof out, "%s/%s/%s", reply->code, reply->message, reply->data);
+    return host->answer(call, out, (size_t)n);
+}
+
 static bool execute(struct moat_call *call, const char *action, const char *parameters, size_t len)
 {
     if (parameters[len] != 0)
@@ -109,6 +126,8 @@ static bool execute(struct moat_call *call, const char *action, const char *para
         return until_cancelled(call);
     if (strcmp(action, "remaining") == 0)
         return remaining(call);
+    if (strcmp(action, "asks") == 0)
+        return asks(call, parameters, len);
     if (strcmp(action, "fail") == 0) {
         host->answer(call, "1", 1);
         return host->fail(call, "overflow", "it does not fit");

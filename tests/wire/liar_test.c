@@ -80,20 +80,21 @@ static void lie(enum channel_kind asked, struct header h, bool own_id)
 static void every_field(void **state)
 {
     for (unsigned kind = 0; kind < 256; kind++)
-        if (kind < CHANNEL_RESULT || kind > CHANNEL_PROGRESS)
+        if (kind < CHANNEL_RESULT || kind > CHANNEL_ASK)
             lie(CHANNEL_CALL, (struct header){.kind = (uint8_t)kind}, true);
     for (unsigned flags = 1; flags < 256; flags++)
-        for (unsigned kind = CHANNEL_RESULT; kind <= CHANNEL_PROGRESS; kind++)
-            if (kind != CHANNEL_RESULT || (flags != 1 && flags != 3))
+        for (unsigned kind = CHANNEL_RESULT; kind <= CHANNEL_ASK; kind++)
+            if ((kind != CHANNEL_RESULT || (flags != 1 && flags != 3)) && (kind != CHANNEL_ASK || flags != 1))
                 lie(CHANNEL_CALL, (struct header){.kind = (uint8_t)kind, .flags = (uint8_t)flags}, true);
     const uint32_t lengths[] = {CHANNEL_INLINE_MAX + 1, LAYOUT_RING, MAX, MAX + 1, 0x7fffffff, 0x80000000, 0xffffffff};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
-        for (unsigned kind = CHANNEL_RESULT; kind <= CHANNEL_PROGRESS; kind++)
+        for (unsigned kind = CHANNEL_RESULT; kind <= CHANNEL_ASK; kind++)
             lie(CHANNEL_CALL, (struct header){.kind = (uint8_t)kind, .len = lengths[i]}, true);
     for (unsigned kind = CHANNEL_FAILURE; kind <= CHANNEL_PROGRESS; kind++)
         lie(CHANNEL_CALL, (struct header){.kind = (uint8_t)kind, .len = LAYOUT_SMALL + 1}, true);
     lie(CHANNEL_CALL, (struct header){.kind = CHANNEL_RESULT, .flags = 1, .len = MAX + 1}, true);
     lie(CHANNEL_CALL, (struct header){.kind = CHANNEL_RESULT, .flags = 3, .len = 0xffffffff}, true);
+    lie(CHANNEL_CALL, (struct header){.kind = CHANNEL_ASK, .flags = 1, .len = MAX + CHANNEL_ASK_EXTRA + 1}, true);
     lie(CHANNEL_HEALTH, (struct header){.kind = CHANNEL_RESULT, .len = 1}, true);
     lie(CHANNEL_SHUTDOWN, (struct header){.kind = CHANNEL_RESULT, .flags = 1, .len = 5}, true);
 }
@@ -110,7 +111,7 @@ static void every_wrong_id(void **state)
                             CHANNEL_FIRST_ID | (uint64_t)1 << 63,
                             UINT64_MAX};
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
-        for (unsigned kind = CHANNEL_RESULT; kind <= CHANNEL_PROGRESS; kind++)
+        for (unsigned kind = CHANNEL_RESULT; kind <= CHANNEL_ASK; kind++)
             if (ids[i] || kind != CHANNEL_LOG)
                 lie(CHANNEL_CALL, (struct header){.kind = (uint8_t)kind, .id = ids[i]}, false);
 }
@@ -153,6 +154,45 @@ static void right_at_the_wrong_time(void **state)
     id = liar_call(&l, CHANNEL_CALL);
     assert_int_equal(CHANNEL_SLOT(id), CHANNEL_SLOT(first));
     liar_say(&l, (struct header){.kind = CHANNEL_RESULT, .id = first}, 64);
+    assert_broken(&l);
+    liar_end(&l);
+}
+
+/* Who asks says nothing until it was answered, and asks only while it runs a call. */
+static void asks_out_of_turn(void **state)
+{
+    struct liar l;
+    struct channel_answer a;
+    for (unsigned kind = CHANNEL_RESULT; kind <= CHANNEL_ASK; kind++) {
+        liar_begin(&l);
+        uint64_t id = liar_call(&l, CHANNEL_CALL);
+        liar_say(&l, (struct header){.kind = CHANNEL_ASK, .id = id, .status = 9}, 64);
+        liar_say(&l, (struct header){.kind = (uint8_t)kind, .id = id}, 64);
+        assert_int_equal(channel_next(l.r.ch, &a), CHANNEL_GOT);
+        assert_int_equal(a.kind, CHANNEL_ASK);
+        assert_int_equal(a.status, 9);
+        assert_ptr_equal(a.cookie, &l);
+        assert_broken(&l);
+        channel_reply(l.r.ch, true, "late", 4); /* nobody hears it, and nothing breaks */
+        liar_end(&l);
+    }
+    const enum channel_kind no_call[] = {CHANNEL_HEALTH, CHANNEL_CONFIGURE, CHANNEL_SHUTDOWN, CHANNEL_SAVE,
+                                         CHANNEL_RESTORE};
+    for (size_t i = 0; i < sizeof no_call / sizeof *no_call; i++)
+        lie(no_call[i], (struct header){.kind = CHANNEL_ASK}, true);
+
+    liar_begin(&l);
+    uint64_t id = liar_call(&l, CHANNEL_CALL);
+    for (unsigned i = 0; i < 1000; i++) { /* once it was answered it may ask again, however often */
+        liar_say(&l, (struct header){.kind = CHANNEL_ASK, .id = id, .len = 5}, 64);
+        assert_int_equal(channel_next(l.r.ch, &a), CHANNEL_GOT);
+        channel_release(l.r.ch);
+        channel_reply(l.r.ch, i % 2, "answer", 6);
+        assert_int_equal(atomic_load(&l.port.h2w->replies), i + 1);
+    }
+    liar_say(&l, (struct header){.kind = CHANNEL_RESULT, .id = id}, 64);
+    assert_int_equal(channel_next(l.r.ch, &a), CHANNEL_GOT);
+    liar_say(&l, (struct header){.kind = CHANNEL_ASK, .id = id}, 64); /* its call is over */
     assert_broken(&l);
     liar_end(&l);
 }
@@ -398,11 +438,17 @@ static void noise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_field),   cmocka_unit_test(every_wrong_id),
-        cmocka_unit_test(progress_lies), cmocka_unit_test(right_at_the_wrong_time),
-        cmocka_unit_test(log_floods),    cmocka_unit_test(changes_while_it_is_read),
-        cmocka_unit_test(wake_storms),   cmocka_unit_test(wake_storms_with_something_to_say),
-        cmocka_unit_test(epoch_lies),    cmocka_unit_test(noise),
+        cmocka_unit_test(every_field),
+        cmocka_unit_test(every_wrong_id),
+        cmocka_unit_test(progress_lies),
+        cmocka_unit_test(right_at_the_wrong_time),
+        cmocka_unit_test(asks_out_of_turn),
+        cmocka_unit_test(log_floods),
+        cmocka_unit_test(changes_while_it_is_read),
+        cmocka_unit_test(wake_storms),
+        cmocka_unit_test(wake_storms_with_something_to_say),
+        cmocka_unit_test(epoch_lies),
+        cmocka_unit_test(noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
