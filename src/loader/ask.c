@@ -12,12 +12,12 @@
 
 void ask_worker_open(struct worker *w)
 {
-    pthread_mutex_init(&w->ask_lock, NULL);
+    pthread_mutex_init(&w->asks.lock, NULL);
 }
 
 void ask_worker_close(struct worker *w)
 {
-    pthread_mutex_destroy(&w->ask_lock);
+    pthread_mutex_destroy(&w->asks.lock);
 }
 
 static void unref(struct inquiry *x)
@@ -57,18 +57,18 @@ static void reply_error(struct worker *w, const struct error *err)
 static bool take_off(struct inquiry *x)
 {
     struct worker *w = x->w;
-    pthread_mutex_lock(&w->ask_lock);
-    if (w->asking == x) {
-        w->asking = NULL;
+    pthread_mutex_lock(&w->asks.lock);
+    if (w->asks.now == x) {
+        w->asks.now = NULL;
         return true;
     }
-    pthread_mutex_unlock(&w->ask_lock);
+    pthread_mutex_unlock(&w->asks.lock);
     return false;
 }
 
 static void taken_off(struct inquiry *x)
 {
-    pthread_mutex_unlock(&x->w->ask_lock);
+    pthread_mutex_unlock(&x->w->asks.lock);
     unref(x);
 }
 
@@ -77,9 +77,9 @@ static void account(struct inquiry *x)
     const struct receipt *r = &x->nested.receipt;
     if (!x->nested.done)
         return;
-    x->w->ask_sum.calls++;
-    x->w->ask_sum.ns += r->queued_ns + r->ran_ns;
-    x->w->ask_sum.cpu_ns += r->cpu_ns + r->calls_cpu_ns;
+    x->w->asks.sum.calls++;
+    x->w->asks.sum.ns += r->queued_ns + r->ran_ns;
+    x->w->asks.sum.cpu_ns += r->cpu_ns + r->calls_cpu_ns;
 }
 
 static void finish(struct inquiry *x, const void *bytes, size_t len, const struct error *err)
@@ -100,11 +100,11 @@ static void finish(struct inquiry *x, const void *bytes, size_t len, const struc
 static void give_up(struct inquiry *x, const struct error *err)
 {
     struct worker *w = x->w;
-    w->asking = NULL;
+    w->asks.now = NULL;
     void (*stop)(struct question * ask) = x->ask.stop;
     if (err)
         reply_error(w, err);
-    pthread_mutex_unlock(&w->ask_lock);
+    pthread_mutex_unlock(&w->asks.lock);
     knot_close(x);
     if (stop)
         stop(&x->ask);
@@ -114,10 +114,10 @@ static void give_up(struct inquiry *x, const struct error *err)
 static bool on_stop(struct question *ask, void (*stop)(struct question *ask))
 {
     struct inquiry *x = (struct inquiry *)(void *)ask;
-    pthread_mutex_lock(&x->w->ask_lock);
-    bool waits = x->w->asking == x;
+    pthread_mutex_lock(&x->w->asks.lock);
+    bool waits = x->w->asks.now == x;
     ask->stop = stop;
-    pthread_mutex_unlock(&x->w->ask_lock);
+    pthread_mutex_unlock(&x->w->asks.lock);
     return waits;
 }
 
@@ -306,9 +306,9 @@ void ask_take(struct worker *w, const struct flight *f, const struct channel_ans
         return;
     }
     w->lane.asks = true;
-    pthread_mutex_lock(&w->ask_lock);
-    w->asking = x;
-    pthread_mutex_unlock(&w->ask_lock);
+    pthread_mutex_lock(&w->asks.lock);
+    w->asks.now = x;
+    pthread_mutex_unlock(&w->asks.lock);
     atomic_fetch_add(&x->refs, 1);
     w->l->config.on_ask(w->l->config.context, &x->ask);
     unref(x);
@@ -316,22 +316,22 @@ void ask_take(struct worker *w, const struct flight *f, const struct channel_ans
 
 void ask_withdraw(struct worker *w, const struct error *err)
 {
-    pthread_mutex_lock(&w->ask_lock);
-    struct inquiry *x = w->asking;
+    pthread_mutex_lock(&w->asks.lock);
+    struct inquiry *x = w->asks.now;
     if (x)
         give_up(x, err);
     else
-        pthread_mutex_unlock(&w->ask_lock);
+        pthread_mutex_unlock(&w->asks.lock);
 }
 
 void ask_account(struct worker *w, struct receipt *r)
 {
     struct asked_sum sum = {0};
     if (w->lane.asks) {
-        pthread_mutex_lock(&w->ask_lock);
-        sum = w->ask_sum;
-        w->ask_sum = (struct asked_sum){0};
-        pthread_mutex_unlock(&w->ask_lock);
+        pthread_mutex_lock(&w->asks.lock);
+        sum = w->asks.sum;
+        w->asks.sum = (struct asked_sum){0};
+        pthread_mutex_unlock(&w->asks.lock);
     }
     w->lane.asks = false;
     if (!r)
@@ -347,11 +347,11 @@ static void review(struct worker *w, bool (*over)(void *context, const struct qu
                    void *context)
 {
     struct error err;
-    pthread_mutex_lock(&w->ask_lock);
-    struct inquiry *x = w->asking;
+    pthread_mutex_lock(&w->asks.lock);
+    struct inquiry *x = w->asks.now;
     if (x)
         atomic_fetch_add(&x->refs, 1);
-    pthread_mutex_unlock(&w->ask_lock);
+    pthread_mutex_unlock(&w->asks.lock);
     if (!x)
         return;
     if (over(context, &x->ask, &err) && take_off(x))

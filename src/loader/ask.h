@@ -1,25 +1,36 @@
 /* loader/ask: what running calls ask of the host (wire/ask.h): taken out of the channel, handed to on_ask, answered, or
  * given up with the call.  Part of loader/internal.
  *
- * Its worker and its handler have a reference each.  Whoever takes it off the worker, under the worker's ask_lock, is
- * who replies: the handler with its answer, or the owner when the call's time is over. */
+ * Its worker and its handler have a reference each.  Whoever takes it off the worker, under the worker's lock for it,
+ * is who replies: the handler with its answer, or the owner when the call's time is over. */
 #ifndef LOADER_ASK_H
 #define LOADER_ASK_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/loop.h"
 #include "loader/loader.h"
 #include "wire/ask.h"
+#include "wire/channel.h"
 
 #define ASK_CHAIN_MAX 8 /* plugins that wait for each other in one chain of calls, the last one's included */
 
-struct worker;
+struct flight;
+struct receipt;
 struct refused;
+struct worker;
 
+/* A worker's side. */
 struct asked_sum {
     uint64_t calls, ns, cpu_ns;
+};
+struct worker_asks {
+    pthread_mutex_t lock;
+    struct inquiry *now;   /* lock: what it waits for: a reference */
+    struct asked_sum sum;  /* lock: of the call at the head */
+    struct inquiry *waits; /* knot_lock: the same, where it is a call of another plugin */
 };
 
 struct inquiry {
@@ -48,6 +59,16 @@ struct inquiry {
 
     uint8_t bytes[];
 };
+
+void ask_worker_open(struct worker *w);
+void ask_worker_close(struct worker *w);
+/* The owner: the worker asks for something. */
+void ask_take(struct worker *w, const struct flight *f, const struct channel_answer *a);
+/* The owner: nobody waits for it any more. err NULL: nor does the worker, which has ended. */
+void ask_withdraw(struct worker *w, const struct error *err);
+/* The owner: into the receipt of the call at the head, and from the beginning again. */
+void ask_account(struct worker *w, struct receipt *r);
+void asks_drain(struct loader *l); /* until none is left */
 
 /* knot.c.  x begins to wait for a call of target; false: it would wait for itself, through others. */
 bool knot_open(struct inquiry *x, struct plugin *target);

@@ -255,10 +255,7 @@ struct worker {
     _Atomic(struct outcomes *) outcomes; /* made by the owner at its first answer, then fixed */
     uint64_t outcomes_from;              /* supervise: those before say nothing about what is now */
     uint64_t counted;                    /* the plugin's lock (counts.c): executions that were told to on_counts */
-    pthread_mutex_t ask_lock;
-    struct inquiry *asking;   /* ask_lock: what it waits for: a reference */
-    struct asked_sum ask_sum; /* ask_lock: of the call at the head */
-    struct inquiry *waits;    /* knot_lock: the same, where it is a call of another plugin */
+    struct worker_asks asks;
 };
 
 /* ---- one generation ---- */
@@ -400,9 +397,8 @@ struct plugin {
     struct denials *rows;    /* denials_lock; made with the first one, then fixed */
     uint64_t denials_handed; /* take_lock: of denials, to on_denials */
 
-    /* ask.c's, under the loader's knot_lock */
-    uint64_t knot_round;
-    struct plugin *knot_next;
+    uint64_t knot_round;      /* knot_lock */
+    struct plugin *knot_next; /* knot_lock */
 };
 
 /* ---- the loader ---- */
@@ -611,17 +607,6 @@ struct memory {
     uint64_t now, peak; /* bytes; 0: it is gone */
 };
 struct memory memory_of(pid_t pid);
-
-/* ask.c */
-void ask_worker_open(struct worker *w);
-void ask_worker_close(struct worker *w);
-/* The owner: the worker asks for something. */
-void ask_take(struct worker *w, const struct flight *f, const struct channel_answer *a);
-/* The owner: nobody waits for it any more. err NULL: nor does the worker, which has ended. */
-void ask_withdraw(struct worker *w, const struct error *err);
-/* The owner: into the receipt of the call at the head, and from the beginning again. */
-void ask_account(struct worker *w, struct receipt *r);
-void asks_drain(struct loader *l); /* until none is left */
 
 /* explain.c */
 int explain_open(struct loader *l, struct error *err);

@@ -17,8 +17,8 @@ static bool all_wait(struct plugin *p, struct inquiry *waits[PLUGIN_SLOTS], unsi
         struct worker *w = p->roster[i];
         if (!w || atomic_load(&w->flags) & (WORKER_DEAD | WORKER_KILLED | WORKER_RETIRED))
             continue;
-        all = w->waits != NULL;
-        waits[(*n)++] = w->waits;
+        all = w->asks.waits != NULL;
+        waits[(*n)++] = w->asks.waits;
     }
     all = all && p->current && !p->current->gate && *n >= p->current->nworkers;
     pthread_mutex_unlock(&p->lock);
@@ -63,8 +63,8 @@ static void untie(struct inquiry *x)
         x->parent->child = NULL;
     if (x->child)
         x->child->parent = NULL;
-    if (x->w->waits == x)
-        x->w->waits = NULL;
+    if (x->w->asks.waits == x)
+        x->w->asks.waits = NULL;
     x->parent = x->child = NULL;
     x->target = NULL;
 }
@@ -79,7 +79,7 @@ bool knot_open(struct inquiry *x, struct plugin *target)
         parent->child = x;
     }
     x->target = target;
-    x->w->waits = x;
+    x->w->asks.waits = x;
     bool knot = is_knot(l, x);
     if (knot)
         untie(x);
