@@ -80,6 +80,36 @@ struct moat_forecast_options {
 MOAT_API int moat_forecast(struct moat *m, const struct moat_forecast_options *options, char **json,
                            struct moat_error *error);
 
+/* ---- the monitor (docs/monitor.md) ---- */
+
+/* Something that your platform did. Set size; plugin and action are words of at most 63 letters, digits and _.:/- of
+ * yours, 128 different pairs at most (MOAT_E_LIMIT). Some ten nanoseconds, no lock, never blocks. */
+struct moat_metric {
+    size_t size;
+    const char *plugin, *action;
+    bool success;
+    uint64_t duration_ns; /* 0: not timed */
+};
+MOAT_API int moat_record_metric(struct moat *m, const struct moat_metric *metric, struct moat_error *error);
+/* How everything does of late, the calls of plugins and what was recorded, with its anomalies, as `GET /api/monitor`
+ * answers it. plugin NULL: of all. */
+MOAT_API int moat_monitor(struct moat *m, const char *plugin, char **json, struct moat_error *error);
+
+/* What an action, or a recorded pair, did since it was told of last. */
+struct moat_metric_report {
+    size_t size;
+    const char *plugin, *action;
+    bool platform;           /* recorded by moat_record_metric; else calls of a plugin */
+    uint64_t calls, failed;  /* since it was told of last */
+    uint64_t p50_ns, p99_ns; /* of the last minute */
+    bool errors_anomaly, latency_anomaly;
+};
+/* told is called every few seconds (the setting `monitor_every`), once for each that did something, on one of Moat's
+ * threads; it must not block. It takes the place of the one before; NULL: none. When this returns the one before is not
+ * called any more; so told must not call it. */
+MOAT_API void moat_on_metric(struct moat *m, void (*told)(void *context, const struct moat_metric_report *report),
+                             void *context);
+
 struct moat_receipt {
     uint64_t queued_ns, ran_ns, cpu_ns, bytes_in, bytes_out;
 };

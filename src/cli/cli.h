@@ -298,6 +298,7 @@ int run_source_list(struct cli *c);
 int run_source_remove(struct cli *c);
 int run_stats(struct cli *c);
 int run_forecast(struct cli *c);
+int run_monitor(struct cli *c);
 int run_health(struct cli *c);
 int run_capabilities(struct cli *c);
 int run_permissions(struct cli *c);

@@ -358,6 +358,7 @@ struct plugin {
     uint64_t generations;                    /* lock: that ever ran */
     uint64_t peak;                           /* lock: bytes */
     uint64_t killed_runs;                    /* lock: started calls without an answer */
+    uint64_t busy_seen;                      /* lock: see loader_busy */
     char last_log[LINE_MAX_SHOWN];           /* lock */
     _Atomic uint64_t denials, lines_dropped;
     _Atomic bool fallback; /* atomic: as its last worker was */

@@ -359,6 +359,10 @@ bool loader_gate(struct loader *l, const char *name, char *message, size_t size)
 /* Every name with an open gate, in no order; each takes a reference of its own when it keeps m. */
 void loader_offers(struct loader *l, void (*each)(void *context, const char *name, struct manifest *m), void *context);
 
+/* Each plugin of which a call has ended since the last time: for one who looks again and again. The name stays as long
+ * as the loader. */
+void loader_busy(struct loader *l, void (*each)(void *context, const char *name), void *context);
+
 struct loader_merits {
     enum health health;
     bool closed;           /* its circuit is open: calls are refused for a while */

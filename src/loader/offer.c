@@ -64,6 +64,30 @@ void loader_offers(struct loader *l, void (*each)(void *context, const char *nam
     }
 }
 
+/* Calls that have ended, however; errors among them count twice: it is only to change with each. */
+static bool is_busy(struct plugin *p)
+{
+    pthread_mutex_lock(&p->lock);
+    uint64_t ended = p->gone_runs + p->killed_runs + p->error_count;
+    for (unsigned i = 0; i < PLUGIN_SLOTS; i++)
+        if (p->roster[i])
+            ended += atomic_load_explicit(&p->roster[i]->tally.executions, memory_order_relaxed);
+    bool busy = ended != p->busy_seen;
+    p->busy_seen = ended;
+    pthread_mutex_unlock(&p->lock);
+    return busy;
+}
+
+void loader_busy(struct loader *l, void (*each)(void *context, const char *name), void *context)
+{
+    pthread_mutex_lock(&l->table_lock);
+    struct plugin *p = l->plugins; /* a list that only grows, at its head */
+    pthread_mutex_unlock(&l->table_lock);
+    for (; p; p = p->next_of_all)
+        if (is_busy(p))
+            each(context, p->name);
+}
+
 bool loader_merits(struct loader *l, const char *name, struct loader_merits *out)
 {
     struct plugin *p = table_find(l, name);

@@ -8,16 +8,40 @@ void window_init(struct window *w, uint64_t span_ns)
     w->span_ns = span_ns;
 }
 
-void window_add(struct window *w, uint64_t now_ns, uint64_t value, bool bad)
+/* Where what happens now counts; NULL: it is a whole window late. */
+static struct window_sum *span_at(struct window *w, uint64_t now_ns)
 {
     uint64_t number = now_ns / w->span_ns + 1;
     struct window_span *s = &w->spans[number % WINDOW_SPANS];
     if (s->number > number)
-        return; /* a whole window late */
+        return NULL;
     if (s->number < number)
         *s = (struct window_span){.number = number};
-    histogram_add(&s->sum.values, value);
-    s->sum.bad += bad;
+    return &s->sum;
+}
+
+static void sum_add(struct window_sum *to, const struct window_sum *from)
+{
+    to->calls += from->calls;
+    to->bad += from->bad;
+    histogram_merge(&to->values, &from->values);
+}
+
+void window_add(struct window *w, uint64_t now_ns, uint64_t value, bool bad)
+{
+    struct window_sum *sum = span_at(w, now_ns);
+    if (!sum)
+        return;
+    histogram_add(&sum->values, value);
+    sum->calls++;
+    sum->bad += bad;
+}
+
+void window_merge(struct window *w, uint64_t now_ns, const struct window_sum *some)
+{
+    struct window_sum *sum = span_at(w, now_ns);
+    if (sum)
+        sum_add(sum, some);
 }
 
 void window_read(const struct window *w, uint64_t now_ns, struct window_sum *out)
@@ -28,7 +52,6 @@ void window_read(const struct window *w, uint64_t now_ns, struct window_sum *out
         const struct window_span *s = &w->spans[i];
         if (!s->number || s->number > number || s->number + WINDOW_SPANS <= number)
             continue;
-        histogram_merge(&out->values, &s->sum.values);
-        out->bad += s->sum.bad;
+        sum_add(out, &s->sum);
     }
 }

@@ -11,8 +11,8 @@
 #define WINDOW_SPANS 12
 
 struct window_sum {
-    uint64_t bad; /* of values.count */
-    struct histogram values;
+    uint64_t calls, bad;
+    struct histogram values; /* of those calls that have one */
 };
 
 struct window {
@@ -26,6 +26,7 @@ struct window {
 /* span_ns > 0; the window reaches back between WINDOW_SPANS - 1 and WINDOW_SPANS of them. */
 void window_init(struct window *w, uint64_t span_ns);
 void window_add(struct window *w, uint64_t now_ns, uint64_t value, bool bad);
+void window_merge(struct window *w, uint64_t now_ns, const struct window_sum *some); /* many at once */
 /* All that is inside at that time. */
 void window_read(const struct window *w, uint64_t now_ns, struct window_sum *out);
 

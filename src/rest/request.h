@@ -209,6 +209,8 @@ void handle_capabilities(struct rest_request *q);
 void handle_permissions(struct rest_request *q);
 void handle_stats(struct rest_request *q);
 void handle_forecast(struct rest_request *q);
+void handle_monitor(struct rest_request *q);
+void handle_record(struct rest_request *q);
 void handle_forecast_series(struct rest_request *q);
 void handle_health(struct rest_request *q);
 void handle_check(struct rest_request *q);

@@ -100,6 +100,17 @@ static const struct field forecast_fields[] = {
     {"limit", FIELD_NUMBER, false, "calls an hour: when will so many be met?"},
     {0},
 };
+static const struct field monitor_query[] = {
+    {"plugin", FIELD_TEXT, false, "only its actions; all unless told"},
+    {0},
+};
+static const struct field record_fields[] = {
+    {"plugin", FIELD_TEXT, true, "who did it: a word of yours of at most 63 letters, digits and _.:/-"},
+    {"action", FIELD_TEXT, true, "what it did: the same"},
+    {"success", FIELD_FLAG, true, "whether it went well"},
+    {"duration", FIELD_TEXT, false, "a TIME: how long it took"},
+    {0},
+};
 static const struct field grant_fields[] = {
     {"grant", FIELD_TEXT, true, "a permission and its scope, such as `file_read=/data`"},
     {"for", FIELD_TEXT, false, "a TIME after which it ends by itself, as if it were revoked then"},
@@ -334,6 +345,10 @@ const struct route routes[] = {
      "How many calls an hour are to be expected, with intervals, and when a limit will be met."},
     {"POST", "/api/forecast", REST_READ, BODY_OBJECT, handle_forecast_series, NULL, forecast_fields, "",
      "The same of a series of the caller's."},
+    {"GET", "/api/monitor", REST_READ, BODY_NONE, handle_monitor, monitor_query, NULL, "monitor",
+     "How each action, and what was recorded, did in the last minute and hour, and what has become worse."},
+    {"POST", "/api/monitor", REST_MANAGE, BODY_OBJECT, handle_record, NULL, record_fields, "",
+     "Records something that the platform did, to be watched like the calls of plugins."},
     {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, health_query, NULL, "health",
      "Whether the host answers, and how its plugins are."},
     {"POST", "/api/calls", REST_EXECUTE, BODY_ITEMS, handle_batch, NULL, batch_fields, "",

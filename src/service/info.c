@@ -165,6 +165,7 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_generations(out, "generations", i->figures);
     tell_canary(out, "canary", i->op.s, i->plugin.name);
     tell_guard_of(out, "config_guard", i->op.s, i->plugin.name);
+    tell_anomalies(out, "anomalies", i->op.s->monitor, i->plugin.name);
     tell_close(out, '}');
     return rc;
 }

@@ -14,6 +14,7 @@
 #include "service/home_time.h"
 #include "service/jobs.h"
 #include "service/journal.h"
+#include "service/monitor.h"
 #include "service/origins.h"
 #include "service/service.h"
 #include "service/settings.h"
@@ -46,6 +47,7 @@ struct service {
     bool had_admin;             /* a token with that scope ever, revoked ones included; under token_lock */
     struct tokens *tokens;
     struct journal *journal;
+    struct monitor *monitor;
     struct spans *spans; /* or NULL: no collector is named */
     struct origins *origins;
     struct home_time time; /* as at open; never changes */

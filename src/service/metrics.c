@@ -173,6 +173,7 @@ static void metrics(struct op *op, struct job *job)
         put_runs(&op->result, &c);
         put_states(&op->result, &c);
         put_spans(&op->result, op->s);
+        metrics_monitor(&op->result, op->s->monitor);
     }
     free(c.list);
     op_end(op, rc);

@@ -22,7 +22,10 @@ struct moat {
     pthread_mutex_t front_lock;
     void *front; /* see embed.h */
     void (*front_free)(void *front);
-    _Atomic unsigned turn; /* of the loops, for moat_call_begin */
+    _Atomic unsigned turn;     /* of the loops, for moat_call_begin */
+    pthread_mutex_t told_lock; /* one moat_on_metric at a time */
+    void (*told)(void *context, const struct moat_metric_report *report);
+    void *told_context;
 };
 
 /* ---- errors ---- */
@@ -86,6 +89,7 @@ int moat_open(const struct moat_options *options, struct moat **out, struct moat
     if (!m)
         return fail(error, MOAT_E_OUT_OF_MEMORY, "no memory for Moat");
     pthread_mutex_init(&m->front_lock, NULL);
+    pthread_mutex_init(&m->told_lock, NULL);
     int rc = resolve(o, &so, worker, helper, &err);
     if (rc == 0)
         rc = secrets_read(&m->secrets, &err);
@@ -109,6 +113,7 @@ void moat_close(struct moat *m)
     if (m->front)
         m->front_free(m->front);
     pthread_mutex_destroy(&m->front_lock);
+    pthread_mutex_destroy(&m->told_lock);
     secrets_free(&m->secrets);
     free(atomic_load(&m->spare));
     free(m);
@@ -273,6 +278,56 @@ int moat_forecast(struct moat *m, const struct moat_forecast_options *options, c
         .name = o->plugin, .series = o->plugin_executions, .n = o->n, .horizon = o->horizon, .limit = o->limit};
     service_forecast(m->s, &asked, finished, &w);
     return wait_for(&w, json, error);
+}
+
+/* ---- the monitor ---- */
+
+int moat_record_metric(struct moat *m, const struct moat_metric *metric, struct moat_error *error)
+{
+    struct error err;
+    if (metric->size < sizeof *metric || !metric->plugin || !metric->action)
+        return fail(error, MOAT_E_BAD_USAGE, "a metric needs its size, a plugin and an action");
+    int rc = service_record(m->s,
+                            &(struct service_metric){.plugin = metric->plugin,
+                                                     .action = metric->action,
+                                                     .success = metric->success,
+                                                     .duration_ns = metric->duration_ns},
+                            &err);
+    return rc < 0 ? put_error(error, &err, "") : MOAT_E_OK;
+}
+
+int moat_monitor(struct moat *m, const char *plugin, char **json, struct moat_error *error)
+{
+    struct wait w = WAIT;
+    service_monitor(m->s, plugin, finished, &w);
+    return wait_for(&w, json, error);
+}
+
+static void report(void *context, const struct service_metric_report *r)
+{
+    struct moat *m = context;
+    m->told(m->told_context, &(struct moat_metric_report){.size = sizeof(struct moat_metric_report),
+                                                          .plugin = r->plugin,
+                                                          .action = r->action,
+                                                          .platform = r->platform,
+                                                          .calls = r->calls,
+                                                          .failed = r->failed,
+                                                          .p50_ns = r->p50_ns,
+                                                          .p99_ns = r->p99_ns,
+                                                          .errors_anomaly = r->errors_anomaly,
+                                                          .latency_anomaly = r->latency_anomaly});
+}
+
+/* The sink is taken off before what it calls is changed. */
+void moat_on_metric(struct moat *m, void (*told)(void *context, const struct moat_metric_report *report), void *context)
+{
+    pthread_mutex_lock(&m->told_lock);
+    service_on_metric(m->s, NULL, NULL);
+    m->told = told;
+    m->told_context = context;
+    if (told)
+        service_on_metric(m->s, report, m);
+    pthread_mutex_unlock(&m->told_lock);
 }
 
 /* ---- calls ---- */

@@ -183,8 +183,10 @@ static int open_all(struct service *s, const struct service_options *options, st
     s->vault = vault_new();
     s->tokens = tokens_new();
     s->origins = origins_new();
-    int rc =
-        s->vault && s->tokens && s->origins ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
+    s->monitor = monitor_new(s);
+    int rc = s->vault && s->tokens && s->origins && s->monitor
+                 ? 0
+                 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
     if (rc == 0)
         rc = home_lock(&s->home, s->server, &s->lock, &owner, err);
     warn_of_development(s, rc);
@@ -202,8 +204,10 @@ static int open_all(struct service *s, const struct service_options *options, st
         counters_start(s);
     if (rc == 0)
         rc = jobs_start(s, &s->jobs, err);
-    if (rc == 0)
+    if (rc == 0) {
         expiry_start(s);
+        monitor_start(s->monitor);
+    }
     if (rc == 0 && !s->undefined)
         rc = wanted_start(s, err);
     return rc;
@@ -266,6 +270,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     pthread_mutex_destroy(&s->expiry.lock);
     tokens_free(s->tokens);
     journal_close(s->journal);
+    monitor_free(s->monitor);
     origins_free(s->origins);
     free(s);
 }

@@ -184,6 +184,32 @@ void service_proposals(struct service *s, const char *name, service_done done, v
 void service_denials(struct service *s, const char *name_or_null, const char *since_or_null, uint64_t limit,
                      service_done done, void *context);
 
+/* ---- the monitor (docs/monitor.md) ---- */
+
+/* Something that the platform did: plugin and action are words of at most 63 letters, digits and _.:/- of its own;
+ * duration 0: not timed. Any thread, no lock once the pair is known, does not block. MOAT_E_BAD_USAGE; MOAT_E_LIMIT
+ * when there are too many pairs. */
+struct service_metric {
+    const char *plugin, *action;
+    bool success;
+    uint64_t duration_ns;
+};
+int service_record(struct service *s, const struct service_metric *metric, struct error *err);
+/* What an action, or a pair of the platform's, did since the last look, and in the last minute. */
+struct service_metric_report {
+    const char *plugin, *action;
+    bool platform;           /* recorded, not called */
+    uint64_t calls, failed;  /* since the last look */
+    uint64_t p50_ns, p99_ns; /* of the last minute */
+    bool errors_anomaly, latency_anomaly;
+};
+/* Called every few seconds (`monitor_every`) on a jobs thread, of each that did something; must not block. One at a
+ * time: another takes its place; NULL: none, and when this returns it is not called any more. */
+typedef void (*service_metric_sink)(void *context, const struct service_metric_report *report);
+void service_on_metric(struct service *s, service_metric_sink sink, void *context);
+/* How everything does of late, with its anomalies. name NULL: of all plugins. */
+void service_monitor(struct service *s, const char *name_or_null, service_done done, void *context);
+
 /* ---- what is to come (docs/forecast.md) ---- */
 #define SERVICE_HORIZON_MAX 336
 struct service_forecast {

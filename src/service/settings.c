@@ -57,6 +57,8 @@ const struct setting settings_table[] = {
      "bytes of memory for the last lines of all plugins, as `moat log` shows them; the oldest leave first"},
     {"memory_max", KIND_SIZE, 4ull << 30, 1 << 20, 1ull << 40, false, F(memory_max),
      "memory of one worker: no manifest gets more"},
+    {"monitor_every", KIND_TIME, 5 * NS_PER_S, 100 * NS_PER_MS, 3600 * NS_PER_S, false, F(monitor_every),
+     "how often is looked at how plugins do of late, for `moat monitor`, anomalies and guards"},
     {"otlp_endpoint", KIND_URL, 0, 0, 0, false, F(otlp_endpoint),
      "the collector that is told of each call as a span (OTLP over HTTP, JSON, to its /v1/traces); \"\": nobody is "
      "told"},

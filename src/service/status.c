@@ -143,6 +143,7 @@ static void stats(struct op *op, struct job *job)
         tell_security(out, op->s);
         tell_executions(out, &t);
         tell_counts(out, "counters", &counts);
+        tell_monitor_stats(out, "platform_metrics", op->s->monitor);
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
         tell_close(out, '}');
     }
@@ -166,13 +167,15 @@ static void health(struct op *op, struct job *job)
     struct registry_plugin none;
     int rc = registry_find_plugin(job->reader, "", &none, &op->error);
     loader_each(op->s->loader, sum, &t);
-    bool failing = t.health[HEALTH_FAILED] || t.health[HEALTH_DEGRADED];
+    unsigned anomalies = atomic_load(&op->s->monitor->anomalies);
+    bool failing = t.health[HEALTH_FAILED] || t.health[HEALTH_DEGRADED] || anomalies;
     if (rc >= 0) {
         tell_open(out, NULL, '{');
         tell_text(out, "status", failing ? "degraded" : "healthy");
         tell_text(out, "wall", wall_word(op->s));
         tell_text(out, "development", home_development_name(op->s->home.development));
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
+        tell_number(out, "anomalies", anomalies);
         tell_open(out, "plugins", '{');
         for (int h = HEALTH_UNKNOWN; h <= HEALTH_FAILED; h++)
             tell_number(out, health_name((enum health)h), t.health[h]);

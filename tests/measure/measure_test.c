@@ -58,6 +58,26 @@ static void test_an_empty_one_has_no_quantile(void **state)
 
 /* ---- windows ---- */
 
+static void test_many_at_once_are_as_one_by_one(void **state)
+{
+    struct window one, many;
+    struct window_sum some = {0}, a, b;
+    window_init(&one, 1000);
+    window_init(&many, 1000);
+    for (uint64_t i = 0; i < 500; i++) {
+        window_add(&one, 20100, i * i, i % 7 == 0);
+        histogram_add(&some.values, i * i);
+        some.calls++;
+        some.bad += i % 7 == 0;
+    }
+    window_merge(&many, 20900, &some);
+    window_merge(&many, 5000, &some); /* longer ago than the window reaches */
+    window_read(&one, 21000, &a);
+    window_read(&many, 21000, &b);
+    assert_memory_equal(&a, &b, sizeof a);
+    assert_int_equal(b.calls, 500);
+}
+
 static void test_a_window_forgets_span_by_span(void **state)
 {
     struct window w;
@@ -207,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_buckets_follow_each_other),
         cmocka_unit_test(test_an_empty_one_has_no_quantile),
         cmocka_unit_test(test_a_window_forgets_span_by_span),
+        cmocka_unit_test(test_many_at_once_are_as_one_by_one),
         cmocka_unit_test(test_what_is_late_counts_in_its_own_time),
         cmocka_unit_test(test_false_alarms_are_as_rare_as_stated),
         cmocka_unit_test(test_false_passes_are_as_rare_as_stated),

@@ -16,6 +16,7 @@
 #include "measure/guard.h"
 #include "measure/histogram.h"
 #include "measure/sequential.h"
+#include "measure/series.h"
 
 static int quantiles(int argc, char **argv)
 {
@@ -139,6 +140,44 @@ static int smoothed(char **argv)
     return 0;
 }
 
+/* Lines "SECONDS CALLS BAD VALUE…", or CALLS of value V as "V*CALLS"; after each that changed something its anomalies.
+ */
+static bool some_of(struct window_sum *some, uint64_t *now)
+{
+    static char line[1 << 20];
+    char *at = line;
+    if (!fgets(line, sizeof line, stdin))
+        return false;
+    *some = (struct window_sum){0};
+    *now = (uint64_t)(strtod(at, &at) * 1e9);
+    some->calls = strtoull(at, &at, 10);
+    some->bad = strtoull(at, &at, 10);
+    for (char *end; strtoull(at, &end, 10), end != at; at = end) {
+        uint64_t value = strtoull(at, &end, 10), times = *end == '*' ? strtoull(end + 1, &end, 10) : 1;
+        some->values.count += times;
+        some->values.sum += value * times;
+        some->values.buckets[histogram_bucket(value)] += times;
+    }
+    return true;
+}
+
+static int watched(const char *seed)
+{
+    static struct series s;
+    static struct window_sum some;
+    uint64_t now;
+    series_init(&s, strtoull(seed, NULL, 10));
+    while (some_of(&some, &now)) {
+        unsigned changed = series_add(&s, now, &some);
+        for (int k = 0; k < WATCH_KINDS; k++)
+            if (changed >> k & 1)
+                printf("%.9g %s %s %.4g %.4g %.4g\n", (double)now / 1e9, watch_kind_name((enum watch_kind)k),
+                       s.found[k].on ? "on" : "off", (double)s.found[k].before.bad / (double)s.found[k].before.calls,
+                       (double)s.found[k].after.bad / (double)s.found[k].after.calls, s.found[k].evidence);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "quantiles") == 0)
@@ -151,8 +190,9 @@ int main(int argc, char **argv)
         return fitted(argv + 2);
     if (argc == 8 && strcmp(argv[1], "smooth") == 0)
         return smoothed(argv + 2);
-    fprintf(
-        stderr,
-        "usage: measure_tool guard | forecast S T H | smooth S A B G L R | quantiles Q… | sequential T M A P K L\n");
+    if (argc == 3 && strcmp(argv[1], "series") == 0)
+        return watched(argv[2]);
+    fprintf(stderr, "usage: measure_tool guard | series SEED | forecast S T H | smooth S A B G L R | quantiles Q… | sequential "
+                    "T M A P K L\n");
     return 2;
 }

@@ -258,6 +258,7 @@ NONE(capabilities)
 NONE(permissions)
 NONE(stats)
 NONE(health)
+ONE(monitor, name)
 ONE(token_revoke, id)
 NONE(token_list)
 ONE(settings_get, key)
@@ -284,6 +285,12 @@ void service_source_add(struct service *s, const char *name, const char *kind, c
                         void *context)
 {
     answer(s, done, context, "source_add %s %s %s", name, kind, place);
+}
+
+int service_record(struct service *s, const struct service_metric *m, struct error *err)
+{
+    (void)s;
+    return strcmp(m->plugin, "refused") == 0 ? error_set(err, MOAT_E_LIMIT, "too many") : 0;
 }
 
 void service_forecast(struct service *s, const struct service_forecast *f, service_done done, void *context)

@@ -190,6 +190,11 @@ def look_ahead(api):
     assert api.good("POST", "/api/forecast", {"plugin_executions": [1] * 10, "limit": 1})["limit"]["expected_ahead"] == 1
 
 
+def watch(api):
+    api.good("POST", "/api/monitor", {"plugin": "billing", "action": "charge", "success": True, "duration": "3ms"})
+    assert {"alpha", "billing"} <= {e["plugin"] for e in api.good("GET", "/api/monitor")["entries"]}
+
+
 def part(api, key):
     other = api.place.good("keygen", "other.key") and (api.place.root / "other.key.pub").read_text()
     api.good("POST", "/api/trust", {"publisher": "other", "public_key": other})
@@ -201,7 +206,7 @@ def part(api, key):
 
 def test_every_route_answers_as_it_says(api):
     key = have_publisher(api)
-    for step in (have_versions, decide, bound, run, tasks, configure, change_versions, audit, look_ahead, keep_house):
+    for step in (have_versions, decide, bound, run, tasks, configure, change_versions, audit, look_ahead, watch, keep_house):
         step(api)
     part(api, key)
     silent = [f"{m} {p}" for m, p, _ in api.contract.operations if (m, p, 200) not in api.contract.seen]

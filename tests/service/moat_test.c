@@ -298,6 +298,83 @@ static void a_program_embeds_it(void **state)
     }
 }
 
+/* ---- the monitor ---- */
+
+#define RECORDERS 4
+#define RECORDS 20000
+
+static void *recorder(void *context)
+{
+    struct moat_metric metric = {
+        .size = sizeof metric, .plugin = "billing", .action = "charge", .success = true, .duration_ns = 3000};
+    for (int i = 0; i < RECORDS; i++) {
+        metric.success = i % 100 != 0;
+        if (moat_record_metric(m, &metric, NULL) != MOAT_E_OK)
+            return context;
+    }
+    return NULL;
+}
+
+struct reported {
+    _Atomic uint64_t calls, failed, echoes;
+};
+
+/* Records as well: that is allowed. */
+static void reported(void *context, const struct moat_metric_report *report)
+{
+    struct reported *sum = context;
+    struct moat_metric own = {.size = sizeof own, .plugin = "reports", .action = report->action, .success = true};
+    if (!report->platform) {
+        atomic_fetch_add(&sum->echoes, report->calls);
+    } else if (strcmp(report->plugin, "billing") == 0) {
+        moat_record_metric(m, &own, NULL);
+        atomic_fetch_add(&sum->calls, report->calls);
+        atomic_fetch_add(&sum->failed, report->failed);
+    }
+}
+
+static void what_threads_record_is_all_told(void **state)
+{
+    pthread_t threads[RECORDERS];
+    struct reported sum = {0};
+    char *json;
+    void *failed;
+    install(*state, (struct kit_package){0});
+    moat_on_metric(m, reported, &sum);
+    struct moat_call_data call = {.size = sizeof call, .plugin = "alpha", .action = "echo", .parameters = "5"};
+    FINE(moat_call(m, &call));
+    moat_free(call.result);
+    for (int i = 0; i < RECORDERS; i++)
+        pthread_create(&threads[i], NULL, recorder, &sum);
+    for (int i = 0; i < RECORDERS; i++) {
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    FINE(moat_monitor(m, "billing", &json, &e)); /* which looks, and so reports */
+    assert_non_null(strstr(json, "\"plugin\":\"billing\",\"action\":\"charge\",\"source\":\"platform\",\"calls\":80000,"
+                                 "\"failed\":800"));
+    moat_free(json);
+    moat_on_metric(m, NULL, NULL);
+    assert_int_equal(atomic_load(&sum.calls), RECORDERS * RECORDS);
+    assert_int_equal(atomic_load(&sum.failed), RECORDERS * RECORDS / 100);
+    assert_int_equal(atomic_load(&sum.echoes), 1);
+    FINE(moat_call(m, &call));
+    moat_free(call.result);
+    FINE(moat_monitor(m, NULL, &json, &e));
+    moat_free(json);
+    assert_int_equal(atomic_load(&sum.echoes), 1); /* nobody is told any more */
+}
+
+static void a_metric_needs_its_words(void **state)
+{
+    struct moat_metric metric = {.size = sizeof metric, .plugin = "billing", .action = "two words"};
+    assert_int_equal(moat_record_metric(m, &metric, &e), MOAT_E_BAD_USAGE);
+    metric.action = NULL;
+    assert_int_equal(moat_record_metric(m, &metric, &e), MOAT_E_BAD_USAGE);
+    metric = (struct moat_metric){.plugin = "billing", .action = "charge"};
+    assert_int_equal(moat_record_metric(m, &metric, &e), MOAT_E_BAD_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +387,8 @@ int main(void)
         T(completions_come_once_each),
         T(threads_may_call_while_the_plugin_is_reloaded_and_granted),
         T(a_program_embeds_it),
+        T(what_threads_record_is_all_told),
+        T(a_metric_needs_its_words),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

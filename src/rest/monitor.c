@@ -1,0 +1,29 @@
+/* Routes of the monitor. */
+#include "base/clock.h"
+#include "rest/request.h"
+
+void handle_monitor(struct rest_request *q)
+{
+    service_monitor(request_service(q), request_query(q, "plugin"), request_complete, q);
+}
+
+void handle_record(struct rest_request *q)
+{
+    const char *span = request_text(q, "duration");
+    struct service_metric metric = {.plugin = request_text(q, "plugin"),
+                                    .action = request_text(q, "action"),
+                                    .success = request_flag(q, "success")};
+    struct error err;
+    if (span && !clock_parse_span(span, &metric.duration_ns)) {
+        request_fail(q, MOAT_E_BAD_PARAMETERS, "/duration: not a TIME such as 250ms");
+        return;
+    }
+    if (service_record(request_service(q), &metric, &err) < 0) {
+        request_fail_with(q, &err);
+        return;
+    }
+    struct buf told = BUF_INIT(512); /* both are words: nothing to escape */
+    buf_printf(&told, "{\"plugin\":\"%s\",\"action\":\"%s\"}", metric.plugin, metric.action);
+    request_complete(q, NULL, &told);
+    buf_free(&told);
+}
