@@ -192,7 +192,8 @@ int main(int argc, char **argv)
         return smoothed(argv + 2);
     if (argc == 3 && strcmp(argv[1], "series") == 0)
         return watched(argv[2]);
-    fprintf(stderr, "usage: measure_tool guard | series SEED | forecast S T H | smooth S A B G L R | quantiles Q… | sequential "
-                    "T M A P K L\n");
+    fprintf(stderr,
+            "usage: measure_tool guard | series SEED | forecast S T H | smooth S A B G L R | quantiles Q… | sequential "
+            "T M A P K L\n");
     return 2;
 }
