@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,14 +16,6 @@
 #define CROWD 500
 #define TICKS_PER_HEAD 8 /* short times, as tests have them, are kept as well */
 
-/* A few milliseconds behind, for a fifth of the price. */
-static uint64_t coarse_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
 struct connection *connection_of(struct MHD_Connection *connection)
 {
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -32,7 +23,7 @@ struct connection *connection_of(struct MHD_Connection *connection)
 
 void connection_phase(struct connection *c, uint64_t ns, uint64_t bytes)
 {
-    c->until = coarse_now() + ns;
+    c->until = c->listener->now + ns;
     connection_earned(c, bytes);
 }
 
@@ -216,12 +207,12 @@ static void give_back(struct listener *l)
 void connection_tick(struct loop_timer *timer)
 {
     struct listener *l = (struct listener *)((char *)timer - offsetof(struct listener, tick));
-    uint64_t now = coarse_now();
+    uint64_t now = clock_mono_ns();
     for (struct connection *c = l->connections; c; c = c->next) {
         if (now >= c->until)
             connection_end(c);
     }
     give_back(l);
     if (l->connections && l->daemon)
-        loop_timer_set(l->loop, &l->tick, clock_mono_ns() + tick_span(l));
+        loop_timer_set(l->loop, &l->tick, now + tick_span(l));
 }

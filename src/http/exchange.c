@@ -34,6 +34,7 @@ enum state { HEAD, BODY, RUNNING, ANSWERED, STREAMING };
 struct exchange {
     struct listener *listener;
     struct MHD_Connection *connection; /* NULL: the client is gone */
+    struct connection *client;         /* the same, as connection.c has it */
     struct rest_request *request;
     enum state state;
     bool suspended;
@@ -51,17 +52,56 @@ struct exchange {
     bool left;             /* the client of a stream */
     struct loop_watch watch;
     struct exchange *next, **link; /* of the listener's */
+    size_t room;                   /* of target */
     char target[];
 };
+
+#define SPARE_ROOM 256
+#define SPARES_MAX 64
+
+/* Not zeroed. */
+static struct exchange *room_new(struct listener *l, size_t len, size_t *room)
+{
+    struct exchange *x = len <= SPARE_ROOM ? l->spare : NULL;
+    *room = len < SPARE_ROOM ? SPARE_ROOM : len;
+    if (!x)
+        return malloc(sizeof *x + *room);
+    l->spare = x->next;
+    l->nspare--;
+    return x;
+}
+
+/* As a request's: what is kept is zero. */
+static void room_free(struct exchange *x)
+{
+    struct listener *l = x->listener;
+    if (x->room != SPARE_ROOM || l->nspare == SPARES_MAX) {
+        free(x);
+        return;
+    }
+    *x = (struct exchange){.next = l->spare};
+    l->spare = x;
+    l->nspare++;
+}
+
+void exchange_spares_free(struct listener *l)
+{
+    for (struct exchange *x; (x = l->spare);) {
+        l->spare = x->next;
+        free(x);
+    }
+    rest_spares_free(&l->spares);
+}
 
 void *exchange_new(void *cls, const char *target, struct MHD_Connection *connection)
 {
     struct listener *l = cls;
-    size_t len = strlen(target) + 1;
-    struct exchange *x = connection_of(connection) ? malloc(sizeof *x + len) : NULL;
+    struct connection *client = connection_of(connection);
+    size_t len = strlen(target) + 1, room;
+    struct exchange *x = client ? room_new(l, len, &room) : NULL;
     if (!x)
         return NULL;
-    *x = (struct exchange){.listener = l, .connection = connection, .watch.fd = -1};
+    *x = (struct exchange){.listener = l, .connection = connection, .client = client, .watch.fd = -1, .room = room};
     x->logged = l->http->limits.access_every && ++l->requests % l->http->limits.access_every == 0;
     if (x->logged)
         x->begun = clock_mono_ns();
@@ -84,7 +124,7 @@ static void exchange_free(struct exchange *x)
         x->next->link = x->link;
     atomic_fetch_sub_explicit(&x->listener->busy, 1, memory_order_relaxed);
     rest_end(x->request);
-    free(x);
+    room_free(x);
 }
 
 /* ---- the head ---- */
@@ -100,7 +140,7 @@ static uint32_t peer_uid(struct MHD_Connection *connection)
 
 static struct rest_principal principal_of(struct exchange *x, const char *authorization)
 {
-    struct connection *c = connection_of(x->connection);
+    struct connection *c = x->client;
     if (c->trusted)
         return (struct rest_principal){.scopes = REST_ADMIN, .has_uid = true, .uid = peer_uid(x->connection)};
     return *rest_bearer_known(x->listener->http->rest, &c->known, authorization);
@@ -144,7 +184,7 @@ static void sender_ended(struct loop_watch *watch, uint32_t events)
         return;
     }
     loop_unwatch(watch);
-    connection_end(connection_of(x->connection));
+    connection_end(x->client);
 }
 
 /* ---- a body in chunks ----
@@ -173,14 +213,14 @@ static void chunks_came(struct loop_watch *watch, uint32_t events)
 static void look(struct exchange *x)
 {
     int unread = 0;
-    ioctl(connection_of(x->connection)->fd, FIONREAD, &unread);
+    ioctl(x->client->fd, FIONREAD, &unread);
     if (unread < x->unread)
         x->quiet = 0;
     x->unread = unread;
     if (++x->quiet < LOOKS)
         return;
     if (unread)
-        connection_end(connection_of(x->connection));
+        connection_end(x->client);
     else
         suspend(x, EPOLLIN | EPOLLRDHUP, chunks_came);
 }
@@ -190,7 +230,7 @@ void exchange_look_all(struct listener *l)
     l->looks = false;
     bool some = false;
     for (struct exchange *x = l->exchanges; x; x = x->next) {
-        if (x->state != BODY || !x->chunked || x->suspended || connection_is_ending(connection_of(x->connection)))
+        if (x->state != BODY || !x->chunked || x->suspended || connection_is_ending(x->client))
             continue;
         look(x);
         some = true;
@@ -214,6 +254,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
         struct rest_head rest_head = {.method = method,
                                       .target = x->target,
                                       .principal = principal_of(x, head.authorization),
+                                      .spares = &x->listener->spares,
                                       .content_length = length,
                                       .content_type = head.content_type,
                                       .deadline = head.deadline,
@@ -233,7 +274,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
     x->chunked = length == REST_LENGTH_UNKNOWN;
     if (x->logged)
         snprintf(x->method, sizeof x->method, "%s", method);
-    connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, x->chunked ? 0 : length);
+    connection_phase(x->client, x->listener->http->limits.body_ns, x->chunked ? 0 : length);
     /* An early answer ends the connection. Otherwise it is given when the body was taken and thrown away. */
     bool unsent = head.expect || (length != REST_LENGTH_UNKNOWN && length > SWALLOW_MAX);
     if (x->astray || (rest_answered(x->request) && length && unsent))
@@ -251,7 +292,7 @@ static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *s
     *size = 0;
     x->quiet = 0;
     if (x->chunked)
-        connection_earned(connection_of(x->connection), len);
+        connection_earned(x->client, len);
     if (rest_body(x->request, data, len))
         return MHD_YES;
     x->swallowed += len;
@@ -293,9 +334,9 @@ static ssize_t stream_read(void *cls, uint64_t at, char *room, size_t size)
         return MHD_CONTENT_READER_END_OF_STREAM;
     x->sent += (size_t)n;
     if (n > 0) {
-        connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, (uint64_t)n);
+        connection_phase(x->client, x->listener->http->limits.body_ns, (uint64_t)n);
     } else {
-        connection_forever(connection_of(x->connection));
+        connection_forever(x->client);
         suspend(x, EPOLLRDHUP, stream_left);
     }
     return n;
@@ -351,7 +392,7 @@ static enum MHD_Result answer(struct exchange *x)
         MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
     x->sent = a->len;
     x->status = (unsigned)a->status;
-    connection_phase(connection_of(x->connection), x->listener->http->limits.body_ns, x->sent);
+    connection_phase(x->client, x->listener->http->limits.body_ns, x->sent);
     if (x->astray || atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
         MHD_add_response_header(response, "Connection", "close");
     x->state = a->stream ? STREAMING : ANSWERED;
@@ -407,10 +448,10 @@ static enum MHD_Result run(struct exchange *x)
     struct listener *l = x->listener;
     loop_unwatch(&x->watch); /* the body is whole */
     x->state = RUNNING;
-    x->since = clock_mono_ns();
+    x->since = l->now;
     if (rest_is_call(x->request) && is_alone(l))
         rest_at_once(x->request);
-    connection_forever(connection_of(x->connection));
+    connection_forever(x->client);
     l->active--;
     if (!l->waiting++)
         l->patience_at = x->since + PATIENCE_NS;
@@ -429,7 +470,7 @@ static enum MHD_Result wait_on(struct exchange *x)
 {
     if (x->listener->stopping)
         return MHD_NO;
-    if (clock_mono_ns() - x->since > PATIENCE_NS) {
+    if (x->listener->now > x->since + PATIENCE_NS) {
         x->listener->waiting--;
         suspend(x, EPOLLRDHUP, client_left);
     }

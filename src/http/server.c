@@ -38,15 +38,16 @@ static uint64_t before_sleep(struct loop_idle *idle)
     struct listener *l = (struct listener *)((char *)idle - offsetof(struct listener, idle));
     if (!l->daemon)
         return UINT64_MAX;
-    uint64_t now = l->waiting ? clock_mono_ns() : 0, wish = wish_of(l, now);
+    uint64_t now = clock_mono_ns(), wish = wish_of(l, now);
     tls_here(l->is_unix ? NULL : l->http->tls);
     for (int i = 0; !wish && i < RUNS_AT_ONCE; i++) {
         l->must_run = false;
         l->begun = 0;
+        l->now = now;
         l->inside = true;
         MHD_run(l->daemon);
         l->inside = false;
-        now = l->waiting ? clock_mono_ns() : 0;
+        now = clock_mono_ns();
         if (l->waiting && now >= l->patience_at)
             l->patience_at = now + PATIENCE_NS;
         wish = wish_of(l, now);
@@ -186,6 +187,7 @@ static void stop(struct listener *l)
     l->stopping = true;
     exchange_abandon_all(l);
     struct MHD_Daemon *daemon = l->daemon;
+    l->now = clock_mono_ns();
     l->inside = true;
     tls_here(l->is_unix ? NULL : l->http->tls);
     MHD_run(daemon);
@@ -312,7 +314,10 @@ void http_stop(struct http *h)
 
 void http_free(struct http *h)
 {
-    if (h)
+    if (h) {
+        exchange_spares_free(&h->tcp);
+        exchange_spares_free(&h->unix_socket);
         tls_free(h->tls);
+    }
     free(h);
 }

@@ -19,7 +19,7 @@ struct connection {
     struct MHD_Connection *daemons;
     int fd;
     bool trusted;                    /* the home's owner or root, by the Unix socket */
-    uint64_t until;                  /* when its phase is over, by the coarse clock; UINT64_MAX: it has all time */
+    uint64_t until;                  /* when its phase is over; UINT64_MAX: it has all time */
     struct address *address;         /* NULL: not counted */
     struct connection *next, **link; /* of the listener's */
     struct rest_known known;         /* whose token came last */
@@ -33,6 +33,7 @@ struct listener {
     struct http *http;
     struct loop *loop;
     struct MHD_Daemon *daemon; /* NULL: not running */
+    uint64_t now;              /* when this run of the daemon began, monotonic */
     bool is_unix;
     struct loop_watch watch; /* of the daemon's epoll descriptor */
     struct loop_idle idle;
@@ -54,6 +55,9 @@ struct listener {
     size_t waiting;       /* calls under way whose connections are not suspended */
     uint64_t patience_at; /* when those are looked at again */
     struct exchange *exchanges;
+    struct exchange *spare; /* room of those that are over */
+    unsigned nspare;
+    struct rest_spares spares;
     _Atomic size_t busy;
 };
 
@@ -102,6 +106,8 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
                         enum MHD_RequestTerminationCode why);
 /* At the bodies that come in chunks, right behind a run of the daemon: is there one that gets nowhere? */
 void exchange_look_all(struct listener *l);
+/* Behind the last request. */
+void exchange_spares_free(struct listener *l);
 /* On the loop: cancels what runs; when the listener is stopping its connections are taken back as well, for the daemon
  * cannot end with suspended ones. */
 void exchange_end_watchers(struct listener *l); /* streams that only watch, when the server drains */

@@ -31,10 +31,12 @@ bool sound_header(const char *name, size_t name_len, const char *value, size_t v
     for (size_t i = 0; i < name_len; i++)
         if (!is_name(name[i]))
             return false;
-    for (size_t i = 0; i < value_len; i++)
-        if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7f)
-            return false;
-    return name_len > 0 && !is_folded(name, name_len);
+    unsigned char bad = 0; /* looked at in the end: whole vectors at a time */
+    for (size_t i = 0; i < value_len; i++) {
+        unsigned char c = (unsigned char)value[i];
+        bad |= (unsigned char)((c < 0x20 && c != '\t') || c == 0x7f);
+    }
+    return !bad && name_len > 0 && !is_folded(name, name_len);
 }
 
 bool sound_coding(const char *transfer_encoding)

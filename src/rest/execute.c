@@ -73,7 +73,7 @@ static void run_done(struct run *run)
 void handle_execute(struct rest_request *q)
 {
     struct run *run = &q->run;
-    memset(run, 0, sizeof *run);
+    run_clear(run);
     run->call.plugin = q->params[0];
     run->call.action = q->params[1];
     run->call.parameters = buf_text(&q->body);

@@ -57,13 +57,57 @@ void rest_drain(struct rest *r)
 
 /* ---- beginning ---- */
 
-static struct rest_request *request_new(struct rest *r, const char *target, const struct rest_principal *who)
+#define SPARE_ROOM 256 /* of a target */
+#define SPARES_MAX 64
+
+static struct rest_request *room_new(struct rest_spares *spares, size_t len)
+{
+    struct rest_request *q = spares && len <= SPARE_ROOM ? spares->first : NULL;
+    size_t room = len < SPARE_ROOM ? SPARE_ROOM : len;
+    if (q) {
+        spares->first = q->next_spare;
+        spares->count--;
+        q->next_spare = NULL;
+    } else if ((q = malloc(sizeof *q + room))) {
+        memset(q, 0, offsetof(struct rest_request, target));
+    }
+    if (q) {
+        q->spares = spares;
+        q->room = room;
+    }
+    return q;
+}
+
+/* What is kept is zero: whoever still had the request would meet NULL, and not the next one's. */
+static void room_free(struct rest_request *q)
+{
+    struct rest_spares *spares = q->spares;
+    if (!spares || q->room != SPARE_ROOM || spares->count == SPARES_MAX) {
+        free(q);
+        return;
+    }
+    memset(q, 0, offsetof(struct rest_request, target));
+    q->next_spare = spares->first;
+    spares->first = q;
+    spares->count++;
+}
+
+void rest_spares_free(struct rest_spares *s)
+{
+    for (struct rest_request *q; (q = s->first);) {
+        s->first = q->next_spare;
+        free(q);
+    }
+    s->count = 0;
+}
+
+static struct rest_request *request_new(struct rest *r, const char *target, const struct rest_principal *who,
+                                        struct rest_spares *spares)
 {
     size_t len = strlen(target) + 1;
-    struct rest_request *q = malloc(sizeof *q + len);
+    struct rest_request *q = room_new(spares, len);
     if (!q)
         return NULL;
-    memset(q, 0, offsetof(struct rest_request, target));
     q->target.nsegments = q->target.npairs = 0;
     memcpy(q->target_text, target, len);
     q->plugins[0] = '\0';
@@ -90,7 +134,7 @@ static void refuse(struct rest_request *q, const struct error *err)
 
 struct rest_request *rest_begin(struct rest *r, const struct rest_head *head)
 {
-    struct rest_request *q = request_new(r, head->target, &head->principal);
+    struct rest_request *q = request_new(r, head->target, &head->principal, head->spares);
     struct error err;
     if (!q)
         return NULL;
@@ -109,7 +153,7 @@ struct rest_request *rest_begin(struct rest *r, const struct rest_head *head)
 
 struct rest_request *rest_refuse(struct rest *r, const struct error *why)
 {
-    struct rest_request *q = request_new(r, "", NULL);
+    struct rest_request *q = request_new(r, "", NULL, NULL);
     if (q)
         request_answer_error(q, why, NULL);
     return q;
@@ -221,7 +265,7 @@ void request_free(struct rest_request *q)
     stream_free(q->stream);
     follow_end(q->follow);
     batch_free(q->batch);
-    free(q);
+    room_free(q);
 }
 
 void rest_end(struct rest_request *q)

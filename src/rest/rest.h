@@ -73,11 +73,20 @@ struct rest_request;
 
 #define REST_LENGTH_UNKNOWN UINT64_MAX
 
+/* Room of requests that are over, for the next ones: a transport's, one for each of its loops, whose thread alone
+ * begins and ends requests with it. Zero at first; rest_spares_free behind the last request. */
+struct rest_spares {
+    struct rest_request *first;
+    unsigned count;
+};
+void rest_spares_free(struct rest_spares *s);
+
 /* Texts are looked at during rest_begin only. */
 struct rest_head {
     const char *method; /* "GET" */
     const char *target; /* "/api/plugins/info/x?limit=3", as it was sent */
     struct rest_principal principal;
+    struct rest_spares *spares; /* NULL: none */
     uint64_t content_length; /* 0: no body; REST_LENGTH_UNKNOWN: one of unknown length */
     /* Headers; NULL: not there. */
     const char *content_type, *deadline, *traceparent, *accept, *idempotency_key, *if_none_match, *last_event_id;

@@ -1,5 +1,6 @@
 #include "rest/run.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,6 +158,16 @@ static void call_done(struct call *call)
     if (run->entry)
         keys_settle(run->runs->keys, run);
     run->done(run);
+}
+
+void run_clear(struct run *run)
+{
+    struct error *e = &run->call.error;
+    size_t before = offsetof(struct run, call.error), behind = before + sizeof *e;
+    memset(run, 0, before);
+    memset((char *)run + behind, 0, sizeof *run - behind);
+    e->code = MOAT_E_OK;
+    e->message[0] = e->detail[0] = '\0';
 }
 
 void run_begin(struct runs *r, struct run *run)

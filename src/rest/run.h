@@ -18,7 +18,7 @@ struct key_entry;
 
 enum run_replay { RUN_PLAIN, RUN_FIRST, RUN_REPLAYED }; /* without a key; with a new one; with a known one */
 
-/* In its owner's memory, from run_begin to done. Zero it, fill the inputs of `call` but loop, done and context. */
+/* In its owner's memory, from run_begin to done. Clear it, fill the inputs of `call` but loop, done and context. */
 struct run {
     struct call call;
     int64_t token;   /* who asks; 0: not by a token */
@@ -40,6 +40,8 @@ struct run {
 struct runs *runs_new(struct loader *loader); /* NULL: no memory */
 void runs_free(struct runs *r);               /* every run is done */
 
+/* Zero, but for the text of an error that is none. */
+void run_clear(struct run *run);
 /* Its call has an id when this returns or done is called. */
 void run_begin(struct runs *r, struct run *run);
 /* Nobody waits for it any more. done still comes. Without a key the call is cancelled; with one it runs on, for its
