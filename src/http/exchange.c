@@ -53,6 +53,7 @@ struct exchange {
     struct loop_watch watch;
     struct exchange *next, **link; /* of the listener's */
     size_t room;                   /* of target */
+    char small[512];               /* the body of a small answer, until the request is over */
     char target[];
 };
 
@@ -79,7 +80,8 @@ static void room_free(struct exchange *x)
         free(x);
         return;
     }
-    *x = (struct exchange){.next = l->spare};
+    memset(x, 0, offsetof(struct exchange, small));
+    x->next = l->spare;
     l->spare = x;
     l->nspare++;
 }
@@ -101,7 +103,12 @@ void *exchange_new(void *cls, const char *target, struct MHD_Connection *connect
     struct exchange *x = client ? room_new(l, len, &room) : NULL;
     if (!x)
         return NULL;
-    *x = (struct exchange){.listener = l, .connection = connection, .client = client, .watch.fd = -1, .room = room};
+    memset(x, 0, offsetof(struct exchange, small));
+    x->listener = l;
+    x->connection = connection;
+    x->client = client;
+    x->watch.fd = -1;
+    x->room = room;
     x->logged = l->http->limits.access_every && ++l->requests % l->http->limits.access_every == 0;
     if (x->logged)
         x->begun = clock_mono_ns();
@@ -369,14 +376,15 @@ static struct MHD_Response *make_response(struct exchange *x, bool *taken)
         *taken = response != NULL;
         return response;
     }
-    char *bytes = malloc(a->len + 1);
+    bool fits = a->len <= sizeof x->small;
+    char *bytes = fits ? x->small : malloc(a->len);
     if (!bytes)
         return NULL;
     size_t at = 0;
     for (size_t i = 0; i < a->nparts; at += a->parts[i++].len)
         memcpy(bytes + at, a->parts[i].bytes, a->parts[i].len);
-    response = MHD_create_response_from_buffer(a->len, bytes, MHD_RESPMEM_MUST_FREE);
-    if (!response)
+    response = MHD_create_response_from_buffer(a->len, bytes, fits ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
+    if (!response && !fits)
         free(bytes);
     return response;
 }
