@@ -110,6 +110,7 @@ def configure(api):
     told = api.good("GET", target)
     assert told["config"]["precision"] == 9 and told["secrets"] == [{"name": "key", "set": True}]
     api.good("DELETE", target + "/precision")
+    assert api.good("GET", target + "-history")["revisions"]
 
 
 def change_versions(api):
