@@ -114,8 +114,9 @@ static int ask_server(struct cli *c, int socket, const struct ask *a, struct rep
 /* Routes that neither call a plugin nor tell how one is: for them alone, a home of thousands need not be defined. */
 static bool is_about_the_registry(const struct ask *a)
 {
-    static const char *const routes[] = {"/api/apply",  "/api/audit",  "/api/backup",   "/api/check", "/api/denials",
-                                         "/api/export", "/api/import", "/api/settings", "/api/tokens"};
+    static const char *const routes[] = {"/api/apply",    "/api/audit",  "/api/backup", "/api/check",
+                                         "/api/denials",  "/api/export", "/api/import", "/api/production",
+                                         "/api/settings", "/api/tokens"};
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (strncmp(buf_text(&a->target), routes[i], strlen(routes[i])) == 0)
             return true;

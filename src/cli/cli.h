@@ -46,6 +46,7 @@
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
     X(LOADED, "loaded", 0, NULL, "only what is loaded, with its state") \
     X(DEEP, "deep", 0, NULL, "look at every record and package of the home as well") \
+    X(PRODUCTION, "production", 0, NULL, "go through the checklist of a deployment as well") \
     X(CHECK, "check", 0, NULL, "only show what would change; exit status 1 when something would") \
     X(ACTOR, "actor", 0, "WHO", "only what WHO did, such as uid:0 or token:3") \
     X(ACTION, "action", 0, "ACTION", "only this, such as plugin.install, or all of a kind: plugin.") \

@@ -1,4 +1,5 @@
-/* `moat doctor`: the whole wall, tried on this machine, and with --deep all that the home keeps. */
+/* `moat doctor`: the whole wall, tried on this machine, and with --deep all that the home keeps, with
+ * --production the checklist of a deployment. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@ static void put_member(struct buf *out, const char *name, const char *text)
     text_json_string(out, text);
 }
 
-static void print_json(const struct doctor_report *r, const char *development, const struct reply *home)
+static void print_json(const struct doctor_report *r, const char *development, const struct reply *home,
+                       const struct reply *production)
 {
     buf_auto out = BUF_INIT(64u << 20);
     buf_printf(&out, "{\"complete\":%s,\"fallback\":%s", r->complete ? "true" : "false",
@@ -34,6 +36,8 @@ static void print_json(const struct doctor_report *r, const char *development, c
     buf_putc(&out, ']');
     if (home->result)
         buf_printf(&out, ",\"home\":%.*s", (int)home->len, home->result);
+    if (production->result)
+        buf_printf(&out, ",\"production\":%.*s", (int)production->len, production->result);
     buf_putc(&out, '}');
     puts(buf_text(&out));
 }
@@ -70,16 +74,37 @@ static void print_home(const json_t *result)
         puts("  note     the search was made anew");
 }
 
-/* An exit status; *good: nothing is wrong in there. */
-static int look_at_home(struct cli *c, struct reply *reply, bool *good)
+/* ---- --production ---- */
+
+static void print_production(const json_t *result)
+{
+    const json_t *lines = json_object_get(result, "lines");
+    puts("\nIn production:");
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        const json_t *l = json_array_get(lines, i);
+        char *check = show_value(l, "check"), *detail = show_value(l, "detail");
+        const char *cure = json_string_value(json_object_get(l, "cure"));
+        printf("  %-8s %-20s ", json_is_true(json_object_get(l, "good")) ? "ok" : "WRONG", check ? check : "-");
+        show_text(stdout, detail ? detail : "");
+        putchar('\n');
+        if (cure)
+            printf("%31s to mend it: %s\n", "", cure);
+        free(check);
+        free(detail);
+    }
+}
+
+/* An exit status; *good becomes false when something is wrong in there. */
+static int look(struct cli *c, const char *method, const char *route, void (*print)(const json_t *result),
+                struct reply *reply, bool *good)
 {
     struct ask a;
-    ask_init(&a, "POST", "/api/check");
+    ask_init(&a, method, route);
     int rc = ask_route(c, &a, reply);
     json_t *result = rc == 0 ? json_loadb(reply->result, reply->len, 0, NULL) : NULL;
-    *good = json_is_true(json_object_get(result, "good"));
+    *good = *good && json_is_true(json_object_get(result, "good"));
     if (result && !cli_has(c, OPT_JSON))
-        print_home(result);
+        print(result);
     json_decref(result);
     return rc;
 }
@@ -128,14 +153,17 @@ int run_doctor(struct cli *c)
     doctor_run(worker, helper, &report);
     /* Where there is no home, or none can be told, there is nothing to say of it. */
     enum home_development development = cli_home(c, &err) == 0 ? home_peek(&c->home) : HOME_NEVER;
-    struct reply home = {0};
+    struct reply home = {0}, production = {0};
     bool good = true;
     if (!cli_has(c, OPT_JSON))
         print_text(&report, development);
-    int rc = cli_has(c, OPT_DEEP) ? look_at_home(c, &home, &good) : 0;
+    int rc = cli_has(c, OPT_DEEP) ? look(c, "POST", "/api/check", print_home, &home, &good) : 0;
+    if (rc == 0 && cli_has(c, OPT_PRODUCTION))
+        rc = look(c, "GET", "/api/production", print_production, &production, &good);
     if (cli_has(c, OPT_JSON))
-        print_json(&report, home_development_name(development), &home);
+        print_json(&report, home_development_name(development), &home, &production);
     reply_free(&home);
+    reply_free(&production);
     if (rc == 0)
         rc = cli_done(c);
     return rc ? rc : !good ? 1 : report.complete ? 0 : error_info(MOAT_E_WALL_MISSING)->exit;

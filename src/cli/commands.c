@@ -19,8 +19,9 @@ const char *const cli_groups[GROUP_COUNT] = {[GROUP_MACHINE] = "know the machine
 #define OPT_FILTERS (OPT(CAPABILITY) | OPT(PERMISSION) | OPT(STATUS) | OPT(PUBLISHER) | OPT(LIMIT) | OPT(AFTER))
 
 const struct command commands[] = {
-    {"doctor", GROUP_MACHINE, "[--deep]",
-     "try every layer of the wall on this machine, and say how to get what is missing", "moat doctor --deep", OPT(DEEP),
+    {"doctor", GROUP_MACHINE, "[--deep] [--production]",
+     "try every layer of the wall on this machine, and say how to get what is missing", "moat doctor --deep",
+     OPT(DEEP) | OPT(PRODUCTION),
      0, 0, run_doctor},
 
     {"new", GROUP_WRITE, "DIR", "start a plugin: manifest, source, Makefile, a test", "moat new word_count", 0, 1, 1,

@@ -40,6 +40,11 @@ void handle_check(struct rest_request *q)
     service_check(request_service(q), request_complete, q);
 }
 
+void handle_production(struct rest_request *q)
+{
+    service_production(request_service(q), request_complete, q);
+}
+
 void handle_backup(struct rest_request *q)
 {
     service_backup(request_service(q), request_text(q, "file"), request_complete, q);

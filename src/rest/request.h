@@ -217,6 +217,7 @@ void handle_record(struct rest_request *q);
 void handle_forecast_series(struct rest_request *q);
 void handle_health(struct rest_request *q);
 void handle_check(struct rest_request *q);
+void handle_production(struct rest_request *q);
 void handle_backup(struct rest_request *q);
 void handle_audit(struct rest_request *q);
 void handle_audit_head(struct rest_request *q);

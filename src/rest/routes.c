@@ -438,6 +438,8 @@ const struct route routes[] = {
     {"POST", "/api/check", REST_ADMIN, BODY_NONE, handle_check, NULL, NULL, "doctor --deep",
      "Looks at every record, reference and package, tells what is wrong with its cure, and mends what can be made "
      "anew."},
+    {"GET", "/api/production", REST_ADMIN, BODY_NONE, handle_production, NULL, NULL, "doctor --production",
+     "The checklist of a deployment, from what is recorded: each line with its cure."},
     {"GET", "/api/settings", REST_READ, BODY_NONE, handle_settings_list, NULL, NULL, "settings get",
      "Every setting of the host."},
     {"GET", "/api/settings/{key}", REST_READ, BODY_NONE, handle_settings_get, NULL, NULL, "settings get KEY",

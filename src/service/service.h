@@ -242,6 +242,8 @@ void service_note_refusal(struct service *s, const char *actor, const char *call
 
 /* Looks at every record, reference and package. Finding something is no error: the result tells. Reads everything. */
 void service_check(struct service *s, service_done done, void *context);
+/* The checklist of a deployment, from what is recorded; likewise. Changes nothing, reads no package. */
+void service_production(struct service *s, service_done done, void *context);
 
 /* Writes a backup of this moment; file: a path from the root, which must not exist yet. */
 void service_backup(struct service *s, const char *file, service_done done, void *context);

@@ -266,6 +266,7 @@ TWO(settings_set, key, value)
 NONE(audit_head)
 ONE(backup, file)
 NONE(check)
+NONE(production)
 TWO(audit_verify, anchor, key)
 
 void service_grant(struct service *s, const char *name, const char *grant, const char *span, service_done done,

@@ -187,6 +187,7 @@ def tasks(api):
 
 
 def look_ahead(api):
+    assert {line["check"] for line in api.good("GET", "/api/production")["lines"]} >= {"backup", "tokens"}
     api.good("GET", "/api/forecast?plugin=alpha&limit=5")
     assert api.good("POST", "/api/forecast", {"plugin_executions": [1] * 10, "limit": 1})["limit"]["expected_ahead"] == 1
 
