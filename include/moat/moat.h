@@ -110,6 +110,41 @@ struct moat_metric_report {
 MOAT_API void moat_on_metric(struct moat *m, void (*told)(void *context, const struct moat_metric_report *report),
                              void *context);
 
+/* ---- parameters: what can be changed while everything runs (docs/parameters.md) ---- */
+
+/* One of yours. Zero it, set size; everything is copied. */
+struct moat_parameter {
+    size_t size;
+    const char *name;    /* letters, digits and _.-, 63 at most; not settings.… */
+    const char *current; /* its value now, as JSON: a number, a text, true or false; it stays of that kind */
+    const char *about;   /* for people, or NULL */
+    bool bounded;        /* a number from min to max; step > 0: min and a whole number of steps */
+    double min, max, step;
+    const char *choices; /* a JSON array of what it may be, or NULL */
+    const char *watched; /* the plugin, or the word of your recorded metrics, that tells whether a change was bad;
+                            NULL: all together */
+    /* Makes it so; false: it is not taken. On one of Moat's threads, one at a time; must not block. */
+    bool (*set)(void *context, const char *name, const char *value);
+    void *context; /* yours */
+};
+/* The same name again takes its place. 128 with the host's (MOAT_E_LIMIT). MOAT_E_BAD_USAGE. */
+MOAT_API int moat_register_parameter(struct moat *m, const struct moat_parameter *parameter, struct moat_error *error);
+/* As `GET /api/parameters` answers, or of one of them (MOAT_E_NOT_FOUND): value, bounds, history. name NULL: all. */
+MOAT_API int moat_parameter(struct moat *m, const char *name, char **json, struct moat_error *error);
+/* guard: the calls of the next ten minutes are watched, and the change is taken back when they are worse. why may be
+ * NULL; json too. MOAT_E_NOT_FOUND, MOAT_E_BAD_JSON, MOAT_E_BAD_USAGE (bounds), MOAT_E_WRONG_STATE: set said no. */
+MOAT_API int moat_set_parameter(struct moat *m, const char *name, const char *value, const char *why, bool guard,
+                                char **json, struct moat_error *error);
+struct moat_parameter_change {
+    size_t size;
+    const char *name, *from, *to, *who, *why; /* from, to: JSON */
+    bool taken_back;                          /* by the guard */
+};
+/* changed is called after each change, whoever made it; otherwise as moat_on_metric. */
+MOAT_API void moat_on_parameter(struct moat *m,
+                                void (*changed)(void *context, const struct moat_parameter_change *change),
+                                void *context);
+
 struct moat_receipt {
     uint64_t queued_ns, ran_ns, cpu_ns, bytes_in, bytes_out;
 };

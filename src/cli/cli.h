@@ -300,6 +300,8 @@ int run_source_remove(struct cli *c);
 int run_stats(struct cli *c);
 int run_forecast(struct cli *c);
 int run_monitor(struct cli *c);
+int run_parameter_get(struct cli *c);
+int run_parameter_set(struct cli *c);
 int run_health(struct cli *c);
 int run_capabilities(struct cli *c);
 int run_permissions(struct cli *c);

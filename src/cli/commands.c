@@ -21,8 +21,7 @@ const char *const cli_groups[GROUP_COUNT] = {[GROUP_MACHINE] = "know the machine
 const struct command commands[] = {
     {"doctor", GROUP_MACHINE, "[--deep] [--production]",
      "try every layer of the wall on this machine, and say how to get what is missing", "moat doctor --deep",
-     OPT(DEEP) | OPT(PRODUCTION),
-     0, 0, run_doctor},
+     OPT(DEEP) | OPT(PRODUCTION), 0, 0, run_doctor},
 
     {"new", GROUP_WRITE, "DIR", "start a plugin: manifest, source, Makefile, a test", "moat new word_count", 0, 1, 1,
      run_new},
@@ -212,6 +211,14 @@ const struct command commands[] = {
     {"token list", GROUP_SET, "", "the tokens: what they may, until when, when they were last used", "moat token list",
      0, 0, 0, run_token_list},
     {"token revoke", GROUP_SET, "ID", "revoke a token, at once", "moat token revoke 3", 0, 1, 1, run_token_revoke},
+    {"parameter get", GROUP_SET, "[NAME]",
+     "what can be changed while everything runs, with bounds; of NAME the last changes, by whom, why, and how they "
+     "went",
+     "moat parameter get settings.token_requests", 0, 0, 1, run_parameter_get},
+    {"parameter set", GROUP_SET, "NAME VALUE [--reason TEXT] [--no-guard]",
+     "change it, and watch the calls of ten minutes: it is taken back when they are worse",
+     "moat parameter set settings.token_requests 600 --reason 'a client polls'", OPT(REASON) | OPT(NO_GUARD), 2, 2,
+     run_parameter_set},
     {"settings get", GROUP_SET, "[KEY]", "the host's settings", "moat settings get payload_max", 0, 0, 1,
      run_settings_get},
     {"settings set", GROUP_SET, "KEY VALUE", "change a setting; VALUE is JSON, or a bare word",

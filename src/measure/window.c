@@ -20,7 +20,7 @@ static struct window_sum *span_at(struct window *w, uint64_t now_ns)
     return &s->sum;
 }
 
-static void sum_add(struct window_sum *to, const struct window_sum *from)
+void window_sum_add(struct window_sum *to, const struct window_sum *from)
 {
     to->calls += from->calls;
     to->bad += from->bad;
@@ -41,7 +41,7 @@ void window_merge(struct window *w, uint64_t now_ns, const struct window_sum *so
 {
     struct window_sum *sum = span_at(w, now_ns);
     if (sum)
-        sum_add(sum, some);
+        window_sum_add(sum, some);
 }
 
 void window_read(const struct window *w, uint64_t now_ns, struct window_sum *out)
@@ -52,6 +52,6 @@ void window_read(const struct window *w, uint64_t now_ns, struct window_sum *out
         const struct window_span *s = &w->spans[i];
         if (!s->number || s->number > number || s->number + WINDOW_SPANS <= number)
             continue;
-        sum_add(out, &s->sum);
+        window_sum_add(out, &s->sum);
     }
 }

@@ -23,6 +23,8 @@ struct window {
     } spans[WINDOW_SPANS];
 };
 
+void window_sum_add(struct window_sum *to, const struct window_sum *from);
+
 /* span_ns > 0; the window reaches back between WINDOW_SPANS - 1 and WINDOW_SPANS of them. */
 void window_init(struct window *w, uint64_t span_ns);
 void window_add(struct window *w, uint64_t now_ns, uint64_t value, bool bad);

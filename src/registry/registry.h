@@ -180,6 +180,7 @@ enum registry_verb {
     REGISTRY_NOTE_RESTORE,
     REGISTRY_CANARY_START, /* likewise: which version is current is not changed by them */
     REGISTRY_CANARY_END,
+    REGISTRY_PARAMETER, /* a record: what it was changed from and to, and why */
     REGISTRY_MEND,  /* what can be made from the rest: the search when it is wrong; packages that nobody wants go */
     REGISTRY_FLUSH, /* nothing: answered when all before it is on the disk */
     REGISTRY_VERB_COUNT,
@@ -248,6 +249,10 @@ struct registry_command {
             const char *outcome, *why; /* of end */
             const char *evidence;      /* of end: a JSON object */
         } canary;
+        struct {
+            const char *name, *from, *to; /* from, to: JSON values */
+            const char *why, *outcome;
+        } parameter;
         struct {
             const char *name;
             bool on, changed; /* changed: out */

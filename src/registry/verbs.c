@@ -92,6 +92,13 @@ static void tell_canary_end(const struct registry_command *c, struct buf *out)
     buf_printf(out, ",\"canary\":%s", c->canary.evidence);
 }
 
+static void tell_parameter(const struct registry_command *c, struct buf *out)
+{
+    audit_put_text(out, "outcome", c->parameter.outcome);
+    audit_put_text(out, "why", c->parameter.why);
+    buf_printf(out, ",\"from\":%s,\"to\":%s", c->parameter.from, c->parameter.to);
+}
+
 static void tell_rollback(const struct registry_command *c, struct buf *out)
 {
     audit_put_text(out, "version", c->rollback.version);
@@ -275,6 +282,7 @@ static const struct verb {
     [REGISTRY_NOTE_RESTORE] = {write_note, "registry.restore", AT(note.file), SUBJECT_NAME, tell_nothing},
     [REGISTRY_CANARY_START] = {write_note, "canary.start", AT(canary.name), SUBJECT_NAME, tell_canary_start},
     [REGISTRY_CANARY_END] = {write_note, "canary.end", AT(canary.name), SUBJECT_NAME, tell_canary_end},
+    [REGISTRY_PARAMETER] = {write_note, "parameter.set", AT(parameter.name), SUBJECT_NAME, tell_parameter},
     [REGISTRY_MEND] = {write_mend, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_ROLLBACK] = {write_rollback, "plugin.rollback", AT(rollback.name), SUBJECT_NAME, tell_rollback},

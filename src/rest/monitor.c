@@ -1,6 +1,7 @@
-/* Routes of the monitor. */
+/* Routes of the monitor and of parameters. */
 #include "base/clock.h"
 #include "rest/request.h"
+#include "json/json.h"
 
 void handle_monitor(struct rest_request *q)
 {
@@ -26,4 +27,30 @@ void handle_record(struct rest_request *q)
     buf_printf(&told, "{\"plugin\":\"%s\",\"action\":\"%s\"}", metric.plugin, metric.action);
     request_complete(q, NULL, &told);
     buf_free(&told);
+}
+
+void handle_parameters(struct rest_request *q)
+{
+    service_parameters(request_service(q), NULL, request_complete, q);
+}
+
+void handle_parameter_get(struct rest_request *q)
+{
+    service_parameters(request_service(q), q->params[0], request_complete, q);
+}
+
+void handle_parameter_set(struct rest_request *q)
+{
+    struct json_fault fault;
+    if (!q->body.len) {
+        request_fail(q, MOAT_E_BAD_JSON, "the body is empty; it must be the parameter's value");
+        return;
+    }
+    if (!json_explain(q->body.data, q->body.len, &fault)) {
+        request_fail(q, MOAT_E_BAD_JSON, "the body is not JSON: %s, at byte %zu", fault.reason, fault.offset);
+        return;
+    }
+    q->body.data[q->body.len] = 0; /* the checker may have written behind the text */
+    service_parameter_set(request_service(q), q->params[0], buf_text(&q->body), request_query(q, "why"),
+                          !request_flag(q, "no_guard"), request_complete, q);
 }

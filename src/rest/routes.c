@@ -100,6 +100,11 @@ static const struct field forecast_fields[] = {
     {"limit", FIELD_NUMBER, false, "calls an hour: when will so many be met?"},
     {0},
 };
+static const struct field parameter_query[] = {
+    {"why", FIELD_TEXT, false, "the reason, for the history and the audit trail"},
+    {"no_guard", FIELD_FLAG, false, "do not watch what becomes of it"},
+    {0},
+};
 static const struct field monitor_query[] = {
     {"plugin", FIELD_TEXT, false, "only its actions; all unless told"},
     {0},
@@ -349,6 +354,14 @@ const struct route routes[] = {
      "How each action, and what was recorded, did in the last minute and hour, and what has become worse."},
     {"POST", "/api/monitor", REST_MANAGE, BODY_OBJECT, handle_record, NULL, record_fields, "",
      "Records something that the platform did, to be watched like the calls of plugins."},
+    {"GET", "/api/parameters", REST_READ, BODY_NONE, handle_parameters, NULL, NULL, "parameter get",
+     "What can be changed while everything runs: the platform's parameters, and settings that take effect at once."},
+    {"GET", "/api/parameters/{name}", REST_READ, BODY_NONE, handle_parameter_get, NULL, NULL, "parameter get NAME",
+     "One of them, with its last twenty changes."},
+    {"PUT", "/api/parameters/{name}", REST_ADMIN, BODY_VALUE, handle_parameter_set, parameter_query, NULL,
+     "parameter set",
+     "Changes it. The body is its value, as JSON. Calls are watched for ten minutes, and it is taken back when they are "
+     "worse."},
     {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, health_query, NULL, "health",
      "Whether the host answers, and how its plugins are."},
     {"POST", "/api/calls", REST_EXECUTE, BODY_ITEMS, handle_batch, NULL, batch_fields, "",

@@ -15,6 +15,7 @@
 #include "service/jobs.h"
 #include "service/journal.h"
 #include "service/monitor.h"
+#include "service/parameter.h"
 #include "service/origins.h"
 #include "service/service.h"
 #include "service/settings.h"
@@ -48,6 +49,7 @@ struct service {
     struct tokens *tokens;
     struct journal *journal;
     struct monitor *monitor;
+    struct parameters *parameters;
     struct spans *spans; /* or NULL: no collector is named */
     struct origins *origins;
     struct home_time time; /* as at open; never changes */

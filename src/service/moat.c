@@ -26,6 +26,8 @@ struct moat {
     pthread_mutex_t told_lock; /* one moat_on_metric at a time */
     void (*told)(void *context, const struct moat_metric_report *report);
     void *told_context;
+    void (*changed)(void *context, const struct moat_parameter_change *change);
+    void *changed_context;
 };
 
 /* ---- errors ---- */
@@ -330,6 +332,71 @@ void moat_on_metric(struct moat *m, void (*told)(void *context, const struct moa
     pthread_mutex_unlock(&m->told_lock);
 }
 
+/* ---- parameters ---- */
+
+int moat_register_parameter(struct moat *m, const struct moat_parameter *parameter, struct moat_error *error)
+{
+    struct error err;
+    const struct moat_parameter *d = parameter;
+    if (d->size < sizeof *d || !d->name)
+        return fail(error, MOAT_E_BAD_USAGE, "a parameter needs its size and a name");
+    int rc = service_register_parameter(m->s,
+                                        &(struct service_parameter){.name = d->name,
+                                                                    .current = d->current,
+                                                                    .about = d->about,
+                                                                    .choices = d->choices,
+                                                                    .watched = d->watched,
+                                                                    .bounded = d->bounded,
+                                                                    .min = d->min,
+                                                                    .max = d->max,
+                                                                    .step = d->step,
+                                                                    .set = d->set,
+                                                                    .context = d->context},
+                                        &err);
+    return rc < 0 ? put_error(error, &err, "") : MOAT_E_OK;
+}
+
+int moat_parameter(struct moat *m, const char *name, char **json, struct moat_error *error)
+{
+    struct wait w = WAIT;
+    service_parameters(m->s, name, finished, &w);
+    return wait_for(&w, json, error);
+}
+
+int moat_set_parameter(struct moat *m, const char *name, const char *value, const char *why, bool guard, char **json,
+                       struct moat_error *error)
+{
+    struct wait w = WAIT;
+    if (!name || !value)
+        return fail(error, MOAT_E_BAD_USAGE, "a change needs a name and a value");
+    service_parameter_set(m->s, name, value, why, guard, finished, &w);
+    return wait_for(&w, json, error);
+}
+
+static void changed(void *context, const struct service_parameter_change *c)
+{
+    struct moat *m = context;
+    m->changed(m->changed_context, &(struct moat_parameter_change){.size = sizeof(struct moat_parameter_change),
+                                                                   .name = c->name,
+                                                                   .from = c->from,
+                                                                   .to = c->to,
+                                                                   .who = c->who,
+                                                                   .why = c->why,
+                                                                   .taken_back = c->taken_back});
+}
+
+void moat_on_parameter(struct moat *m, void (*told)(void *context, const struct moat_parameter_change *change),
+                       void *context)
+{
+    pthread_mutex_lock(&m->told_lock);
+    service_on_parameter(m->s, NULL, NULL);
+    m->changed = told;
+    m->changed_context = context;
+    if (told)
+        service_on_parameter(m->s, changed, m);
+    pthread_mutex_unlock(&m->told_lock);
+}
+
 /* ---- calls ---- */
 
 /* Field by field: the room for messages, most of the struct, is not touched for a call that goes well. */
@@ -341,8 +408,11 @@ static void fill(struct call *c, const struct moat_call_data *d)
     c->parameters_len = d->parameters_len ? d->parameters_len : strlen(c->parameters);
     c->deadline_ns = d->deadline_ns;
     c->traceparent[0] = '\0';
+    c->principal = 0;
     c->loop = NULL;
+    c->at_once = false;
     c->done = NULL;
+    c->told = NULL;
     c->context = NULL;
     c->code = 0;
     c->error.code = MOAT_E_OK;

@@ -234,6 +234,7 @@ static void take(struct monitor *m, struct monitor_entry *e, const struct window
     for (int k = 0; k < WATCH_KINDS; k++)
         if (changed >> k & 1)
             tell_change(m, e, (enum watch_kind)k);
+    parameters_feed(m->s->parameters, e->plugin, &some);
     tell_sink(m, e, &some, now);
 }
 
@@ -308,6 +309,29 @@ void monitor_look(struct monitor *m)
     for (size_t i = 0; i < m->nactions; i++) /* nobody calls any more what has an anomaly: it ends by itself */
         if (has_anomaly(m->actions[i]))
             take(m, m->actions[i], &m->actions[i]->all, now);
+    pthread_mutex_unlock(&m->lock);
+    parameters_judge(m->s->parameters);
+}
+
+static void add_hour(const struct monitor_entry *e, const char *plugin, uint64_t now, struct window_sum *out)
+{
+    struct window_sum hour;
+    if (*plugin && strcmp(plugin, e->plugin) != 0)
+        return;
+    window_read(&e->series.hour, now, &hour);
+    window_sum_add(out, &hour);
+}
+
+void monitor_hour(struct monitor *m, const char *plugin, struct window_sum *out)
+{
+    monitor_look(m);
+    size_t recorded = monitor_recorded(m);
+    uint64_t now = clock_mono_ns();
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < m->nactions; i++)
+        add_hour(m->actions[i], plugin, now, out);
+    for (size_t i = 0; i < recorded; i++)
+        add_hour(m->recorded[i], plugin, now, out);
     pthread_mutex_unlock(&m->lock);
 }
 

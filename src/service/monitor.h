@@ -66,6 +66,8 @@ void monitor_free(struct monitor *m);           /* neither does any more; NULL i
 
 /* Looks now. A jobs thread; takes the lock. */
 void monitor_look(struct monitor *m);
+/* Looks, and sums the last hour of a plugin's calls and of what was recorded under its name; "": of everything. */
+void monitor_hour(struct monitor *m, const char *plugin, struct window_sum *out);
 size_t monitor_recorded(struct monitor *m); /* so many of recorded[] are there */
 /* "9 of 40 calls failed; before it were 3 of 4000" */
 void anomaly_explain(const struct monitor_entry *e, enum watch_kind k, char *out, size_t size);

@@ -184,7 +184,8 @@ static int open_all(struct service *s, const struct service_options *options, st
     s->tokens = tokens_new();
     s->origins = origins_new();
     s->monitor = monitor_new(s);
-    int rc = s->vault && s->tokens && s->origins && s->monitor
+    s->parameters = parameters_new(s);
+    int rc = s->vault && s->tokens && s->origins && s->monitor && s->parameters
                  ? 0
                  : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
     if (rc == 0)
@@ -271,6 +272,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     tokens_free(s->tokens);
     journal_close(s->journal);
     monitor_free(s->monitor);
+    parameters_free(s->parameters);
     origins_free(s->origins);
     free(s);
 }

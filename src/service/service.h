@@ -210,6 +210,33 @@ void service_on_metric(struct service *s, service_metric_sink sink, void *contex
 /* How everything does of late, with its anomalies. name NULL: of all plugins. */
 void service_monitor(struct service *s, const char *name_or_null, service_done done, void *context);
 
+/* ---- parameters (docs/parameters.md) ---- */
+
+/* What the platform lets be changed. Everything is copied. name: letters, digits and _.-, 63 at most; current: its
+ * value as JSON, a number, a text, true or false; bounded: a number from min to max in steps (0: any); choices: a JSON
+ * array, or NULL; watched: the plugin (or the word of recorded metrics) whose calls tell whether a change was bad, NULL
+ * for all. set is called on a jobs thread, one at a time, and must not block: false means that it is not taken. The
+ * same name again takes the place of the one before. Any thread. MOAT_E_BAD_USAGE, MOAT_E_BAD_JSON, MOAT_E_LIMIT. */
+struct service_parameter {
+    const char *name, *current, *about, *choices, *watched;
+    bool bounded;
+    double min, max, step;
+    bool (*set)(void *context, const char *name, const char *value_json);
+    void *context;
+};
+int service_register_parameter(struct service *s, const struct service_parameter *parameter, struct error *err);
+void service_parameters(struct service *s, const char *name_or_null, service_done done, void *context);
+/* guard: watch the calls of the next ten minutes, and take it back when they are worse. */
+void service_parameter_set(struct service *s, const char *name, const char *value_json, const char *why_or_null,
+                           bool guard, service_done done, void *context);
+struct service_parameter_change {
+    const char *name, *from, *to, *who, *why;
+    bool taken_back; /* by the guard */
+};
+/* Called after each change, on a jobs thread; must not block. As service_on_metric. */
+typedef void (*service_parameter_sink)(void *context, const struct service_parameter_change *change);
+void service_on_parameter(struct service *s, service_parameter_sink sink, void *context);
+
 /* ---- what is to come (docs/forecast.md) ---- */
 #define SERVICE_HORIZON_MAX 336
 struct service_forecast {

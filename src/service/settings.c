@@ -244,30 +244,41 @@ void settings_apply(struct service *s, const struct settings *now)
     origins_set(s->origins, json_loads(now->cors_origins, 0, NULL)); /* NULL, without memory: none is let in */
 }
 
-static void set(struct op *op, struct job *job)
+int settings_change(struct op *op, struct job *job, const char *key, const char *value)
 {
-    struct settings_op *o = (struct settings_op *)op;
-    const struct setting *t = op->code == 0 ? setting_find(o->key) : NULL;
+    const struct setting *t = setting_find(key);
     struct settings now;
     struct setting_value v;
-    int rc = op->code;
-    if (rc == 0 && !t)
-        rc = no_such_key(o->key, &op->error);
-    if (rc == 0)
-        rc = setting_parse(t, o->value, &v, &op->error);
+    int rc = t ? setting_parse(t, value, &v, &op->error) : no_such_key(key, &op->error);
     if (rc == 0)
         rc = settings_read(job->reader, &now, &op->error);
     if (rc == 0)
         store(&now, t, &v);
     if (rc == 0 && now.deadline_default > now.deadline_max)
         rc = error_set(&op->error, MOAT_E_BAD_USAGE, "deadline_default must not be above deadline_max");
-    struct registry_command c = {.verb = REGISTRY_SET, .set = {.key = o->key, .value = o->value}};
+    struct registry_command c = {.verb = REGISTRY_SET, .set = {.key = key, .value = value}};
     if (rc == 0)
         rc = op_write(op, &c, &op->error);
-    if (rc == 0) {
+    if (rc == 0)
         settings_apply(op->s, &now);
-        tell_setting(&op->result, t, &v);
-    }
+    return rc;
+}
+
+void settings_tell_value(struct buf *out, const char *key, const struct setting *t, const struct settings *s)
+{
+    struct setting_value v = value_of(s, t);
+    setting_tell(out, key, t, &v);
+}
+
+static void set(struct op *op, struct job *job)
+{
+    struct settings_op *o = (struct settings_op *)op;
+    struct setting_value v;
+    int rc = op->code ? op->code : settings_change(op, job, o->key, o->value);
+    if (rc == 0)
+        rc = setting_parse(setting_find(o->key), o->value, &v, &op->error);
+    if (rc == 0)
+        tell_setting(&op->result, setting_find(o->key), &v);
     op_end(op, rc);
 }
 

@@ -36,6 +36,13 @@ bool settings_schema(struct buf *out);
 struct service;
 /* What takes effect at once. */
 void settings_apply(struct service *s, const struct settings *now);
+/* Writes it into the registry and applies it; one at a time: under the operation's key "(settings)". */
+struct op;
+struct job;
+int settings_change(struct op *op, struct job *job, const char *key, const char *value);
+/* One of them, of all that were read. */
+struct setting;
+void settings_tell_value(struct buf *out, const char *key, const struct setting *t, const struct settings *s);
 /* Is this JSON text a value of that key? MOAT_E_NOT_FOUND, MOAT_E_BAD_JSON, MOAT_E_BAD_USAGE. Pure. */
 int settings_check(const char *key, const char *text, struct error *err);
 int settings_read(struct registry_reader *reader, struct settings *out, struct error *err);

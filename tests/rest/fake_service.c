@@ -259,6 +259,7 @@ NONE(permissions)
 NONE(stats)
 NONE(health)
 ONE(monitor, name)
+ONE(parameters, name)
 ONE(token_revoke, id)
 NONE(token_list)
 ONE(settings_get, key)
@@ -286,6 +287,12 @@ void service_source_add(struct service *s, const char *name, const char *kind, c
                         void *context)
 {
     answer(s, done, context, "source_add %s %s %s", name, kind, place);
+}
+
+void service_parameter_set(struct service *s, const char *name, const char *value, const char *why, bool guard,
+                           service_done done, void *context)
+{
+    answer(s, done, context, "parameter_set %s %s %s %d", name, value, or_null(why), guard);
 }
 
 int service_record(struct service *s, const struct service_metric *m, struct error *err)

@@ -193,6 +193,10 @@ def look_ahead(api):
 
 
 def watch(api):
+    assert api.good("GET", "/api/plugins/info/alpha/config-history")["revisions"]
+    assert api.good("GET", "/api/parameters")["parameters"]
+    assert api.good("PUT", "/api/parameters/settings.log_level?why=quiet", '"warn"')["value"] == "warn"
+    assert api.good("GET", "/api/parameters/settings.log_level")["history"][0]["why"] == "quiet"
     api.good("POST", "/api/monitor", {"plugin": "billing", "action": "charge", "success": True, "duration": "3ms"})
     assert {"alpha", "billing"} <= {e["plugin"] for e in api.good("GET", "/api/monitor")["entries"]}
 

@@ -375,6 +375,220 @@ static void a_metric_needs_its_words(void **state)
     assert_int_equal(moat_record_metric(m, &metric, &e), MOAT_E_BAD_USAGE);
 }
 
+/* ---- parameters ---- */
+
+struct knob {
+    pthread_mutex_t lock;
+    pthread_cond_t turned;
+    char value[64], told[4][64]; /* told: "FROM TO WHY", of the last changes */
+    unsigned turns, changes, taken_back;
+    bool stiff;
+};
+
+static bool turn(void *context, const char *name, const char *value)
+{
+    struct knob *k = context;
+    pthread_mutex_lock(&k->lock);
+    bool takes = !k->stiff && strcmp(name, "batch.size") == 0;
+    if (takes)
+        snprintf(k->value, sizeof k->value, "%s", value);
+    k->turns += takes;
+    pthread_mutex_unlock(&k->lock);
+    return takes;
+}
+
+static void turned(void *context, const struct moat_parameter_change *c)
+{
+    struct knob *k = context;
+    pthread_mutex_lock(&k->lock);
+    snprintf(k->told[k->changes++ % 4], sizeof k->told[0], "%.20s %.20s %.20s", c->from, c->to, c->why);
+    k->taken_back += c->taken_back;
+    pthread_cond_broadcast(&k->turned);
+    pthread_mutex_unlock(&k->lock);
+}
+
+#define KNOB ((struct knob){.lock = PTHREAD_MUTEX_INITIALIZER, .turned = PTHREAD_COND_INITIALIZER})
+
+static void register_knob(struct knob *k)
+{
+    struct moat_parameter p = {.size = sizeof p,
+                               .name = "batch.size",
+                               .current = "10",
+                               .about = "how many at once",
+                               .bounded = true,
+                               .min = 5,
+                               .max = 50,
+                               .step = 5,
+                               .watched = "billing",
+                               .set = turn,
+                               .context = k};
+    FINE(moat_register_parameter(m, &p, &e));
+    moat_on_parameter(m, turned, k);
+}
+
+static char *told_of(const char *name)
+{
+    char *json;
+    FINE(moat_parameter(m, name, &json, &e));
+    return json;
+}
+
+static void a_parameter_is_changed_within_its_bounds(void **state)
+{
+    static const char *const bad[] = {"7",    "4",    "55",       "1e300", "\"10\"", "true",
+                                      "null", "[10]", "nonsense", "10 10", ""};
+    struct knob k = KNOB;
+    register_knob(&k);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_not_equal(moat_set_parameter(m, "batch.size", bad[i], NULL, false, NULL, &e), MOAT_E_OK);
+    assert_int_equal(k.turns, 0);
+    FINE(moat_set_parameter(m, "batch.size", "15.0", "more at once", false, NULL, &e));
+    assert_string_equal(k.value, "15.0");
+    FINE(moat_set_parameter(m, "batch.size", "50", NULL, false, NULL, &e));
+    k.stiff = true;
+    assert_int_equal(moat_set_parameter(m, "batch.size", "5", NULL, false, NULL, &e), MOAT_E_WRONG_STATE);
+    char *json = told_of("batch.size");
+    assert_non_null(strstr(json, "\"name\":\"batch.size\",\"value\":50,\"min\":5.0,\"max\":50.0,\"step\":5.0"));
+    assert_non_null(strstr(json, "\"from\":10,\"to\":15.0,\"who\":\"host\",\"why\":\"more at once\""));
+    assert_non_null(strstr(json, "\"changes\":2"));
+    moat_free(json);
+    assert_int_equal(k.changes, 2);
+    assert_string_equal(k.told[0], "10 15.0 more at once");
+    assert_int_equal(moat_parameter(m, "other", &json, &e), MOAT_E_NOT_FOUND);
+    moat_on_parameter(m, NULL, NULL);
+}
+
+/* Numbers by lot: taken are those of the lattice and no others. */
+static void what_is_taken_is_what_the_bounds_say(void **state)
+{
+    struct knob k = KNOB;
+    unsigned seed = 7;
+    register_knob(&k);
+    for (int i = 0; i < 3000; i++) {
+        char text[32];
+        double x = (double)(rand_r(&seed) % 2000) / (i % 2 ? 20 : 1) - 20;
+        bool right = x >= 5 && x <= 50 && (long)x % 5 == 0 && x == (double)(long)x;
+        if (right && i > 300)
+            continue; /* each one is a record on the disk */
+        snprintf(text, sizeof text, "%.2f", x);
+        int rc = moat_set_parameter(m, "batch.size", text, NULL, false, NULL, &e);
+        assert_int_equal(rc, right ? MOAT_E_OK : MOAT_E_BAD_USAGE);
+    }
+    moat_on_parameter(m, NULL, NULL);
+}
+
+static void parameters_are_defined_soundly(void **state)
+{
+    struct knob k = KNOB;
+    struct moat_parameter good = {.size = sizeof good, .name = "mode", .current = "\"a\"", .set = turn, .context = &k};
+    struct moat_parameter bad[8];
+    for (size_t i = 0; i < 8; i++)
+        bad[i] = good;
+    bad[0].name = "two words";
+    bad[1].name = "settings.pool";
+    bad[2].current = "{}";
+    bad[3].set = NULL;
+    bad[4].bounded = true; /* of a text */
+    bad[5].choices = "[\"b\"]";
+    bad[6].choices = "no list";
+    bad[7].size = 8;
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(moat_register_parameter(m, &bad[i], &e), MOAT_E_BAD_USAGE);
+    good.choices = "[\"a\",\"b\"]";
+    FINE(moat_register_parameter(m, &good, &e));
+    FINE(moat_register_parameter(m, &good, &e));
+    assert_int_equal(moat_set_parameter(m, "mode", "\"c\"", NULL, false, NULL, &e), MOAT_E_BAD_USAGE);
+    int rc = MOAT_E_OK;
+    for (int i = 0; rc == MOAT_E_OK; i++) {
+        char name[16];
+        assert_true(i < 130);
+        snprintf(name, sizeof name, "p%d", i);
+        good.name = name;
+        rc = moat_register_parameter(m, &good, &e);
+    }
+    assert_int_equal(rc, MOAT_E_LIMIT);
+}
+
+static void record_some(unsigned n, bool success)
+{
+    struct moat_metric metric = {
+        .size = sizeof metric, .plugin = "billing", .action = "charge", .success = success, .duration_ns = 1000};
+    while (n--)
+        FINE(moat_record_metric(m, &metric, &e));
+}
+
+static void look(void)
+{
+    char *json;
+    FINE(moat_monitor(m, NULL, &json, &e));
+    moat_free(json);
+}
+
+static void a_change_for_the_worse_is_taken_back(void **state)
+{
+    struct knob k = KNOB;
+    register_knob(&k);
+    FINE(moat_set_parameter(m, "batch.size", "15", NULL, true, NULL, &e)); /* nothing is known: not watched */
+    record_some(300, true);
+    FINE(moat_set_parameter(m, "batch.size", "20", "faster", true, NULL, &e));
+    char *json = told_of("batch.size");
+    assert_non_null(strstr(json, "\"guard\":\"watched\""));
+    assert_non_null(strstr(json, "fewer than 100 calls"));
+    moat_free(json);
+    record_some(100, false);
+    look();
+    pthread_mutex_lock(&k.lock);
+    while (!k.taken_back)
+        pthread_cond_wait(&k.turned, &k.lock);
+    assert_string_equal(k.value, "15");
+    assert_int_equal(k.changes, 3);
+    assert_memory_equal(k.told[2], "20 15 taken back:", 17);
+    pthread_mutex_unlock(&k.lock);
+    json = told_of("batch.size");
+    assert_non_null(strstr(json, "\"value\":15,"));
+    assert_non_null(strstr(json, "\"guard\":\"taken_back\""));
+    assert_non_null(strstr(json, "calls failed; before it were 0 of 300"));
+    moat_free(json);
+    moat_on_parameter(m, NULL, NULL);
+}
+
+static void a_change_that_is_not_worse_is_kept(void **state)
+{
+    struct knob k = KNOB;
+    register_knob(&k);
+    record_some(1000, true);
+    FINE(moat_set_parameter(m, "batch.size", "20", NULL, true, NULL, &e));
+    char *json = told_of("batch.size");
+    for (int i = 0; i < 60 && strstr(json, "\"watched\",\"guard_why\""); i++) {
+        moat_free(json);
+        record_some(200, true);
+        look();
+        json = told_of("batch.size");
+    }
+    assert_non_null(strstr(json, "\"guard\":\"kept\""));
+    assert_non_null(strstr(json, "\"value\":20,"));
+    moat_free(json);
+    assert_int_equal(k.taken_back, 0);
+    moat_on_parameter(m, NULL, NULL);
+}
+
+/* What the platform itself records while it is told is no obstacle; a newer change ends the watch over an older one. */
+static void a_second_change_takes_the_place_of_the_first(void **state)
+{
+    struct knob k = KNOB;
+    register_knob(&k);
+    record_some(300, true);
+    FINE(moat_set_parameter(m, "batch.size", "20", NULL, true, NULL, &e));
+    FINE(moat_set_parameter(m, "batch.size", "25", NULL, false, NULL, &e));
+    record_some(100, false);
+    look();
+    char *json = told_of("batch.size");
+    assert_non_null(strstr(json, "\"guard\":\"replaced\""));
+    assert_non_null(strstr(json, "\"value\":25,"));
+    moat_free(json);
+    moat_on_parameter(m, NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +603,12 @@ int main(void)
         T(a_program_embeds_it),
         T(what_threads_record_is_all_told),
         T(a_metric_needs_its_words),
+        T(a_parameter_is_changed_within_its_bounds),
+        T(what_is_taken_is_what_the_bounds_say),
+        T(parameters_are_defined_soundly),
+        T(a_change_for_the_worse_is_taken_back),
+        T(a_change_that_is_not_worse_is_kept),
+        T(a_second_change_takes_the_place_of_the_first),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
