@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "helper/duty.h"
+#include "helper/sql.h"
 #include "sandbox/inside_helper.h"
 #include "wire/archive.h"
 
@@ -63,6 +64,15 @@ static bool write_output(void *context, const void *data, size_t len)
     return true;
 }
 
+/* What it serves is opened by the host, or connected to before the wall stands; it lives until nobody asks. */
+static _Noreturn void serve_sql(const char *called)
+{
+    if (!duty_sql_prepare())
+        _exit(HELPER_BAD_USAGE);
+    _exit(inside_helper_lock_sql(called, sql_start.kind == SQL_POSTGRES, duty_sql_descriptors()) ? HELPER_NO_LOCK
+                                                                                                 : duty_sql());
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -71,6 +81,8 @@ int main(int argc, char **argv)
     } duties[] = {{"inspect", duty_inspect}, {"pack", duty_pack}};
     static const struct duty_io io = {.read = read_input, .write = write_output};
     size_t i = 0, n = sizeof duties / sizeof *duties;
+    if (argc == 2 && strcmp(argv[1], "sql") == 0)
+        serve_sql(argv[0]);
     while (i < n && (argc != 2 || strcmp(argv[1], duties[i].name) != 0))
         i++;
     if (i == n)

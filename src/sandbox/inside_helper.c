@@ -38,11 +38,30 @@ static int no_new_privs(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? errno : 0;
 }
 
+static int install(const struct policy_program *p)
+{
+    struct sock_fprog program = {.len = p->length, .filter = (struct sock_filter *)(uintptr_t)p->code};
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? errno : 0;
+}
+
 static int filter(void)
 {
-    struct sock_fprog program = {.len = policy_helper.length,
-                                 .filter = (struct sock_filter *)(uintptr_t)policy_helper.code};
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? errno : 0;
+    return install(&policy_helper);
+}
+
+static const struct policy_program *own_filter;
+static unsigned own_descriptors;
+
+/* poll counts against the limit, so it is as many as there are. */
+static int only_its_descriptors(void)
+{
+    struct rlimit some = {own_descriptors, own_descriptors};
+    return kernel_close_range(own_descriptors, ~0u) < 0 || setrlimit(RLIMIT_NOFILE, &some) < 0 ? errno : 0;
+}
+
+static int filter_own(void)
+{
+    return install(own_filter);
 }
 
 static bool alone; /* no namespaces: the fallback wall */
@@ -52,13 +71,27 @@ static int capabilities(void)
     return inside_drop_capabilities(alone);
 }
 
-const char *inside_helper_lock(const char *called)
+struct lock_step {
+    const char *name;
+    int (*run)(void);
+};
+
+static const char *lock(const char *called, const struct lock_step *steps)
 {
     alone = strcmp(called, HELPER_ALONE) == 0;
-    static const struct {
-        const char *name;
-        int (*run)(void);
-    } steps[] = {
+    for (; steps->name; steps++) {
+        int e = steps->run();
+        if (e) {
+            errno = e;
+            return steps->name;
+        }
+    }
+    return NULL;
+}
+
+const char *inside_helper_lock(const char *called)
+{
+    static const struct lock_step steps[] = {
         {"warm_up", warm_up},
         {"not_dumpable", not_dumpable},
         {"no_new_privs", no_new_privs},
@@ -66,13 +99,24 @@ const char *inside_helper_lock(const char *called)
         {"landlock", inside_landlock_nothing}, /* needs a descriptor for a moment */
         {"descriptors", only_two_descriptors},
         {"seccomp", filter},
+        {0},
     };
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        int e = steps[i].run();
-        if (e) {
-            errno = e;
-            return steps[i].name;
-        }
-    }
-    return NULL;
+    return lock(called, steps);
+}
+
+const char *inside_helper_lock_sql(const char *called, bool postgres, unsigned descriptors)
+{
+    static const struct lock_step steps[] = {
+        {"warm_up", warm_up},
+        {"not_dumpable", not_dumpable},
+        {"no_new_privs", no_new_privs},
+        {"capabilities", capabilities},
+        {"landlock", inside_landlock_nothing},
+        {"descriptors", only_its_descriptors},
+        {"seccomp", filter_own},
+        {0},
+    };
+    own_filter = postgres ? &policy_helper_postgres : &policy_helper_sqlite;
+    own_descriptors = descriptors;
+    return lock(called, steps);
 }

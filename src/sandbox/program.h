@@ -18,5 +18,6 @@ extern const struct policy_program policy_worker_execute, policy_worker_execute_
 extern const struct policy_program policy_worker_fallback; /* without namespaces; its SELF is put in when it is set */
 extern const struct policy_program policy_worker_last;     /* the second filter */
 extern const struct policy_program policy_helper;
+extern const struct policy_program policy_helper_sqlite, policy_helper_postgres;
 
 #endif

@@ -55,6 +55,7 @@ static const struct {
     C(F_GETFD),
     C(F_SETFD),
     C(F_GETFL),
+    C(F_SETFL),
     C(F_GETLK),
     C(F_SETLK),
     C(F_SETLKW),

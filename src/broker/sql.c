@@ -1,0 +1,399 @@
+#include "broker/sql.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "wire/seat.h"
+
+#define LEAVE_NS NS_PER_S   /* one whose seat is wanted */
+#define CPU_SECONDS 3600    /* of one helper's life; the next query starts another */
+#define MIB (1024ull * 1024)
+#define ADDRESS_SPACE (512 * MIB) /* libraries and the two maps included */
+
+/* One helper. Fields are fixed once it is in the list, but for those under the keeper's lock. */
+struct sql_helper {
+    struct sql_keeper *k;
+    struct sql_helper *next; /* lock */
+    char plugin[65], version[65], source[SEAT_SOURCE_MAX + 1];
+    uint64_t worker;
+    bool write;
+    unsigned number;
+    struct seat *seat;
+    struct child child; /* the loop's, and lock for its pidfd */
+    int socket;
+    bool doomed; /* lock: killed, or to be killed as soon as it can be */
+    struct loop_watch status, words;
+    struct loop_task watch;
+};
+
+struct sql_keeper {
+    struct sql_config config;
+    struct loop *loop; /* lock to make it; of the thread that hears of ends and refusals, made with the first helper */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* CLOCK_MONOTONIC */
+    struct sql_helper *all; /* newest first */
+};
+
+int sql_keeper_new(const struct sql_config *config, struct sql_keeper **out, struct error *err)
+{
+    struct sql_keeper *k = calloc(1, sizeof *k);
+    pthread_condattr_t attr;
+    if (!k)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for what keeps sql helpers");
+    k->config = *config;
+    pthread_mutex_init(&k->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&k->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    *out = k;
+    return 0;
+}
+
+/* ---- the end of one ---- */
+
+/* Under the lock. Before its process is known it cannot be killed: that is made up for when it is. */
+static void doom(struct sql_helper *h)
+{
+    h->doomed = true;
+    child_kill(&h->child);
+}
+
+static void release(struct sql_helper *h)
+{
+    seat_unmap(h->seat);
+    child_close(&h->child);
+    io_close(&h->socket);
+    free(h);
+}
+
+/* On the loop, or after it: its process is gone. The seat is closed before anybody can be given it. */
+static void bury(struct sql_helper *h)
+{
+    struct sql_keeper *k = h->k;
+    loop_unwatch(&h->status);
+    loop_unwatch(&h->words);
+    seat_close(h->seat);
+    pthread_mutex_lock(&k->lock);
+    for (struct sql_helper **at = &k->all; *at; at = &(*at)->next)
+        if (*at == h) {
+            *at = h->next;
+            break;
+        }
+    pthread_cond_broadcast(&k->changed);
+    pthread_mutex_unlock(&k->lock);
+    release(h);
+}
+
+/* Its end in the log, when it was not meant to be. */
+static void tell_end(const struct sql_helper *h, const struct child_event *ev)
+{
+    int status = ev->wait_status;
+    if (ev->kind == CHILD_FAILED)
+        log_event(LOG_ERROR, "sql_helper_failed", "plugin", h->plugin, "source", h->source, "step", ev->step, "why",
+                  strerror(ev->errnum), NULL);
+    else if (!h->doomed && status != 0)
+        log_event(LOG_WARN, "sql_helper_died", "plugin", h->plugin, "source", h->source,
+                  WIFSIGNALED(status) ? "#signal" : "#status",
+                  log_num((uint64_t)(WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status))), NULL);
+}
+
+/* true: it has ended. */
+static bool take_event(struct sql_helper *h)
+{
+    struct child_event ev;
+    pthread_mutex_lock(&h->k->lock);
+    child_next(&h->child, &ev);
+    if (ev.kind == CHILD_SPAWNED && h->doomed)
+        child_kill(&h->child);
+    if (ev.kind == CHILD_FAILED || ev.kind == CHILD_EXITED)
+        tell_end(h, &ev);
+    pthread_mutex_unlock(&h->k->lock);
+    return ev.kind == CHILD_FAILED || ev.kind == CHILD_EXITED;
+}
+
+static void on_status(struct loop_watch *watch, uint32_t events)
+{
+    struct sql_helper *h = (struct sql_helper *)(void *)((char *)watch - offsetof(struct sql_helper, status));
+    (void)events;
+    if (take_event(h))
+        bury(h);
+}
+
+/* ---- what it says ---- */
+
+static struct sql_user user_of(const struct sql_helper *h)
+{
+    return (struct sql_user){
+        .plugin = h->plugin, .version = h->version, .source = h->source, .worker = h->worker, .write = h->write};
+}
+
+/* Words of capitals and spaces; anything else is not one of ours. */
+static bool is_operation(const char *text, size_t size)
+{
+    size_t len = strnlen(text, size);
+    return len && len < size && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_ ") == len;
+}
+
+static void on_words(struct loop_watch *watch, uint32_t events)
+{
+    struct sql_helper *h = (struct sql_helper *)(void *)((char *)watch - offsetof(struct sql_helper, words));
+    struct sql_refused r;
+    size_t none = 0;
+    ssize_t n = io_recv(h->socket, &r, sizeof r, NULL, &none);
+    (void)events;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n != (ssize_t)sizeof r || r.version != SQL_VERSION || !is_operation(r.operation, sizeof r.operation)) {
+        loop_unwatch(&h->words); /* it has left, or says what is not its to say: nothing of it is listened to */
+        return;
+    }
+    struct sql_user user = user_of(h);
+    if (r.code == SEAT_REFUSED && h->k->config.refused)
+        h->k->config.refused(h->k->config.context, &user, r.operation);
+}
+
+static void begin_watch(struct loop_task *task)
+{
+    struct sql_helper *h = (struct sql_helper *)(void *)((char *)task - offsetof(struct sql_helper, watch));
+    struct error err;
+    h->status = (struct loop_watch){.fd = h->child.status, .ready = on_status};
+    h->words = (struct loop_watch){.fd = h->socket, .ready = on_words};
+    if (loop_watch(h->k->loop, &h->status, EPOLLIN, &err) < 0) {
+        /* Unseen it cannot be kept. */
+        struct child_event end;
+        pthread_mutex_lock(&h->k->lock);
+        doom(h);
+        pthread_mutex_unlock(&h->k->lock);
+        while (!child_wait(&h->child, 1000, &end))
+            child_kill(&h->child);
+        bury(h);
+        return;
+    }
+    loop_watch(h->k->loop, &h->words, EPOLLIN, &err); /* without it refusals are not counted, and refused still */
+}
+
+/* ---- the start of one ---- */
+
+/* Under the lock, which others have meanwhile; false: it is late. */
+static bool wait_changed(struct sql_keeper *k, uint64_t until)
+{
+    struct timespec t = {.tv_sec = (time_t)(until / NS_PER_S), .tv_nsec = (long)(until % NS_PER_S)};
+    return pthread_cond_timedwait(&k->changed, &k->lock, &t) == 0 || clock_mono_ns() < until;
+}
+
+/* Under the lock: the number of a seat that nobody has, made free where it must be. */
+static int take_seat(struct sql_keeper *k, const struct sql_user *user, struct error *err)
+{
+    uint64_t until = clock_mono_ns() + LEAVE_NS;
+    for (;;) {
+        struct sql_helper *oldest = NULL, *same = NULL;
+        unsigned used = 0;
+        for (struct sql_helper *h = k->all; h; h = h->next) {
+            if (h->worker != user->worker)
+                continue;
+            used |= 1u << h->number;
+            oldest = h;
+            if (strcmp(h->source, user->source) == 0)
+                same = h;
+        }
+        if (!same && used != (1u << SEATS) - 1)
+            return __builtin_ctz(~used);
+        doom(same ? same : oldest);
+        if (!wait_changed(k, until))
+            return error_set(err, MOAT_E_NOT_READY, "the sql helper before this one has not ended yet");
+    }
+}
+
+static bool send_start(int socket, const struct sql_opening *o, const struct sql_start *start)
+{
+    int fds[SQL_FDS_MAX] = {o->seats};
+    memcpy(fds + SQL_FD_DATABASE, o->fds, o->nfds * sizeof *fds);
+    return io_send(socket, start, sizeof *start, fds, 1 + o->nfds);
+}
+
+static int launch(struct sql_helper *h, const struct sql_opening *o, struct error *err)
+{
+    int ends[2];
+    struct sql_start start = o->start;
+    start.version = SQL_VERSION;
+    start.seat = h->number;
+    start.write = h->write;
+    struct wall_limits limits = {.memory = ADDRESS_SPACE,
+                                 .cpu_seconds = CPU_SECONDS,
+                                 .file_size = start.kind == SQL_SQLITE ? 2 * start.database_max + 16 * MIB : 0};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot make the sql helper's socket");
+    h->socket = ends[0];
+    fd_auto theirs = ends[1];
+    if (fcntl(h->socket, F_SETFL, O_NONBLOCK) < 0 || !send_start(h->socket, o, &start))
+        return error_errno(err, MOAT_E_START_FAILED, errno, "cannot tell the sql helper what to open");
+    seat_open(h->seat);
+    return spawner_helper(o->spawner, "sql", theirs, theirs, &limits, &h->child, err);
+}
+
+static struct sql_helper *helper_new(struct sql_keeper *k, const struct sql_opening *o, unsigned number)
+{
+    struct sql_helper *h = calloc(1, sizeof *h);
+    if (!h)
+        return NULL;
+    *h = (struct sql_helper){.k = k,
+                             .worker = o->user.worker,
+                             .write = o->user.write,
+                             .number = number,
+                             .child = CHILD_NONE,
+                             .socket = -1,
+                             .watch = {.run = begin_watch},
+                             .seat = seat_map(o->seats, number)};
+    text_copy(h->plugin, sizeof h->plugin, o->user.plugin);
+    text_copy(h->version, sizeof h->version, o->user.version);
+    text_copy(h->source, sizeof h->source, o->user.source);
+    if (h->seat)
+        return h;
+    free(h);
+    return NULL;
+}
+
+static void *listen_main(void *context)
+{
+    struct sql_keeper *k = context;
+    pthread_setname_np(pthread_self(), "moat-sql");
+    loop_run(k->loop);
+    return NULL;
+}
+
+static int listen_begin(struct sql_keeper *k, struct error *err)
+{
+    struct loop *loop;
+    if (k->loop)
+        return 0;
+    int rc = loop_new(&loop, err);
+    if (rc < 0)
+        return rc;
+    k->loop = loop;
+    if ((rc = pthread_create(&k->thread, NULL, listen_main, k))) {
+        k->loop = NULL;
+        loop_free(loop);
+        return error_errno(err, MOAT_E_OUT_OF_MEMORY, rc, "cannot start the thread that hears of sql helpers");
+    }
+    return 0;
+}
+
+/* Under the lock from the choice of a seat to its entry in the list; starting one blocks nobody for long. */
+static int open_locked(struct sql_keeper *k, const struct sql_opening *o, struct error *err)
+{
+    int rc = listen_begin(k, err);
+    int number = rc < 0 ? rc : take_seat(k, &o->user, err);
+    if (number < 0)
+        return number;
+    struct sql_helper *h = helper_new(k, o, (unsigned)number);
+    if (!h)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for an sql helper");
+    rc = launch(h, o, err);
+    if (rc < 0) {
+        release(h);
+        return rc;
+    }
+    h->next = k->all;
+    k->all = h;
+    loop_post(k->loop, &h->watch);
+    return number;
+}
+
+int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct error *err)
+{
+    if (o->nfds > SQL_FDS_MAX - 1)
+        return error_set(err, MOAT_E_INTERNAL, "an sql helper is given %zu descriptors", o->nfds);
+    pthread_mutex_lock(&k->lock);
+    int rc = open_locked(k, o, err);
+    pthread_mutex_unlock(&k->lock);
+    return rc;
+}
+
+/* ---- ends ---- */
+
+void sql_worker_gone(struct sql_keeper *k, uint64_t worker)
+{
+    pthread_mutex_lock(&k->lock);
+    for (struct sql_helper *h = k->all; h; h = h->next)
+        if (h->worker == worker)
+            doom(h);
+    pthread_mutex_unlock(&k->lock);
+}
+
+/* Under the lock: one that was doomed and is still there. */
+static const struct sql_helper *still_there(const struct sql_keeper *k)
+{
+    for (const struct sql_helper *h = k->all; h; h = h->next)
+        if (h->doomed)
+            return h;
+    return NULL;
+}
+
+int sql_end(struct sql_keeper *k, bool (*keep)(void *context, const struct sql_user *user), void *context,
+            uint64_t timeout_ns, struct error *err)
+{
+    uint64_t until = clock_mono_ns() + timeout_ns;
+    const struct sql_helper *left;
+    int rc = 0;
+    pthread_mutex_lock(&k->lock);
+    for (struct sql_helper *h = k->all; h; h = h->next) {
+        struct sql_user user = user_of(h);
+        if (!keep(context, &user))
+            doom(h);
+    }
+    while ((left = still_there(k)) && wait_changed(k, until))
+        ;
+    if (left)
+        rc = error_set(err, MOAT_E_REVOKE_INCOMPLETE, "the sql helper of %s for the source %s has not ended yet",
+                       left->plugin, left->source);
+    pthread_mutex_unlock(&k->lock);
+    return rc;
+}
+
+size_t sql_helpers(struct sql_keeper *k)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&k->lock);
+    for (const struct sql_helper *h = k->all; h; h = h->next)
+        n++;
+    pthread_mutex_unlock(&k->lock);
+    return n;
+}
+
+static bool keep_none(void *context, const struct sql_user *user)
+{
+    (void)context;
+    (void)user;
+    return false;
+}
+
+/* Their ends come through the loop, so that none is left on it when it stops. */
+void sql_keeper_free(struct sql_keeper *k)
+{
+    if (!k)
+        return;
+    while (k->loop && sql_end(k, keep_none, NULL, LEAVE_NS, NULL) < 0)
+        ;
+    if (k->loop) {
+        loop_stop(k->loop);
+        pthread_join(k->thread, NULL);
+        loop_free(k->loop);
+    }
+    pthread_cond_destroy(&k->changed);
+    pthread_mutex_destroy(&k->lock);
+    free(k);
+}

@@ -1,0 +1,29 @@
+/* broker/sql_source: from a data source's record to what an sql helper is given: open files, or a connection's string.
+ * Follows no link; may block on a slow disk: not on a loop. */
+#ifndef BROKER_SQL_SOURCE_H
+#define BROKER_SQL_SOURCE_H
+
+#include "broker/sql.h"
+
+/* The source that every plugin has without one being added: a database of its own. */
+#define SQL_PRIVATE "private"
+#define SQL_PRIVATE_FILE "private.db"
+
+struct sql_source {
+    enum sql_kind kind;
+    const char *name, *place; /* a path: the database, or the file with the connection's string */
+    bool own;                 /* it is the plugin's own and made when it is first used, its directory as well */
+    uint64_t database_max;    /* bytes */
+};
+
+/* Fills kind, string, fds and nfds of the opening, by user.write. Descriptors are the caller's, from -1:
+ * sql_source_close. MOAT_E_NO_SUCH_FILE, MOAT_E_PERMISSION_DENIED (its file is not safe, or has no role for that),
+ * MOAT_E_STORAGE_FAILED. */
+int sql_source_open(const struct sql_source *s, struct sql_opening *o, struct error *err);
+void sql_source_close(struct sql_opening *o);
+
+/* The line of a file of connection strings: "read STRING", "write STRING", or a STRING alone, which is for reading.
+ * Space around it and lines that begin with # do not count. false: there is none. Changes text. */
+bool sql_source_string(char *text, bool write, char out[SQL_STRING_MAX + 1]);
+
+#endif

@@ -1,0 +1,56 @@
+/* helper/sql_postgres: what the two files about PostgreSQL share: libpq, loaded before the wall stands. */
+#ifndef HELPER_SQL_POSTGRES_H
+#define HELPER_SQL_POSTGRES_H
+
+#include <libpq-fe.h>
+
+/* The functions that are used, by name. */
+#define LIBPQ(X) \
+    X(PQclear) \
+    X(PQcmdStatus) \
+    X(PQcmdTuples) \
+    X(PQconninfoFree) \
+    X(PQconninfoParse) \
+    X(PQconnectdbParams) \
+    X(PQconsumeInput) \
+    X(PQerrorMessage) \
+    X(PQexec) \
+    X(PQfformat) \
+    X(PQfinish) \
+    X(PQflush) \
+    X(PQfname) \
+    X(PQfreemem) \
+    X(PQftype) \
+    X(PQgetResult) \
+    X(PQgetisnull) \
+    X(PQgetlength) \
+    X(PQgetvalue) \
+    X(PQisBusy) \
+    X(PQnfields) \
+    X(PQntuples) \
+    X(PQresultErrorField) \
+    X(PQresultStatus) \
+    X(PQsendQueryParams) \
+    X(PQsetNoticeProcessor) \
+    X(PQsetSingleRowMode) \
+    X(PQsetnonblocking) \
+    X(PQsocket) \
+    X(PQstatus) \
+    X(PQtransactionStatus)
+
+struct libpq {
+#define X(name) __typeof__(name) *name;
+    LIBPQ(X)
+#undef X
+};
+extern struct libpq pq;
+
+/* What the string says, as PQconnectdbParams takes it. */
+#define POSTGRES_OPTIONS 64
+struct postgres_options {
+    const char *names[POSTGRES_OPTIONS + 1], *values[POSTGRES_OPTIONS + 1];
+    unsigned count;
+};
+extern struct postgres_options postgres_options;
+
+#endif

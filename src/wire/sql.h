@@ -1,0 +1,40 @@
+/* wire/sql: what the host and an sql helper say to each other: one message at its start, and afterwards what the helper
+ * refused.  Both are of one build, so messages are plain structs; the host checks every field of the helper's.
+ *
+ * Descriptor 0 of moat-helper in the duty "sql" is one end of a SEQPACKET socket.  The first message on it carries
+ * struct sql_start with the seats' file and the source's own descriptors; the helper reads it before its wall stands,
+ * when nothing hostile has reached it, and everything of the source or the plugin after that. */
+#ifndef WIRE_SQL_H
+#define WIRE_SQL_H
+
+#include <stdint.h>
+
+#define SQL_VERSION 1
+#define SQL_STRING_MAX 4096 /* of a connection string */
+
+enum sql_kind { SQL_SQLITE = 1, SQL_POSTGRES };
+
+/* SQLITE: descriptors are the seats, the database, its journal; and, for reading only, both once more for writing when
+ * a journal was left behind: what it has is put back and they are closed before anything is asked.
+ * POSTGRES: the seats; the string is the connection's. */
+enum { SQL_FD_SEATS, SQL_FD_DATABASE, SQL_FD_JOURNAL, SQL_FD_MEND_DATABASE, SQL_FD_MEND_JOURNAL, SQL_FDS_MAX };
+
+struct sql_start {
+    uint32_t version, kind, write, seat;
+    uint64_t memory;        /* bytes that the engine may take */
+    uint64_t database_max;  /* bytes; sqlite */
+    uint64_t statement_ns;  /* of one request at most */
+    uint64_t transaction_ns; /* of rows or a transaction that stay open */
+    uint64_t idle_ns;       /* without a request; then it leaves */
+    uint32_t rows_max;
+    char string[SQL_STRING_MAX + 1];
+};
+
+/* Something was refused that the other grant would allow. */
+struct sql_refused {
+    uint32_t version;
+    uint32_t code;      /* enum seat_code: DENIED needs database_write, REFUSED nothing can allow */
+    char operation[32]; /* "INSERT", "ATTACH", a short word */
+};
+
+#endif
