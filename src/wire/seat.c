@@ -97,6 +97,7 @@ static bool pass_on(struct seat *s, uint32_t from, uint32_t to, const _Atomic ui
 bool seat_ask(struct seat *s, const struct seat_request *r)
 {
     atomic_store_explicit(&s->op, r->op, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed);
     atomic_store_explicit(&s->max_rows, r->max_rows, memory_order_relaxed);
     atomic_store_explicit(&s->sql_len, r->sql_len, memory_order_relaxed);
     atomic_store_explicit(&s->params_len, r->params_len, memory_order_relaxed);
@@ -106,7 +107,8 @@ bool seat_ask(struct seat *s, const struct seat_request *r)
 
 bool seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out)
 {
-    if (!wait_for(s, spin, &s->worker_sleeps, SEAT_ASKED, until_ns) || seat_closed(s))
+    if (!wait_for(s, spin, &s->worker_sleeps, SEAT_ASKED, until_ns) ||
+        atomic_load_explicit(&s->answered, memory_order_relaxed) != atomic_load(&s->ticket))
         return false;
     out->code = atomic_load_explicit(&s->code, memory_order_relaxed);
     out->flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
@@ -138,6 +140,7 @@ void seat_answer(struct seat *s, const struct seat_answer *a)
     atomic_store_explicit(&s->code, a->code, memory_order_relaxed);
     atomic_store_explicit(&s->flags, a->flags, memory_order_relaxed);
     atomic_store_explicit(&s->len, a->len, memory_order_relaxed);
+    atomic_store_explicit(&s->answered, atomic_load_explicit(&s->ticket, memory_order_relaxed), memory_order_relaxed);
     pass_on(s, SEAT_ASKED, SEAT_IDLE, &s->worker_sleeps);
 }
 

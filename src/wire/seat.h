@@ -70,10 +70,12 @@ struct seat {
     alignas(64) _Atomic uint32_t worker_sleeps;
     alignas(64) _Atomic uint32_t helper_sleeps;
     alignas(64) _Atomic uint32_t op;
+    _Atomic uint32_t ticket; /* of the request; the answer to it says the same, so that one is not lost when the seat is
+                                closed right behind it */
     _Atomic uint32_t max_rows, sql_len, params_len;
     _Atomic uint64_t deadline; /* CLOCK_MONOTONIC ns; 0: none */
     alignas(64) _Atomic uint32_t code;
-    _Atomic uint32_t flags, len;
+    _Atomic uint32_t flags, len, answered;
 };
 _Static_assert(sizeof(struct seat) <= SEAT_PAGE, "the words fit their page");
 _Static_assert(SEAT_SIZE % SEAT_PAGE == 0 && SEAT_REQUEST % SEAT_PAGE == 0, "seats lie on pages");
