@@ -80,6 +80,16 @@ struct moat_host {
      * would_deadlock: all at once. */
     const struct moat_reply *(*call)(struct moat_call *call, const char *plugin, const char *action,
                                      const char *parameters, size_t len);
+
+    /* database_read, database_write: one SQL statement in the data source of that name; "private" is a database of the
+     * plugin's own. parameters is a JSON array for the statement's ? (SQLite) or $1 (PostgreSQL): null, true, false,
+     * numbers, strings, {"base64":"…"}; NULL with len 0 for none. data is
+     *     {"columns":["id","name"],"rows":[[1,"a"],[2,null]],"changes":0,"more":false}
+     * with at most max_rows rows (0: as many as fit, 1 MiB). Where more is true, the same call with sql NULL gives the
+     * next rows. BEGIN opens a transaction; what is not committed when the call ends is undone. data is the helper's
+     * word, as anything that comes from a database is somebody's. */
+    const struct moat_reply *(*query)(struct moat_call *call, const char *source, const char *sql,
+                                      const char *parameters, size_t len, unsigned max_rows);
 };
 
 struct moat_plugin {

@@ -33,11 +33,18 @@ struct service {
     bool (*object)(const struct question *ask, char object[POLICY_SCOPE_MAX]);
     /* It is allowed for that object. Answers now or later; must not block. */
     void (*answer)(const struct asking *a, const char *object);
+    bool has_wider; /* a permission that contains it, for the same object */
+    enum permission wider;
 };
 extern const struct service services[ASK_SERVICES];
 
 /* call.c */
 bool call_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);
 void call_answer(const struct asking *a, const char *object);
+
+/* sql_open.c */
+bool sql_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);
+void sql_read_answer(const struct asking *a, const char *object);
+void sql_write_answer(const struct asking *a, const char *object);
 
 #endif

@@ -12,6 +12,8 @@ struct broker;
 
 struct broker_config {
     uint64_t (*now)(void *context); /* seconds of the home's time: ends of grants are by it */
+    /* The ask is for this data source, and allowed: opens it and answers, later. */
+    void (*open_source)(void *context, struct question *ask, const char *source, bool write);
     void *context;
 };
 int broker_new(const struct broker_config *config, struct broker **out, struct error *err);
@@ -21,6 +23,9 @@ void broker_free(struct broker *b); /* NULL is fine; every ask has been answered
 void broker_ask(struct broker *b, struct question *ask);
 /* It was allowed when it was asked; is it still? false: err says why not, as the plugin is told. */
 bool broker_still(struct broker *b, const struct question *ask, struct error *err);
+
+/* May this version do what needs the permission for the object, now? */
+bool broker_allows(struct broker *b, const char *plugin, const char *version, enum permission p, const char *object);
 
 /* From now on this version asks by this answer, of which the broker keeps what it needs. Without memory it asks in
  * vain. */

@@ -52,6 +52,11 @@ uint64_t broker_now(const struct broker *b)
     return b->config.now(b->config.context);
 }
 
+void broker_open_source(struct broker *b, struct question *ask, const char *source, bool write)
+{
+    b->config.open_source(b->config.context, ask, source, write);
+}
+
 const struct policy_answer *rights_answer(const struct rights *r)
 {
     return &r->answer;

@@ -7,5 +7,6 @@
 
 const struct policy_answer *rights_answer(const struct rights *r);
 uint64_t broker_now(const struct broker *b);
+void broker_open_source(struct broker *b, struct question *ask, const char *source, bool write);
 
 #endif

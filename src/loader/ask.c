@@ -273,6 +273,8 @@ static struct inquiry *make(struct worker *w, const struct flight *f, const stru
                                .version = w->gen->version,
                                .action = w->gen->spec->manifest->actions[f->action].name,
                                .call_id = x->call_id,
+                               .worker = w->number,
+                               .seats = w->seats,
                                .deadline_ns = f->deadline_ns};
     atomic_fetch_add(&w->refs, 1);
     atomic_fetch_add(&w->l->asks, 1);

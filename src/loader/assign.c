@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "loader/internal.h"
+#include "wire/seat.h"
 #include "wire/start.h"
 
 int worker_prepare(struct worker *w, struct error *err)
@@ -64,12 +65,28 @@ static int room_to_count(struct worker *w, const struct manifest *m, struct erro
     return 0;
 }
 
+/* Where it may come to query data sources: grants of them change while it lives. */
+static int seats(struct worker *w, const struct manifest *m, struct error *err)
+{
+    bool asks = false;
+    for (size_t i = 0; i < m->nasks; i++)
+        asks |= m->asks[i].permission == PERMISSION_DATABASE_READ || m->asks[i].permission == PERMISSION_DATABASE_WRITE;
+    w->number = ++w->l->numbers;
+    if (!asks)
+        return 0;
+    w->seats = seat_file();
+    return w->seats >= 0 ? 0
+                         : error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot make the memory for queries of %s",
+                                       m->name);
+}
+
 int worker_assign(struct worker *w, struct generation *g, struct error *err)
 {
     struct plugin *p = g->plugin;
     const struct spec *s = g->spec;
     int slot = free_slot(p, err), rc = slot < 0 ? slot : start_file(g, err);
     rc = rc ? rc : room_to_count(w, s->manifest, err);
+    rc = rc ? rc : seats(w, s->manifest, err);
     if (rc)
         return rc;
     const struct manifest_limits *limits = &g->limits;
@@ -85,7 +102,8 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
                                                   .descriptors = limits->descriptors},
                                        .start = g->start_fd,
                                        .ncode = s->ncode,
-                                       .assets = s->assets};
+                                       .assets = s->assets,
+                                       .seats = w->seats > 0 ? w->seats : 0};
     memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
     group(w, limits);
     rc = wall_assign(&w->child, &w->request, err);

@@ -234,6 +234,8 @@ struct worker {
     uint64_t birth, ready_ns;
     struct wall_request request;
     int tmp;                        /* its /tmp, to see how full it is; -1; fixed from ready on */
+    int seats;                      /* for queries (wire/seat.h), or -1; fixed once assigned, open as long as this is */
+    uint64_t number;                /* fixed once assigned: its own */
     struct cgroup cgroup;           /* fixed once assigned; supervise removes it */
     struct child_event death;       /* fixed once WORKER_DEAD is set */
     char broken[160];               /* owner, then fixed once dead: why it was killed */
@@ -456,6 +458,7 @@ struct loader {
     struct worker *pool;    /* half-built walls */
     struct worker *workers; /* all that have not been freed */
     unsigned spawning, halves;
+    uint64_t numbers;  /* of workers, the last one */
     unsigned assigned; /* on their way from half-built to ready */
     bool pumping, pump_again;
     struct loop_timer refill;

@@ -155,6 +155,9 @@ struct loader_config {
     /* A running call asks for something (wire/ask.h). On the thread that reads its worker's channel; must not block.
      * NULL: everything is refused. */
     void (*on_ask)(void *context, struct question *ask);
+    /* A worker that could have asked for data sources has ended, by its number. On the supervise thread; must not
+     * block. May be NULL. */
+    void (*on_worker_end)(void *context, uint64_t worker);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -341,6 +344,9 @@ struct loader_figures {
 /* NULL: not known, or no memory. Any thread; the caller frees it with loader_figures_free. */
 struct loader_figures *loader_figures(struct loader *l, const char *name);
 void loader_figures_free(struct loader_figures *f); /* NULL is fine */
+
+/* A walled helper of that worker's call has refused what nothing can allow: a denial. Any thread. */
+void loader_refused(struct loader *l, const char *plugin, uint64_t worker, const char *operation, const char *object);
 
 /* What running calls of NAME wait for is looked at again: where over() fills err, the call is told so at once and what
  * it asked for is ended. Any thread. */

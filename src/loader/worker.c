@@ -35,6 +35,7 @@ void worker_unref(struct worker *w)
         return;
     child_close(&w->child);
     io_close(&w->tmp);
+    io_close(&w->seats);
     errand_clear(w);
     ask_worker_close(w);
     generation_unref(w->gen);
@@ -138,6 +139,8 @@ static void end_ready(struct worker *w, const struct child_event *ev)
     w->state = WORKER_ENDED;
     w->death = *ev;
     g->ready--;
+    if (w->seats >= 0 && w->l->config.on_worker_end)
+        w->l->config.on_worker_end(w->l->config.context, w->number);
     hand_worker_died(w);
     change_worker_died(w);
     generation_worker_died(g, w);
@@ -414,7 +417,7 @@ int worker_spawn(struct loader *l, struct error *err)
     ask_worker_open(w);
     w->child = CHILD_NONE;
     w->explained.listener = -1;
-    w->tmp = -1;
+    w->tmp = w->seats = -1;
     rc = spawner_worker(atomic_load(&l->spawner), &w->child, err);
     rc = rc ? rc : worker_prepare(w, err);
     if (rc) {

@@ -46,6 +46,22 @@ int registry_each_source(struct registry_reader *reader, bool (*each)(void *cont
     return rc;
 }
 
+int registry_find_source(struct registry_reader *reader, const char *name, struct registry_source *out,
+                         struct error *err)
+{
+    sqlite3_stmt *row;
+    struct registry_source s;
+    int rc =
+        db_start(&reader->db, err, &row, "SELECT name, kind, place, added_at FROM source WHERE name = ?", "t", name);
+    if (rc <= 0)
+        return rc;
+    if (!get_source(row, &s))
+        return reader_damaged(reader, row, err);
+    db_end(row);
+    *out = s;
+    return 1;
+}
+
 int registry_find_home_time(struct registry_reader *reader, struct registry_home_time *out, struct error *err)
 {
     sqlite3_stmt *row;

@@ -483,6 +483,8 @@ int registry_each_ceiling(struct registry_reader *reader, bool (*each)(void *con
                           void *context, struct error *err);
 int registry_each_source(struct registry_reader *reader, bool (*each)(void *context, const struct registry_source *s),
                          void *context, struct error *err);
+int registry_find_source(struct registry_reader *reader, const char *name, struct registry_source *out,
+                         struct error *err);
 int registry_find_home_time(struct registry_reader *reader, struct registry_home_time *out, struct error *err);
 int registry_each_setting(struct registry_reader *reader,
                           bool (*each)(void *context, const char *key, const char *value), void *context,

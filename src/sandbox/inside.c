@@ -57,12 +57,13 @@ static bool receive_assignment(struct builder *b)
     ssize_t got = io_recv(b->control, &b->order, sizeof b->order, fds, &n);
     if (got != (ssize_t)sizeof b->order || b->order.version != MESSAGE_VERSION || b->order.kind != ORDER_ASSIGN ||
         b->order.ngrants > WALL_GRANTS_MAX || b->order.ncode > WALL_CODE_MAX || b->order.nassets > 1 ||
-        n != 1 + b->order.ncode + b->order.nassets)
+        b->order.nseats > 1 || n != 1 + b->order.ncode + b->order.nassets + b->order.nseats)
         return false;
     b->out->start = fds[0];
     b->out->ncode = b->order.ncode;
     memcpy(b->out->code, fds + 1, b->order.ncode * sizeof *fds);
-    b->out->assets = b->order.nassets ? fds[n - 1] : 0;
+    b->out->assets = b->order.nassets ? fds[1 + b->order.ncode] : 0;
+    b->out->seats = b->order.nseats ? fds[n - 1] : 0;
     return true;
 }
 

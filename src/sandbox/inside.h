@@ -15,6 +15,7 @@ struct inside {
     int code[8];
     size_t ncode;
     int assets; /* 0: none */
+    int seats;  /* 0: none; closed by who maps it, before any code is loaded */
     int home;   /* the fallback wall: the root directory, to come back to without a name; else -1 */
 };
 

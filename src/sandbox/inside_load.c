@@ -35,7 +35,7 @@ void *inside_load(const struct inside *in, size_t i, char *message, size_t size)
         return fail(message, size, "no such code");
     /* Constructors run in here.  With a descriptor of the file that a worker writes, a plugin could map its own bytes
      * as code: private, from a file and not writable.  Who closes them sets them to -1. */
-    if (in->w2h >= 0 || in->h2w >= 0)
+    if (in->w2h >= 0 || in->h2w >= 0 || in->seats)
         return fail(message, size, "the channel's files must be closed before code is loaded");
     /* The only name that the sealed bytes have: their number in a view of our own descriptors.  No file, no /proc, and
      * no path that could be changed. */

@@ -70,7 +70,7 @@ struct order_channel {
 
 struct order_assign {
     uint32_t version, kind;
-    uint32_t execute_code, accepted, libraries, ngrants, ncode, nassets; /* nassets: 0 or 1 */
+    uint32_t execute_code, accepted, libraries, ngrants, ncode, nassets, nseats; /* the last two: 0 or 1 */
     struct wall_limits limits;                                           /* filled */
 };
 

@@ -61,11 +61,16 @@ static int send_assign(const struct child *worker, const struct wall_request *r,
     order.ngrants = (uint32_t)r->ngrants;
     order.ncode = (uint32_t)r->ncode;
     order.nassets = r->assets > 0;
+    order.nseats = r->seats > 0;
     order.limits = limits_filled(&r->limits, false);
-    int fds[1 + WALL_CODE_MAX + 1] = {r->start};
+    int fds[1 + WALL_CODE_MAX + 2] = {r->start};
+    size_t n = 1 + r->ncode;
     memcpy(fds + 1, r->code, r->ncode * sizeof *fds);
-    fds[1 + r->ncode] = r->assets;
-    return io_send(worker->control, &order, sizeof order, fds, 1 + r->ncode + order.nassets) ? 0 : send_failed(err);
+    if (order.nassets)
+        fds[n++] = r->assets;
+    if (order.nseats)
+        fds[n++] = r->seats;
+    return io_send(worker->control, &order, sizeof order, fds, n) ? 0 : send_failed(err);
 }
 
 /* mounts[i] is the host's own, or -1. */

@@ -44,6 +44,7 @@ struct wall_request {
     int code[WALL_CODE_MAX]; /* sealed memory files: bundled libraries in order, the entry last */
     size_t ncode;
     int assets; /* sealed memory file (wire/assets.h); 0: none, which no descriptor of ours is */
+    int seats;  /* memory for queries (wire/seat.h); 0: none */
 };
 
 /* Gives a worker its channel, so that it is mapped while the worker waits. Any time from spawner_worker on, once; all

@@ -49,16 +49,18 @@ static int end_workers(struct service *s, struct job *job, const char *name, str
 int follow_less(struct service *s, struct job *job, const char *name, const char *version,
                 const struct policy_answer *was, const struct policy_answer *is, struct error *err)
 {
-    struct error second;
+    struct error second, third;
     rights_drop(s, name);
     if (is)
         rights_set(s, name, version, is);
     rights_review(s, name);
+    int queries = queries_review(s, name, &second);
     /* A canary may hold what the current version never asked for. */
     int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", err);
     bool same = was && answer_same_wall(was, is) && was->ready == is->ready;
-    if (same && plugin_is_running(s, name))
-        return rc;
-    int ended = end_workers(s, job, name, rc < 0 ? &second : err);
-    return rc < 0 ? rc : ended;
+    int ended = same && plugin_is_running(s, name) ? 0 : end_workers(s, job, name, rc < 0 ? &third : err);
+    rc = rc < 0 ? rc : ended;
+    if (rc == 0 && queries < 0 && err)
+        *err = second;
+    return rc < 0 ? rc : queries;
 }

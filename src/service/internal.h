@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "broker/broker.h"
+#include "broker/sql.h"
 #include "package/package.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
@@ -35,6 +36,7 @@ struct service {
     struct registry *registry;
     struct loader *loader;
     struct broker *broker;
+    struct sql_keeper *queries;
     struct jobs jobs;
     struct vault *vault;
     struct loop *loops[LOOPS_MAX];
@@ -220,6 +222,17 @@ void rights_set(struct service *s, const char *name, const char *version, const 
  * by rights_review. */
 void rights_drop(struct service *s, const char *name);
 void rights_review(struct service *s, const char *name);
+
+/* ---- queries.c: data sources of running calls ---- */
+
+int queries_open(struct service *s, struct error *err);
+void source_wanted(void *context, struct question *ask, const char *source, bool write); /* broker_config.open_source */
+void worker_ended(void *context, uint64_t worker);                                       /* loader_config.on_worker_end */
+/* Helpers of NAME that do what it may not do any more are dead when this returns. MOAT_E_REVOKE_INCOMPLETE. */
+int queries_review(struct service *s, const char *name, struct error *err);
+/* The same for all of a plugin's (NULL: everybody's) over a source (NULL: all). */
+int queries_end(struct service *s, const char *plugin, const char *source, struct error *err);
+int queries_purge(struct service *s, const char *plugin, struct error *err); /* and its own database is removed */
 
 /* ---- waits.c: several answers of the loader, on a jobs thread ---- */
 

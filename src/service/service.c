@@ -159,10 +159,14 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_canary = canary_told,
                                    .on_guard = guard_told,
                                    .on_ask = asked,
+                                   .on_worker_end = worker_ended,
                                    .need_spec = need_spec,
                                    .context = s};
     traces_open(s, &config);
-    rc = broker_new(&(struct broker_config){.now = home_seconds, .context = s}, &s->broker, err);
+    rc = broker_new(&(struct broker_config){.now = home_seconds, .open_source = source_wanted, .context = s}, &s->broker,
+                    err);
+    if (rc == 0)
+        rc = queries_open(s, err);
     return rc < 0 ? rc : loader_new(&config, &s->loader, err);
 }
 
@@ -257,6 +261,7 @@ void service_close(struct service *s, uint64_t grace_ns)
         counters_stop(s);
     if (s->loader)
         loader_free(s->loader, grace_ns); /* which tells the last counts */
+    sql_keeper_free(s->queries);
     broker_free(s->broker);
     spans_close(s->spans, SPANS_GRACE_NS);
     jobs_stop(&s->jobs);

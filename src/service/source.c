@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "broker/sql_source.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
@@ -96,6 +97,9 @@ static int check(const struct service *service, struct registry_source *s, struc
         return error_set(err, MOAT_E_BAD_USAGE,
                          "\"%.64s\" is no name of a source: a-z, then a-z, 0-9 and single _, %d characters at most",
                          s->name, REGISTRY_SOURCE_MAX);
+    if (strcmp(s->name, SQL_PRIVATE) == 0)
+        return error_set(err, MOAT_E_BAD_USAGE, "\"%s\" is every plugin's own database: give the source another name",
+                         SQL_PRIVATE);
     if (s->place[0] != '/')
         return error_set(err, MOAT_E_BAD_USAGE, "the place of a source is a path from the root, and %.200s is not",
                          s->place);
@@ -223,6 +227,8 @@ static void remove_it(struct op *op, struct job *job)
         rc = decisions_read(job, NULL, &all, &op->error);
     if (rc == 0)
         rc = op_write(op, &c, &op->error);
+    if (rc == 0)
+        rc = queries_end(op->s, NULL, o->source.name, &op->error);
     if (rc == 0) {
         tell_open(&op->result, NULL, '{');
         tell_text(&op->result, "name", o->source.name);

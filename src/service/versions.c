@@ -195,6 +195,8 @@ static void uninstall(struct op *op, struct job *job)
         rc = forget(op->s, t->name, &op->error);
     else if (left > 0 && t->version[0])
         rc = canary_end(op->s, t->name, t->version, false, "its version was uninstalled", &op->error);
+    if (rc == 0 && left == 0 && v->purge)
+        rc = queries_purge(op->s, t->name, &op->error);
     tell_open(&op->result, NULL, '{');
     tell_text(&op->result, "name", t->name);
     tell_number(&op->result, "removed", c.uninstall.removed);

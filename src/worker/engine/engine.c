@@ -121,6 +121,16 @@ void engine_channel(struct inside *in)
     in->h2w = in->w2h = -1;
 }
 
+/* The same holds for the seats: with a descriptor of a file that it writes, a plugin could map its own bytes as code. */
+static bool map_seats(struct inside *in)
+{
+    bool ok = !in->seats || query_init(in->seats);
+    if (in->seats)
+        close(in->seats);
+    in->seats = 0;
+    return ok;
+}
+
 /* NULL, or what is wrong. */
 static const char *prepare(struct inside *in)
 {
@@ -130,6 +140,8 @@ static const char *prepare(struct inside *in)
         return "the start file is damaged";
     if (!map_assets(in))
         return "the assets' file is damaged or cannot be mapped";
+    if (!map_seats(in))
+        return "the memory for queries cannot be mapped";
     services_init();
     overrun_init();
     return NULL;

@@ -6,7 +6,9 @@
 #include "moat/plugin.h"
 #include "sandbox/inside.h"
 #include "wire/assets.h"
+#include "wire/ask.h"
 #include "wire/port.h"
+#include "wire/seat.h"
 #include "wire/start.h"
 
 #define ENGINE_CODE_MAX 32
@@ -51,6 +53,19 @@ void services_init(void);
 void services_begin(const struct port_request *request);
 /* Publishes the result or the failure of the running call. Both kinds of false are in the words of moat/plugin.h. */
 void services_finish(bool ok);
+
+/* What a service answers: in engine.reply. */
+bool services_running(const struct moat_call *call);
+const struct moat_reply *services_no(const char *code, const char *message);
+const struct moat_reply *services_yes(const char *data, size_t len);
+const struct moat_reply *services_ask(const struct moat_call *call, enum ask_service service,
+                                      const struct port_part *parts, size_t nparts);
+
+/* query.c */
+bool query_init(int seats); /* the file stays the caller's */
+const struct moat_reply *query(struct moat_call *call, const char *source, const char *sql, const char *parameters,
+                               size_t len, unsigned max_rows);
+void query_call_ends(struct moat_call *call);
 
 /* overrun.c: before plugin code is loaded. */
 void overrun_init(void);

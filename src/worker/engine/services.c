@@ -168,25 +168,35 @@ static const void *asset(const char *name, size_t *len)
 
 /* What is asked of the host. */
 
-static const struct moat_reply *no(const char *code, const char *message)
+const struct moat_reply *services_no(const char *code, const char *message)
 {
     engine.reply = (struct moat_reply){.data = "", .code = code, .message = message};
     return &engine.reply;
 }
 
-static const struct moat_reply *ask(const struct moat_call *call, enum ask_service service,
-                                    const struct port_part *parts, size_t nparts)
+const struct moat_reply *services_yes(const char *data, size_t len)
+{
+    engine.reply = (struct moat_reply){.ok = true, .data = data, .len = len, .code = "", .message = ""};
+    return &engine.reply;
+}
+
+bool services_running(const struct moat_call *call)
+{
+    return valid(call);
+}
+
+const struct moat_reply *services_ask(const struct moat_call *call, enum ask_service service,
+                                      const struct port_part *parts, size_t nparts)
 {
     struct port_reply reply;
     if (!valid(call))
-        return no("wrong_state", "only a call that runs can ask the host");
+        return services_no("wrong_state", "only a call that runs can ask the host");
     if (!make_way() || !port_ask(&engine.port, service, parts, nparts, &reply))
-        return no("too_large", "more than this host takes");
+        return services_no("too_large", "more than this host takes");
     const char *text = (const char *)reply.bytes;
     if (!reply.ok)
-        return no(text, text + strnlen(text, reply.len) + (strnlen(text, reply.len) < reply.len));
-    engine.reply = (struct moat_reply){.ok = true, .data = text, .len = reply.len, .code = "", .message = ""};
-    return &engine.reply;
+        return services_no(text, text + strnlen(text, reply.len) + (strnlen(text, reply.len) < reply.len));
+    return services_yes(text, reply.len);
 }
 
 /* "plugin NUL action NUL parameters" */
@@ -196,7 +206,7 @@ static const struct moat_reply *call_other(struct moat_call *call, const char *p
     struct port_part parts[] = {{plugin ? plugin : "", plugin ? strlen(plugin) + 1 : 1},
                                 {action ? action : "", action ? strlen(action) + 1 : 1},
                                 {parameters, parameters ? len : 0}};
-    return ask(call, ASK_CALL, parts, sizeof parts / sizeof *parts);
+    return services_ask(call, ASK_CALL, parts, sizeof parts / sizeof *parts);
 }
 
 void services_init(void)
@@ -218,6 +228,7 @@ void services_init(void)
         .refuse = refuse,
         .asset = asset,
         .call = call_other,
+        .query = query,
     };
 }
 
@@ -250,6 +261,7 @@ static void publish(struct moat_call *call)
 void services_finish(bool ok)
 {
     struct moat_call *call = &engine.call;
+    query_call_ends(call);
     if (ok && call->result == NOWHERE) {
         ok = false;
         fail(call, "no_result", "the action said it succeeded and gave no result");
