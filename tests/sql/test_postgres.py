@@ -1,0 +1,157 @@
+"""Queries in a real PostgreSQL: what they give, and what neither a plugin nor its role may do."""
+
+import json
+import time
+
+import pytest
+
+
+@pytest.fixture
+def shop(place, postgres):
+    """A source with a role for each purpose."""
+    add(place, "shop", f"# both\nread {postgres.string('reader')}\nwrite {postgres.string('writer')}\n")
+    postgres.sql("DELETE FROM item WHERE id > 2")
+    return place
+
+
+def add(place, name, text):
+    file = place.root / f"{name}.conf"
+    file.write_text(text)
+    file.chmod(0o600)
+    place.good("source", "add", name, "postgres", file)
+
+
+def run(place, *steps, source="shop"):
+    steps = [s if isinstance(s, dict) else {"sql": s} for s in steps]
+    return place.result("call", "querier", "run", json.dumps({"source": source, "steps": steps}))
+
+
+def code(place, sql, source="shop"):
+    [answer] = run(place, sql, source=source)
+    return answer.get("code")
+
+
+def test_rows(shop, postgres):
+    shop.good("grant", "querier", "database_read=shop")
+    [rows, first, none] = run(
+        shop, "SELECT * FROM item ORDER BY id",
+        {"sql": "SELECT name FROM item WHERE id = $1 AND sold = $2 AND cut = $3",
+         "params": [1, True, {"base64": "AP8="}]},
+        {"sql": "SELECT $1::text IS NULL, $2::float8", "params": [None, 1.5]})
+    assert rows == {"columns": ["id", "name", "price", "cut", "sold", "weight"], "changes": 0, "more": False,
+                    "rows": [[1, "ham", 12.50, {"base64": "AP8="}, True, 0.1], [2, 'öl "x"', None, None, False, "NaN"]]}
+    assert first["rows"] == [["ham"]] and none["rows"] == [[True, 1.5]]
+
+
+def test_pages(shop):
+    shop.good("grant", "querier", "database_read=shop")
+    pages = run(shop, {"sql": "SELECT generate_series(1, 10)", "rows": 4}, {"rows": 4}, {"rows": 4}, {"rows": 4},
+                "SELECT 1")
+    assert [len(p["rows"]) for p in pages[:3]] == [4, 4, 2]
+    assert [p["more"] for p in pages[:3]] == [True, True, False]
+    assert pages[3]["code"] == "sql_error" and pages[4]["rows"] == [[1]]
+    # What is left of one is given up by the next.
+    assert run(shop, {"sql": "SELECT generate_series(1, 100000)", "rows": 1}, "SELECT 2")[1]["rows"] == [[2]]
+
+
+def test_reading_stays_reading(shop, postgres):
+    shop.good("grant", "querier", "database_read=shop")
+    for sql in ("INSERT INTO item (name) VALUES ('x')", "DELETE FROM item", "CREATE TABLE t (a int)",
+                "WITH x AS (DELETE FROM item RETURNING id) SELECT * FROM x", "SELECT nextval('item_id_seq')"):
+        [answer] = run(shop, sql)
+        assert answer["code"] in ("permission_denied", "sql_error"), (sql, answer)
+    assert postgres.sql("SELECT count(*) FROM item") == "2"
+    [denial] = [d for d in shop.result("denials", "querier")["denials"] if d["operation"] == "change"]
+    assert denial["command"] == "moat grant querier database_write=shop"
+
+
+@pytest.mark.parametrize("right", ["database_read", "database_write"])
+def test_what_nobody_may(shop, postgres, right):
+    shop.good("grant", "querier", f"{right}=shop")
+    refused = ("SET ROLE boss", "RESET ALL", "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "COPY item TO '/tmp/x'",
+               "COPY item FROM PROGRAM 'id'", "DO 'BEGIN END'", "CALL x()", "LOAD 'x'", "LISTEN x", "PREPARE p AS SELECT 1",
+               "BEGIN READ WRITE", "/* */ -- \n SET ROLE boss", "DISCARD ALL", "GRANT SELECT ON item TO writer",
+               "COMMIT PREPARED 'x'", "VACUUM", "")
+    for sql in refused:
+        assert code(shop, sql) in ("not_allowed", "sql_error"), sql
+    for sql in ("SELECT 1; DROP TABLE item", "SELECT * FROM hidden.wages", "SELECT pg_read_file('/etc/passwd')",
+                "SELECT lo_import('/etc/passwd')", "SELECT set_config('role', 'boss', false)"):
+        assert code(shop, sql) == "sql_error", sql
+    # A setting that is changed by a function widens nothing: each statement has a transaction of its own kind.
+    run(shop, "SELECT set_config('default_transaction_read_only', 'off', false)",
+        "SELECT set_config('transaction_read_only', 'off', true)")
+    if right == "database_read":
+        assert code(shop, "DELETE FROM item") == "permission_denied"
+    assert postgres.sql("SELECT count(*) FROM item") == "2"
+
+
+def test_transactions(shop, postgres):
+    shop.good("grant", "querier", "database_write=shop")
+    insert = {"sql": "INSERT INTO item (name) VALUES ($1) RETURNING name", "params": ["new"]}
+    answers = run(shop, "BEGIN", insert, "SELECT count(*) FROM item")
+    assert answers[1] == {"columns": ["name"], "rows": [["new"]], "changes": 1, "more": False}
+    assert answers[2]["rows"] == [[3]]
+    assert postgres.sql("SELECT count(*) FROM item") == "2"  # not committed when the call ended
+    run(shop, "BEGIN", insert, "COMMIT")
+    assert postgres.sql("SELECT count(*) FROM item") == "3"
+    answers = run(shop, "BEGIN", insert, "SELECT nothing", "SELECT 1", "COMMIT", "SELECT 2")
+    assert [a.get("code") for a in answers] == [None, None, "sql_error", "transaction_ended", "transaction_ended", None]
+    answers = run(shop, "BEGIN", "SAVEPOINT a", insert, "ROLLBACK TO a", "COMMIT", "ROLLBACK")
+    assert [a.get("code") for a in answers] == [None] * 5 + ["sql_error"]
+    # A change that gives more rows than were asked for is not half done.
+    [answer] = run(shop, {"sql": "DELETE FROM item RETURNING id", "rows": 1})
+    assert answer["code"] == "too_large"
+    assert postgres.sql("SELECT count(*) FROM item") == "3"
+
+
+@pytest.mark.parametrize("role", ["boss", "deputy", "filer"])
+def test_mighty_roles_are_refused(place, postgres, role):
+    add(place, "strong", f"read {postgres.string(role)}")
+    place.good("grant", "querier", "database_read=strong")
+    [answer] = run(place, "SELECT 1", source="strong")
+    assert answer["code"] == "unavailable" and "superuser" in answer["message"]
+
+
+def test_what_cannot_be_reached_says_so(place, postgres):
+    cases = {"wrong_password": (postgres.string("reader", password="no"), "let"),
+             "no_server": (postgres.string("reader", host="/nowhere"), "reached"),
+             "by_name": (postgres.string("reader", host="localhost"), "hostaddr"),
+             "with_file": (postgres.string("reader", sslrootcert="/etc/x"), "sslrootcert"),
+             "no_role": ("user=", "user")}
+    place.good("grant", "querier", "database_read")
+    for name, (string, word) in cases.items():
+        add(place, name, f"read {string}")
+        [answer] = run(place, "SELECT 1", source=name)
+        assert answer["code"] == "unavailable" and word in answer["message"], answer
+        assert "secret" not in answer["message"]
+    add(place, "only_writes", f"write {postgres.string('writer')}")
+    [answer] = run(place, "SELECT 1", source="only_writes")
+    assert answer["code"] == "permission_denied" and "no role for reading" in answer["message"]
+    (place.root / "only_writes.conf").chmod(0o644)
+    [answer] = run(place, "SELECT 1", source="only_writes")
+    assert "chmod 600" in answer["message"]
+
+
+def test_a_server_that_goes_away(shop, postgres):
+    """The query is an error, the next one has a new connection."""
+    shop.good("grant", "querier", "database_read=shop")
+    shop.serve()
+    assert run(shop, "SELECT 1")[0]["rows"] == [[1]]
+    postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'")
+    assert run(shop, "SELECT 1")[0].get("code") == "unavailable"
+    assert run(shop, "SELECT 1")[0]["rows"] == [[1]]
+
+
+def test_revocation_ends_the_connection(shop, postgres):
+    shop.good("grant", "querier", "database_read=shop")
+    shop.serve()
+    running = shop.start("call", "querier", "run", json.dumps({"source": "shop", "steps": [{"sql": "SELECT pg_sleep(20)"}]}))
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND query LIKE '%pg_sleep%'"
+    end = time.monotonic() + 20
+    while postgres.sql(asleep) == "0":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    shop.good("revoke", "querier", "database_read=shop")
+    out, _ = running.communicate(timeout=20)
+    assert json.loads(out)[0]["code"] == "unavailable"
+    assert code(shop, "SELECT 1") == "permission_denied"
