@@ -116,7 +116,7 @@ static bool parse(char *why, size_t size)
         return false;
     }
     for (PQconninfoOption *o = all; o->keyword; o++) {
-        if (!o->val)
+        if (!o->val || !*o->val)
             continue;
         if (!option_is_known(o->keyword)) {
             snprintf(why, size, "the connection string has `%s`, which an sql helper has no use for", o->keyword);
