@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "bench.h"
+#include "broker_parts.h"
 #include "policy/policy.h"
 
 #define RUNS 200
@@ -78,6 +79,7 @@ static void measure(const char *name, void (*one)(void))
 
 int main(void)
 {
+    broker_sql(); /* first: it forks, and the others have threads */
     prepare();
     measure("policy.decide_ns", decide);
     measure("policy.allow_ns", allow);

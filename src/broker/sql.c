@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,22 +149,39 @@ static bool is_operation(const char *text, size_t size)
     return len && len < size && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_ ") == len;
 }
 
+/* To any other CPU, and then to where it likes; that it could not be moved only costs time. */
+static void part(struct sql_helper *h, int cpu)
+{
+    cpu_set_t before, others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || h->child.pid <= 0 ||
+        sched_getaffinity(h->child.pid, sizeof before, &before) < 0)
+        return;
+    others = before;
+    CPU_CLR((unsigned)cpu, &others);
+    if (CPU_COUNT(&others) && sched_setaffinity(h->child.pid, sizeof others, &others) == 0)
+        sched_setaffinity(h->child.pid, sizeof before, &before);
+}
+
 static void on_words(struct loop_watch *watch, uint32_t events)
 {
     struct sql_helper *h = (struct sql_helper *)(void *)((char *)watch - offsetof(struct sql_helper, words));
-    struct sql_refused r;
+    struct sql_word w;
     size_t none = 0;
-    ssize_t n = io_recv(h->socket, &r, sizeof r, NULL, &none);
+    ssize_t n = io_recv(h->socket, &w, sizeof w, NULL, &none);
     (void)events;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n != (ssize_t)sizeof r || r.version != SQL_VERSION || !is_operation(r.operation, sizeof r.operation)) {
-        loop_unwatch(&h->words); /* it has left, or says what is not its to say: nothing of it is listened to */
-        return;
-    }
     struct sql_user user = user_of(h);
-    if (r.code == SEAT_REFUSED && h->k->config.refused)
-        h->k->config.refused(h->k->config.context, &user, r.operation);
+    if (n != (ssize_t)sizeof w || w.version != SQL_VERSION) {
+        loop_unwatch(&h->words); /* it has left, or says what is not its to say: nothing of it is listened to */
+    } else if (w.kind == SQL_TOGETHER) {
+        part(h, w.cpu);
+    } else if (w.kind == SQL_REFUSED && is_operation(w.operation, sizeof w.operation)) {
+        if (h->k->config.refused)
+            h->k->config.refused(h->k->config.context, &user, w.operation);
+    } else {
+        loop_unwatch(&h->words);
+    }
 }
 
 static void begin_watch(struct loop_task *task)

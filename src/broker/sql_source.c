@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "wire/seat.h"
+
+_Static_assert(SQL_SOURCE_MAX == SEAT_SOURCE_MAX, "a name fits a seat");
 
 #define STRINGS_MAX (3 * SQL_STRING_MAX)
 

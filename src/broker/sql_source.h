@@ -6,6 +6,7 @@
 #include "broker/sql.h"
 
 /* The source that every plugin has without one being added: a database of its own. */
+#define SQL_SOURCE_MAX 64 /* of a source's name */
 #define SQL_PRIVATE "private"
 #define SQL_PRIVATE_FILE "private.db"
 

@@ -2,6 +2,7 @@
 #include "helper/sql.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,8 @@ bool duty_sql_prepare(void)
      * numbers behind it stay what they are. */
     if (dup2(HOST, sql_fds[SQL_FD_SEATS]) < 0)
         return false;
-    one_cpu = sysconf(_SC_NPROCESSORS_ONLN) < 2;
+    cpu_set_t cpus;
+    one_cpu = sched_getaffinity(0, sizeof cpus, &cpus) < 0 || CPU_COUNT(&cpus) < 2;
     if (sql_start.kind == SQL_POSTGRES && !postgres_connect(why_not, sizeof why_not) && !why_not[0])
         snprintf(why_not, sizeof why_not, "the server cannot be reached");
     return true;
@@ -141,14 +143,43 @@ void sql_handle(const struct sql_engine *e, char *text, const struct seat_reques
     *out = (struct seat_answer){.code = a->code, .flags = e->flags(), .len = (uint32_t)answer_length(a)};
 }
 
-/* The host counts it; a host that does not read loses the news and nothing else. */
-static void tell_host(const struct sql_answer *a)
+/* A host that does not read loses the news and nothing else. */
+static void tell_host(const struct sql_word *w)
 {
-    if (a->code != SEAT_DENIED && a->code != SEAT_REFUSED)
+    send(HOST, w, sizeof *w, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void tell_refusal(const struct sql_answer *a)
+{
+    struct sql_word w = {.version = SQL_VERSION, .kind = SQL_REFUSED};
+    if (a->code != SEAT_REFUSED)
         return;
-    struct sql_refused r = {.version = SQL_VERSION, .code = (uint32_t)a->code};
-    snprintf(r.operation, sizeof r.operation, "%s", a->operation);
-    send(HOST, &r, sizeof r, MSG_DONTWAIT | MSG_NOSIGNAL);
+    snprintf(w.operation, sizeof w.operation, "%s", a->operation);
+    tell_host(&w);
+}
+
+/* ---- where it runs ---- */
+
+#define TOGETHER 16 /* requests in a row from the CPU that this runs on */
+#define AGAIN_NS (50 * NS_PER_MS)
+
+/* A worker that polls for its answer and a helper that polls for the next request pass them on within a microsecond, on
+ * two CPUs; on one each waits for the other to be put to sleep, and the kernel sees no reason to part them. The host can
+ * do it; this process may not. */
+static void ask_for_room(int32_t worker)
+{
+    static unsigned together;
+    static uint64_t not_before;
+    int here = one_cpu ? -1 : sched_getcpu();
+    together = here >= 0 && here == worker ? together + 1 : 0;
+    if (together < TOGETHER)
+        return;
+    uint64_t now = clock_mono_ns();
+    together = 0;
+    if (now < not_before)
+        return;
+    not_before = now + AGAIN_NS;
+    tell_host(&(struct sql_word){.version = SQL_VERSION, .kind = SQL_TOGETHER, .cpu = here});
 }
 
 /* ---- its life ---- */
@@ -195,11 +226,12 @@ int duty_sql(void)
         return HELPER_BAD_INPUT;
     }
     while (next(e, &spin, &r)) {
+        ask_for_room(r.cpu);
         bool copied = copy_request(&r);
         if (!copied)
             r.sql_len = SEAT_SQL_MAX + 1;
         sql_handle(e, request, &r, seat_answer_at(seat), &out, &a);
-        tell_host(&a);
+        tell_refusal(&a);
         seat_answer(seat, &out);
         if (a.code == SEAT_STALE || a.code == SEAT_UNAVAILABLE || (e->lost && e->lost())) {
             seat_leave(seat);

@@ -8,7 +8,6 @@
 #include "base/text.h"
 #include "broker/sql_source.h"
 #include "service/internal.h"
-#include "wire/seat.h"
 
 #define MIB (1024ull * 1024)
 #define MEMORY (64 * MIB)
@@ -23,7 +22,7 @@
 struct query_op {
     struct op op;
     struct question *ask;
-    char source[SEAT_SOURCE_MAX + 1], place[PATH_MAX];
+    char source[SQL_SOURCE_MAX + 1], place[PATH_MAX];
     bool write;
 };
 

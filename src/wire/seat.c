@@ -97,6 +97,7 @@ static bool pass_on(struct seat *s, uint32_t from, uint32_t to, const _Atomic ui
 bool seat_ask(struct seat *s, const struct seat_request *r)
 {
     atomic_store_explicit(&s->op, r->op, memory_order_relaxed);
+    atomic_store_explicit(&s->cpu, sched_getcpu(), memory_order_relaxed);
     atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed);
     atomic_store_explicit(&s->max_rows, r->max_rows, memory_order_relaxed);
     atomic_store_explicit(&s->sql_len, r->sql_len, memory_order_relaxed);
@@ -128,6 +129,7 @@ bool seat_next(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct
     if (!wait_for(s, spin, &s->helper_sleeps, SEAT_IDLE, until_ns) || seat_closed(s))
         return false;
     out->op = atomic_load_explicit(&s->op, memory_order_relaxed);
+    out->cpu = atomic_load_explicit(&s->cpu, memory_order_relaxed);
     out->max_rows = atomic_load_explicit(&s->max_rows, memory_order_relaxed);
     out->sql_len = atomic_load_explicit(&s->sql_len, memory_order_relaxed);
     out->params_len = atomic_load_explicit(&s->params_len, memory_order_relaxed);

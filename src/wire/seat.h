@@ -72,6 +72,7 @@ struct seat {
     alignas(64) _Atomic uint32_t op;
     _Atomic uint32_t ticket; /* of the request; the answer to it says the same, so that one is not lost when the seat is
                                 closed right behind it */
+    _Atomic int32_t cpu; /* that the worker asks from, -1: unknown: two that poll for each other need two */
     _Atomic uint32_t max_rows, sql_len, params_len;
     _Atomic uint64_t deadline; /* CLOCK_MONOTONIC ns; 0: none */
     alignas(64) _Atomic uint32_t code;
@@ -84,6 +85,7 @@ _Static_assert(SEAT_SIZE % SEAT_PAGE == 0 && SEAT_REQUEST % SEAT_PAGE == 0, "sea
 struct seat_request {
     uint32_t op, max_rows, sql_len, params_len;
     uint64_t deadline;
+    int32_t cpu; /* filled by seat_ask */
 };
 struct seat_answer {
     uint32_t code, flags, len;

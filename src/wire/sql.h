@@ -1,5 +1,5 @@
-/* wire/sql: what the host and an sql helper say to each other: one message at its start, and afterwards what the helper
- * refused.  Both are of one build, so messages are plain structs; the host checks every field of the helper's.
+/* wire/sql: what the host and an sql helper say to each other: one message at its start, and afterwards what the host should
+ * know.  Both are of one build, so messages are plain structs; the host checks every field of the helper's.
  *
  * Descriptor 0 of moat-helper in the duty "sql" is one end of a SEQPACKET socket.  The first message on it carries
  * struct sql_start with the seats' file and the source's own descriptors; the helper reads it before its wall stands,
@@ -30,11 +30,16 @@ struct sql_start {
     char string[SQL_STRING_MAX + 1];
 };
 
-/* Something was refused that the other grant would allow. */
-struct sql_refused {
-    uint32_t version;
-    uint32_t code;      /* enum seat_code: DENIED needs database_write, REFUSED nothing can allow */
-    char operation[32]; /* "INSERT", "ATTACH", a short word */
+/* What a helper tells the host. */
+enum sql_word_kind {
+    SQL_REFUSED = 1, /* what nothing can allow; operation: "ATTACH", a short word */
+    SQL_TOGETHER,    /* it shares CPU number `cpu` with its worker, which makes each wait for the other */
+};
+
+struct sql_word {
+    uint32_t version, kind;
+    int32_t cpu;
+    char operation[32];
 };
 
 #endif
