@@ -1,6 +1,6 @@
-/* broker.sqlite_point: one row by its key, as a plugin's query of its own database, from the plugin's call of the service
- * to the rows in its hands.  Reference: the same query in one process, with the statement prepared, and one bare round
- * trip between two processes that both poll, each of the same run. */
+/* broker.sqlite_point: one row by its key, as a plugin's query of its own database, from the plugin's call of the
+ * service to the rows in its hands.  Reference: the same query in one process, with the statement prepared, and one
+ * bare round trip between two processes that both poll, each of the same run. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,10 +125,11 @@ void broker_sql(void)
     bench_home(home);
     struct moat *m = bench_open(home);
     bench_install_granted(m, "querier", grants, 1);
-    free(call(m, "run", "{\"source\":\"private\",\"steps\":["
-                        "{\"sql\":\"CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)\"},"
-                        "{\"sql\":\"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 1000) "
-                        "INSERT INTO item SELECT n, 'name of ' || n FROM c\"}]}"));
+    free(call(m, "run",
+              "{\"source\":\"private\",\"steps\":["
+              "{\"sql\":\"CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)\"},"
+              "{\"sql\":\"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 1000) "
+              "INSERT INTO item SELECT n, 'name of ' || n FROM c\"}]}"));
     open_own(home);
     measure(m, &values, &p99, &references, &ratios);
     double p50 = samples_percentile(&values, 50) / 1e3;

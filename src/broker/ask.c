@@ -52,8 +52,8 @@ static void explain(const struct question *ask, const struct service *s, enum po
                     const char *object, struct error *err)
 {
     char command[POLICY_COMMAND_MAX];
-    bool known = why != POLICY_CEILING && why != POLICY_NOT_ASKED &&
-                 policy_command(ask->plugin, (int)p, object, command);
+    bool known =
+        why != POLICY_CEILING && why != POLICY_NOT_ASKED && policy_command(ask->plugin, (int)p, object, command);
     error_set(err, MOAT_E_PERMISSION_DENIED, "%s may not %s %.300s: %s%s%s%s", ask->plugin, s->operation, object,
               policy_reason_text(why), known ? ": `" : "", known ? command : "", known ? "`" : "");
 }

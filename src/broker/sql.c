@@ -18,8 +18,8 @@
 #include "base/text.h"
 #include "wire/seat.h"
 
-#define LEAVE_NS NS_PER_S   /* one whose seat is wanted */
-#define CPU_SECONDS 3600    /* of one helper's life; the next query starts another */
+#define LEAVE_NS NS_PER_S /* one whose seat is wanted */
+#define CPU_SECONDS 3600  /* of one helper's life; the next query starts another */
 #define MIB (1024ull * 1024)
 #define ADDRESS_SPACE (512 * MIB) /* libraries and the two maps included */
 

@@ -54,8 +54,8 @@ static int add(struct sql_opening *o, const char *path, int flags, mode_t mode, 
     return fd;
 }
 
-/* It has to be there before a helper can have it. Whoever uses the database beside Moat may have to put back what stands
- * in it: it belongs to whom the database belongs to. */
+/* It has to be there before a helper can have it. Whoever uses the database beside Moat may have to put back what
+ * stands in it: it belongs to whom the database belongs to. */
 static int add_journal(struct sql_opening *o, const char *path, const struct stat *database, int flags,
                        struct error *err)
 {

@@ -11,8 +11,8 @@
 
 #include "base/clock.h"
 #include "base/io.h"
-#include "json/json.h"
 #include "wire/archive.h"
+#include "json/json.h"
 
 #define HOST 0  /* the socket */
 #define FIRST 2 /* of the descriptors that came on it */
@@ -115,8 +115,8 @@ static bool work(const struct sql_engine *e, const struct seat_request *r, char 
     struct sql_query q = {.sql = text,
                           .sql_len = r->sql_len,
                           .params = params,
-                          .max_rows = r->max_rows && r->max_rows < sql_start.rows_max ? r->max_rows
-                                                                                     : sql_start.rows_max,
+                          .max_rows =
+                              r->max_rows && r->max_rows < sql_start.rows_max ? r->max_rows : sql_start.rows_max,
                           .deadline = r->deadline && r->deadline < most ? r->deadline : most};
     if (r->op == SEAT_MORE)
         return e->more(&q, a);
@@ -164,8 +164,8 @@ static void tell_refusal(const struct sql_answer *a)
 #define AGAIN_NS (50 * NS_PER_MS)
 
 /* A worker that polls for its answer and a helper that polls for the next request pass them on within a microsecond, on
- * two CPUs; on one each waits for the other to be put to sleep, and the kernel sees no reason to part them. The host can
- * do it; this process may not. */
+ * two CPUs; on one each waits for the other to be put to sleep, and the kernel sees no reason to part them. The host
+ * can do it; this process may not. */
 static void ask_for_room(int32_t worker)
 {
     static unsigned together;

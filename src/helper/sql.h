@@ -29,7 +29,8 @@ struct sql_answer {
 void answer_begin(struct sql_answer *a, char *room, size_t size);
 void answer_bytes(struct sql_answer *a, const char *bytes, size_t len);
 void answer_word(struct sql_answer *a, const char *text);
-void answer_text(struct sql_answer *a, const char *text, size_t len); /* a JSON string; what is no UTF-8 becomes U+FFFD */
+void answer_text(struct sql_answer *a, const char *text,
+                 size_t len); /* a JSON string; what is no UTF-8 becomes U+FFFD */
 void answer_whole(struct sql_answer *a, int64_t n);
 void answer_real(struct sql_answer *a, double d);
 void answer_blob(struct sql_answer *a, const void *bytes, size_t len); /* {"base64":"…"} */
@@ -88,6 +89,12 @@ struct sql_engine {
 };
 
 extern const struct sql_engine sql_sqlite, sql_postgres;
+
+/* For the fuzz target: the same over a database in memory. */
+struct sqlite3;
+bool sql_sqlite_open_memory(void);
+struct sqlite3 *sql_sqlite_database(void);
+void sql_sqlite_close(void);
 
 /* What the host said at the start; fixed once the wall stands. */
 extern struct sql_start sql_start;

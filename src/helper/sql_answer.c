@@ -66,9 +66,8 @@ static size_t character(const unsigned char *p, size_t left)
 
 static void put_escape(struct sql_answer *a, unsigned char c)
 {
-    static const char *const shorts[] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n",
-                                         ['\f'] = "\\f", ['\r'] = "\\r", ['"'] = "\\\"",
-                                         ['\\'] = "\\\\"};
+    static const char *const shorts[] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f",
+                                         ['\r'] = "\\r", ['"'] = "\\\"", ['\\'] = "\\\\"};
     char text[8];
     if (c < sizeof shorts / sizeof *shorts && shorts[c]) {
         answer_word(a, shorts[c]);

@@ -159,20 +159,13 @@ bool sql_files_install(int database, int journal)
         const char *name;
         sqlite3_syscall_ptr call;
     } calls[] = {
-        {"open", (sqlite3_syscall_ptr)my_open},
-        {"close", (sqlite3_syscall_ptr)my_close},
-        {"access", (sqlite3_syscall_ptr)my_access},
-        {"getcwd", (sqlite3_syscall_ptr)my_getcwd},
-        {"stat", (sqlite3_syscall_ptr)my_stat},
-        {"fstat", (sqlite3_syscall_ptr)plain_fstat},
-        {"unlink", (sqlite3_syscall_ptr)my_unlink},
-        {"openDirectory", (sqlite3_syscall_ptr)my_open_directory},
-        {"mkdir", (sqlite3_syscall_ptr)no_call},
-        {"rmdir", (sqlite3_syscall_ptr)no_call},
-        {"fchmod", (sqlite3_syscall_ptr)as_done},
-        {"fchown", (sqlite3_syscall_ptr)as_done},
-        {"geteuid", (sqlite3_syscall_ptr)my_geteuid},
-        {"readlink", (sqlite3_syscall_ptr)my_readlink},
+        {"open", (sqlite3_syscall_ptr)my_open},       {"close", (sqlite3_syscall_ptr)my_close},
+        {"access", (sqlite3_syscall_ptr)my_access},   {"getcwd", (sqlite3_syscall_ptr)my_getcwd},
+        {"stat", (sqlite3_syscall_ptr)my_stat},       {"fstat", (sqlite3_syscall_ptr)plain_fstat},
+        {"unlink", (sqlite3_syscall_ptr)my_unlink},   {"openDirectory", (sqlite3_syscall_ptr)my_open_directory},
+        {"mkdir", (sqlite3_syscall_ptr)no_call},      {"rmdir", (sqlite3_syscall_ptr)no_call},
+        {"fchmod", (sqlite3_syscall_ptr)as_done},     {"fchown", (sqlite3_syscall_ptr)as_done},
+        {"geteuid", (sqlite3_syscall_ptr)my_geteuid}, {"readlink", (sqlite3_syscall_ptr)my_readlink},
         {"lstat", (sqlite3_syscall_ptr)my_lstat},
     };
     sqlite3_vfs *vfs = sqlite3_vfs_find("unix");

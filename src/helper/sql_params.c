@@ -87,8 +87,8 @@ static bool one(const uint8_t *value, struct param *out)
         *out = (struct param){.kind = PARAM_NULL};
         return true;
     case CURSOR_BOOLEAN:
-        *out = (struct param){.kind = PARAM_WHOLE, .whole = cursor_true(value), .raw = cursor_true(value) ? "1" : "0",
-                              .raw_len = 1};
+        *out = (struct param){
+            .kind = PARAM_WHOLE, .whole = cursor_true(value), .raw = cursor_true(value) ? "1" : "0", .raw_len = 1};
         return true;
     case CURSOR_NUMBER:
         return number(value, out);

@@ -1,8 +1,8 @@
 /* Queries in PostgreSQL, over one socket that is connected already.
  *
- * Every statement runs inside a transaction that is opened here, READ ONLY where only reading is granted, and statements
- * that would change the session are not passed on: what a transaction may do cannot be widened from inside. The
- * extended protocol takes one statement at a time. */
+ * Every statement runs inside a transaction that is opened here, READ ONLY where only reading is granted, and
+ * statements that would change the session are not passed on: what a transaction may do cannot be widened from inside.
+ * The extended protocol takes one statement at a time. */
 #include "helper/sql_postgres.h"
 
 #include <errno.h>
@@ -16,16 +16,25 @@
 #include "helper/sql_words.h"
 
 /* Types by their numbers, which are the server's for ever (pg_type.dat). */
-enum { OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_OID = 26, OID_FLOAT4 = 700,
-       OID_FLOAT8 = 701, OID_NUMERIC = 1700 };
+enum {
+    OID_BOOL = 16,
+    OID_BYTEA = 17,
+    OID_INT8 = 20,
+    OID_INT2 = 21,
+    OID_INT4 = 23,
+    OID_OID = 26,
+    OID_FLOAT4 = 700,
+    OID_FLOAT8 = 701,
+    OID_NUMERIC = 1700
+};
 
 static struct {
     PGconn *conn;
     bool transaction; /* the plugin's own BEGIN */
     bool implicit;    /* ours, around one statement */
     bool expired;
-    bool lost; /* the connection is of no use any more */
-    bool writes; /* the statement whose rows are read */
+    bool lost;     /* the connection is of no use any more */
+    bool writes;   /* the statement whose rows are read */
     PGresult *row; /* of the open statement, not yet given */
 } post;
 
@@ -124,7 +133,8 @@ static void no_notice(void *context, const char *message)
 }
 
 static const char too_mighty[] =
-    "SELECT 1 FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER') AND (r.rolsuper OR "
+    "SELECT 1 FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER') AND (r.rolsuper "
+    "OR "
     "r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolname IN ('pg_read_server_files', "
     "'pg_write_server_files', 'pg_execute_server_program'))";
 
@@ -134,9 +144,10 @@ static bool check_role(struct sql_answer *a)
     bool read = pq.PQresultStatus(r) == PGRES_TUPLES_OK, mighty = read && pq.PQntuples(r) > 0;
     pq.PQclear(r);
     if (mighty)
-        return answer_fail(a, SEAT_UNAVAILABLE,
-                           "the role is, or can become, a superuser, makes roles, replicates, passes row security by or "
-                           "reaches the server's files: give the source a role of its own");
+        return answer_fail(
+            a, SEAT_UNAVAILABLE,
+            "the role is, or can become, a superuser, makes roles, replicates, passes row security by or "
+            "reaches the server's files: give the source a role of its own");
     return read || answer_fail(a, SEAT_UNAVAILABLE, "the server does not say what the role may do");
 }
 
@@ -144,7 +155,8 @@ static bool settle(struct sql_answer *a)
 {
     char text[128];
     uint64_t deadline = clock_mono_ns() + sql_start.statement_ns;
-    snprintf(text, sizeof text, "SET statement_timeout = %llu", (unsigned long long)(sql_start.statement_ns / NS_PER_MS));
+    snprintf(text, sizeof text, "SET statement_timeout = %llu",
+             (unsigned long long)(sql_start.statement_ns / NS_PER_MS));
     if (!command(text, deadline, a))
         return false;
     snprintf(text, sizeof text, "SET idle_in_transaction_session_timeout = %llu",
@@ -426,7 +438,10 @@ static bool change_transaction(enum sql_words kind, const struct sql_query *q, s
         return answer_fail(a, SEAT_SQL, "a transaction is open already");
     if (kind != WORDS_BEGIN && !post.transaction)
         return answer_fail(a, SEAT_SQL, "no transaction is open");
-    bool ok = command(kind == WORDS_BEGIN ? begin_text() : kind == WORDS_COMMIT ? "COMMIT" : "ROLLBACK", q->deadline, a);
+    bool ok = command(kind == WORDS_BEGIN    ? begin_text()
+                      : kind == WORDS_COMMIT ? "COMMIT"
+                                             : "ROLLBACK",
+                      q->deadline, a);
     post.transaction = kind == WORDS_BEGIN && ok;
     return ok && nothing(a);
 }

@@ -51,16 +51,18 @@ static const struct {
     {SQLITE_DROP_TEMP_VIEW, "DROP", NEVER},
 };
 
-/* Reading what there is. With a value only where it names what to look at, or writes and the right to write is there. */
+/* Reading what there is. With a value only where it names what to look at, or writes and the right to write is there.
+ */
 static const struct {
     const char *name;
     enum { PLAIN, ARGUMENT, VALUE } takes;
 } pragmas[] = {
-    {"application_id", VALUE},  {"data_version", PLAIN},    {"encoding", PLAIN},       {"foreign_key_check", ARGUMENT},
-    {"foreign_key_list", ARGUMENT}, {"freelist_count", PLAIN}, {"index_info", ARGUMENT}, {"index_list", ARGUMENT},
-    {"index_xinfo", ARGUMENT},  {"integrity_check", ARGUMENT}, {"page_count", PLAIN},  {"page_size", PLAIN},
-    {"quick_check", ARGUMENT},  {"table_info", ARGUMENT},   {"table_list", ARGUMENT},  {"table_xinfo", ARGUMENT},
-    {"user_version", VALUE},
+    {"application_id", VALUE},       {"data_version", PLAIN},        {"encoding", PLAIN},
+    {"foreign_key_check", ARGUMENT}, {"foreign_key_list", ARGUMENT}, {"freelist_count", PLAIN},
+    {"index_info", ARGUMENT},        {"index_list", ARGUMENT},       {"index_xinfo", ARGUMENT},
+    {"integrity_check", ARGUMENT},   {"page_count", PLAIN},          {"page_size", PLAIN},
+    {"quick_check", ARGUMENT},       {"table_info", ARGUMENT},       {"table_list", ARGUMENT},
+    {"table_xinfo", ARGUMENT},       {"user_version", VALUE},
 };
 
 /* They reach for files, code, or memory by address. */
@@ -83,7 +85,8 @@ static int refuse(const char *operation, bool needs_write, const char *what, con
     sql_verdict = (struct sql_verdict){.refused = true, .needs_write = needs_write};
     snprintf(sql_verdict.operation, sizeof sql_verdict.operation, "%s", operation);
     if (needs_write)
-        snprintf(sql_verdict.why, sizeof sql_verdict.why, "%s changes the data, and only reading is granted", operation);
+        snprintf(sql_verdict.why, sizeof sql_verdict.why, "%s changes the data, and only reading is granted",
+                 operation);
     else
         snprintf(sql_verdict.why, sizeof sql_verdict.why, "%s%s%.60s is not allowed here", what, name ? " " : "",
                  name ? name : "");

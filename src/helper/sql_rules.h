@@ -7,7 +7,7 @@
 /* The last refusal while a statement was prepared; reset it before. */
 struct sql_verdict {
     bool refused;
-    bool needs_write;      /* with the right to write it would be allowed */
+    bool needs_write; /* with the right to write it would be allowed */
     char operation[32];
     char why[160];
 };

@@ -81,8 +81,8 @@ static bool load(char *why, size_t size)
 /* What may stand in a string. The rest names files, which are not there, or ways of proving oneself that need them. */
 static bool option_is_known(const char *name)
 {
-    static const char *const known[] = {"host",    "hostaddr", "port",           "dbname", "user", "password",
-                                        "sslmode", "options",  "application_name"};
+    static const char *const known[] = {"host",     "hostaddr", "port",    "dbname",          "user",
+                                        "password", "sslmode",  "options", "application_name"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(name, known[i]) == 0)
             return true;

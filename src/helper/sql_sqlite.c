@@ -80,10 +80,14 @@ static const struct {
 static const struct {
     int id, on;
 } switches[] = {
-    {SQLITE_DBCONFIG_DEFENSIVE, 1},         {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-    {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0},   {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
-    {SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0}, {SQLITE_DBCONFIG_DQS_DML, 0},
-    {SQLITE_DBCONFIG_DQS_DDL, 0},           {SQLITE_DBCONFIG_ENABLE_FKEY, 1},
+    {SQLITE_DBCONFIG_DEFENSIVE, 1},
+    {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+    {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0},
+    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
+    {SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0},
+    {SQLITE_DBCONFIG_DQS_DML, 0},
+    {SQLITE_DBCONFIG_DQS_DDL, 0},
+    {SQLITE_DBCONFIG_ENABLE_FKEY, 1},
 };
 
 static bool run(const char *sql)
@@ -116,6 +120,20 @@ static int open_database(bool write)
     int flags = (write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
     int rc = sqlite3_open_v2(SQL_FILES_NAME, &lite.db, flags, "unix");
     return rc == SQLITE_OK ? set_up(write) : rc;
+}
+
+bool sql_sqlite_open_memory(void)
+{
+    lite.deadline = UINT64_MAX;
+    bool ok = sqlite3_open(":memory:", &lite.db) == SQLITE_OK && run("CREATE TABLE seed (a, b)") &&
+              set_up(false) == SQLITE_OK && (!sql_start.write || run("PRAGMA query_only=0"));
+    sql_rules_install(lite.db, sql_start.write);
+    return ok;
+}
+
+struct sqlite3 *sql_sqlite_database(void)
+{
+    return lite.db;
 }
 
 /* Who may only read cannot put back what a writer left behind when it was killed: it is done first, with descriptors
@@ -470,6 +488,15 @@ static void lite_end(void)
     if (lite.db && !sqlite3_get_autocommit(lite.db))
         run("ROLLBACK");
     lite.was_open = false;
+}
+
+void sql_sqlite_close(void)
+{
+    lite_end();
+    for (size_t i = 0; i < CACHE; i++)
+        drop(&lite.cache[i]);
+    sqlite3_close(lite.db);
+    lite.db = NULL;
 }
 
 static void lite_expire(void)

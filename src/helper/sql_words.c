@@ -40,12 +40,14 @@ static const struct {
     const char *word;
     enum sql_words kind;
 } kinds[] = {
-    {"SELECT", WORDS_READ},     {"WITH", WORDS_READ},         {"VALUES", WORDS_READ},    {"TABLE", WORDS_READ},
-    {"EXPLAIN", WORDS_READ},    {"SHOW", WORDS_READ},         {"INSERT", WORDS_WRITE},   {"UPDATE", WORDS_WRITE},
-    {"DELETE", WORDS_WRITE},    {"MERGE", WORDS_WRITE},       {"CREATE", WORDS_WRITE},   {"ALTER", WORDS_WRITE},
-    {"DROP", WORDS_WRITE},      {"TRUNCATE", WORDS_WRITE},    {"COMMENT", WORDS_WRITE},  {"SAVEPOINT", WORDS_SAVEPOINT},
-    {"RELEASE", WORDS_SAVEPOINT}, {"BEGIN", WORDS_BEGIN},     {"START", WORDS_BEGIN},    {"COMMIT", WORDS_COMMIT},
-    {"END", WORDS_COMMIT},      {"ROLLBACK", WORDS_ROLLBACK}, {"ABORT", WORDS_ROLLBACK},
+    {"SELECT", WORDS_READ},         {"WITH", WORDS_READ},         {"VALUES", WORDS_READ},
+    {"TABLE", WORDS_READ},          {"EXPLAIN", WORDS_READ},      {"SHOW", WORDS_READ},
+    {"INSERT", WORDS_WRITE},        {"UPDATE", WORDS_WRITE},      {"DELETE", WORDS_WRITE},
+    {"MERGE", WORDS_WRITE},         {"CREATE", WORDS_WRITE},      {"ALTER", WORDS_WRITE},
+    {"DROP", WORDS_WRITE},          {"TRUNCATE", WORDS_WRITE},    {"COMMENT", WORDS_WRITE},
+    {"SAVEPOINT", WORDS_SAVEPOINT}, {"RELEASE", WORDS_SAVEPOINT}, {"BEGIN", WORDS_BEGIN},
+    {"START", WORDS_BEGIN},         {"COMMIT", WORDS_COMMIT},     {"END", WORDS_COMMIT},
+    {"ROLLBACK", WORDS_ROLLBACK},   {"ABORT", WORDS_ROLLBACK},
 };
 
 /* BEGIN, COMMIT and ROLLBACK stand alone: what they may carry along (modes, PREPARED, CHAIN) is not for here. */

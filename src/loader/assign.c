@@ -75,9 +75,9 @@ static int seats(struct worker *w, const struct manifest *m, struct error *err)
     if (!asks)
         return 0;
     w->seats = seat_file();
-    return w->seats >= 0 ? 0
-                         : error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot make the memory for queries of %s",
-                                       m->name);
+    return w->seats >= 0
+               ? 0
+               : error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot make the memory for queries of %s", m->name);
 }
 
 int worker_assign(struct worker *w, struct generation *g, struct error *err)

@@ -194,10 +194,13 @@ static const struct scope_rule rules[PERMISSION_COUNT] = {
          "maps IPv4 is the IPv4 address), or a range such as `10.0.0.0/8` or `[fd00::/8]`. The "
          "bare name is any host, but no address that is not public.",
          "HOST:PORT", host_normalise, host_object, host_contains, host_meets, host_contains},
-    [PERMISSION_DATABASE_READ] = {false, false, "`database_read=NAME`: a data source of `moat source add`.", "NAME",
-                                  source_normalise, source_object, same_text, same_text, same_text},
-    [PERMISSION_DATABASE_WRITE] = {false, false, "`database_write=NAME`: a data source of `moat source add`.", "NAME",
-                                   source_normalise, source_object, same_text, same_text, same_text},
+    [PERMISSION_DATABASE_READ] =
+        {false, false,
+         "`database_read=NAME`: a data source of `moat source add`, or `private`, which is the "
+         "plugin's own database. [Queries](queries.md).",
+         "NAME", source_normalise, source_object, same_text, same_text, same_text},
+    [PERMISSION_DATABASE_WRITE] = {false, false, "`database_write=NAME`: as `database_read`, which it includes.",
+                                   "NAME", source_normalise, source_object, same_text, same_text, same_text},
     [PERMISSION_EXECUTE_CODE] = {.walls = true, .about = "`execute_code`: no scope."},
     [PERMISSION_SYSTEM_ACCESS] = {.about = "`system_access`: no scope."},
     [PERMISSION_AGENT_CONTROL] = {false, false,

@@ -71,7 +71,7 @@ struct order_channel {
 struct order_assign {
     uint32_t version, kind;
     uint32_t execute_code, accepted, libraries, ngrants, ncode, nassets, nseats; /* the last two: 0 or 1 */
-    struct wall_limits limits;                                           /* filled */
+    struct wall_limits limits;                                                   /* filled */
 };
 
 /* With one descriptor when the host made the mount itself. */

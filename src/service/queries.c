@@ -11,7 +11,7 @@
 
 #define MIB (1024ull * 1024)
 #define MEMORY (64 * MIB)
-#define OWN_MAX (256 * MIB)        /* of a plugin's own database */
+#define OWN_MAX (256 * MIB)               /* of a plugin's own database */
 #define OTHERS_MAX (1024ull * 1024 * MIB) /* the operator's are the operator's: as large as they get */
 #define STATEMENT_NS (30 * NS_PER_S)
 #define TRANSACTION_NS (10 * NS_PER_S)
@@ -53,8 +53,8 @@ static int find_source(struct query_op *q, struct job *job, struct sql_source *o
     struct registry_source record;
     int rc = registry_find_source(job->reader, q->source, &record, err);
     if (rc == 0)
-        return error_set(err, MOAT_E_NOT_FOUND, "there is no data source %s: `moat source add %s KIND PLACE`", q->source,
-                         q->source);
+        return error_set(err, MOAT_E_NOT_FOUND, "there is no data source %s: `moat source add %s KIND PLACE`",
+                         q->source, q->source);
     if (rc < 0)
         return rc;
     text_copy(q->place, sizeof q->place, record.place);
@@ -69,8 +69,8 @@ static void nobody_waits(struct question *ask)
     (void)ask;
 }
 
-/* It may have been revoked, or its worker may have ended, while the helper was started: who revokes looks at the helpers
- * that are there, after the right is gone. */
+/* It may have been revoked, or its worker may have ended, while the helper was started: who revokes looks at the
+ * helpers that are there, after the right is gone. */
 static int still_wanted(struct service *s, const struct query_op *q, struct error *err)
 {
     struct question *ask = q->ask;

@@ -163,8 +163,8 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .need_spec = need_spec,
                                    .context = s};
     traces_open(s, &config);
-    rc = broker_new(&(struct broker_config){.now = home_seconds, .open_source = source_wanted, .context = s}, &s->broker,
-                    err);
+    rc = broker_new(&(struct broker_config){.now = home_seconds, .open_source = source_wanted, .context = s},
+                    &s->broker, err);
     if (rc == 0)
         rc = queries_open(s, err);
     return rc < 0 ? rc : loader_new(&config, &s->loader, err);

@@ -38,8 +38,8 @@ struct question {
     size_t len;
     const char *plugin, *version, *action; /* who asks */
     const char *call_id;                   /* of its call */
-    uint64_t worker; /* its number, which no other worker of this host has had */
-    int seats;       /* its seats (wire/seat.h), or -1; stays the worker's */
+    uint64_t worker;                       /* its number, which no other worker of this host has had */
+    int seats;                             /* its seats (wire/seat.h), or -1; stays the worker's */
     uint64_t deadline_ns;                  /* of its call, CLOCK_MONOTONIC */
     void *context;                         /* the handler's */
     void (*stop)(struct question *ask);    /* by ask_on_stop */

@@ -72,7 +72,7 @@ struct seat {
     alignas(64) _Atomic uint32_t op;
     _Atomic uint32_t ticket; /* of the request; the answer to it says the same, so that one is not lost when the seat is
                                 closed right behind it */
-    _Atomic int32_t cpu; /* that the worker asks from, -1: unknown: two that poll for each other need two */
+    _Atomic int32_t cpu;     /* that the worker asks from, -1: unknown: two that poll for each other need two */
     _Atomic uint32_t max_rows, sql_len, params_len;
     _Atomic uint64_t deadline; /* CLOCK_MONOTONIC ns; 0: none */
     alignas(64) _Atomic uint32_t code;

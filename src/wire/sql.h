@@ -1,5 +1,5 @@
-/* wire/sql: what the host and an sql helper say to each other: one message at its start, and afterwards what the host should
- * know.  Both are of one build, so messages are plain structs; the host checks every field of the helper's.
+/* wire/sql: what the host and an sql helper say to each other: one message at its start, and afterwards what the host
+ * should know.  Both are of one build, so messages are plain structs; the host checks every field of the helper's.
  *
  * Descriptor 0 of moat-helper in the duty "sql" is one end of a SEQPACKET socket.  The first message on it carries
  * struct sql_start with the seats' file and the source's own descriptors; the helper reads it before its wall stands,
@@ -21,11 +21,11 @@ enum { SQL_FD_SEATS, SQL_FD_DATABASE, SQL_FD_JOURNAL, SQL_FD_MEND_DATABASE, SQL_
 
 struct sql_start {
     uint32_t version, kind, write, seat;
-    uint64_t memory;        /* bytes that the engine may take */
-    uint64_t database_max;  /* bytes; sqlite */
-    uint64_t statement_ns;  /* of one request at most */
+    uint64_t memory;         /* bytes that the engine may take */
+    uint64_t database_max;   /* bytes; sqlite */
+    uint64_t statement_ns;   /* of one request at most */
     uint64_t transaction_ns; /* of rows or a transaction that stay open */
-    uint64_t idle_ns;       /* without a request; then it leaves */
+    uint64_t idle_ns;        /* without a request; then it leaves */
     uint32_t rows_max;
     char string[SQL_STRING_MAX + 1];
 };

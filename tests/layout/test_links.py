@@ -9,18 +9,19 @@ C_LIBRARY = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linu
 PARSERS = {"libarchive.so.13", "libzstd.so.1", "libelf.so.1", "libz.so.1"}
 HOST = {"libsqlite3.so.0", "libsodium.so.23", "libgnutls.so.30", "libmicrohttpd.so.12", "libjansson.so.4",
         "libz.so.1"}  # libz writes compressed answers; nothing here reads what it writes
+# libpq is in none of them: the helper loads it for the duty that needs it, before its wall stands.
 # libcurl is in none of them: the host loads it when a collector of traces is named (docs/dependencies.md).
 
 ALLOWED = {
     "moat": C_LIBRARY | HOST,
     "libmoat.so": C_LIBRARY | HOST,
-    "moat-helper": C_LIBRARY | PARSERS,  # linked statically where the archives are installed
+    "moat-helper": C_LIBRARY | PARSERS | {"libsqlite3.so.0"},  # linked statically where the archives are installed
     "moat-worker": C_LIBRARY - {"libm.so.6"},
 }
 # What stands for each parser that the host must not have, even when it is linked statically.
 NEVER_IN_HOST = ("archive_read", "archive_write", "ZSTD_", "elf_begin", "elf_memory", "elf_getscn", "gelf_",
-                 "seccomp_", "inflate")
-IN_HELPER = ("archive_read_next_header", "ZSTD_decompressStream", "elf_begin")
+                 "seccomp_", "inflate", "PQconnect", "PQexec")
+IN_HELPER = ("archive_read_next_header", "ZSTD_decompressStream", "elf_begin", "sqlite3_set_authorizer")
 
 
 def names_of(elf):

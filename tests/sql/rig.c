@@ -62,8 +62,8 @@ void rig_free(struct rig *r)
 void rig_open(struct rig *r, bool write)
 {
     struct error err;
-    struct sql_source source = {.kind = SQL_SQLITE, .name = "test", .place = r->database, .own = true,
-                                .database_max = 4 << 20};
+    struct sql_source source = {
+        .kind = SQL_SQLITE, .name = "test", .place = r->database, .own = true, .database_max = 4 << 20};
     struct sql_opening o = {
         .user = {.plugin = "tester", .version = "1.0.0", .source = "test", .worker = 7, .write = write},
         .seats = r->seats,
@@ -82,8 +82,8 @@ void rig_open(struct rig *r, bool write)
 
 bool rig_ask(struct rig *r, enum seat_op op, const char *sql, const char *params, unsigned max_rows)
 {
-    struct seat_request q = {.op = op, .max_rows = max_rows, .sql_len = (uint32_t)strlen(sql),
-                             .params_len = (uint32_t)strlen(params)};
+    struct seat_request q = {
+        .op = op, .max_rows = max_rows, .sql_len = (uint32_t)strlen(sql), .params_len = (uint32_t)strlen(params)};
     char *at = seat_request_at(r->seat);
     memcpy(at, sql, q.sql_len + 1);
     memcpy(at + q.sql_len + 1, params, q.params_len + 1);

@@ -24,7 +24,8 @@ static void rows_come_as_json(void **state)
 {
     struct rig *r = *state;
     rig_open(r, true);
-    rig_rows(r, "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)", "", "{\"columns\":[],\"rows\":[],\"changes\":0,\"more\":false}");
+    rig_rows(r, "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)", "",
+             "{\"columns\":[],\"rows\":[],\"changes\":0,\"more\":false}");
     rig_rows(r, "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)", "[1, \"zwei \\u20ac \\\"\", null, 2.5]", "\"changes\":2");
     rig_rows(r, "SELECT id, a, b FROM t", "[]",
              "{\"columns\":[\"id\",\"a\",\"b\"],\"rows\":[[1,1,\"zwei \xe2\x82\xac \\\"\"],[2,null,2.5]]");
@@ -41,8 +42,8 @@ static void parameters_are_checked(void **state)
 {
     struct rig *r = *state;
     rig_open(r, false);
-    static const char *const bad[] = {"{}", "[", "[[1]]", "[{\"base64\":\"A\"}]", "[{\"hex\":\"00\"}]", "[\"\\u0000\"]",
-                                      "[\"\\ud800\"]", "[1] x"};
+    static const char *const bad[] = {
+        "{}", "[", "[[1]]", "[{\"base64\":\"A\"}]", "[{\"hex\":\"00\"}]", "[\"\\u0000\"]", "[\"\\ud800\"]", "[1] x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         rig_code(r, "SELECT ?", bad[i], SEAT_PARAMETERS, "param");
     rig_code(r, "SELECT ?", "[1, 2]", SEAT_PARAMETERS, "has 1 parameters, and 2 are given");
@@ -61,11 +62,17 @@ static void reading_stays_reading(void **state)
     rig_rows(r, "INSERT INTO t VALUES (1)", "", "");
     rig_open(r, false);
     rig_rows(r, "SELECT a FROM t", "", "[[1]]");
-    static const char *const writes[] = {
-        "INSERT INTO t VALUES (2)", "UPDATE t SET a = 2", "DELETE FROM t",      "CREATE TABLE u (a)",
-        "DROP TABLE t",             "ALTER TABLE t ADD COLUMN b", "REINDEX",    "ANALYZE",
-        "PRAGMA user_version = 1",  "CREATE VIRTUAL TABLE f USING fts5(a)",
-        "WITH x(a) AS (SELECT 1) INSERT INTO t SELECT a FROM x"};
+    static const char *const writes[] = {"INSERT INTO t VALUES (2)",
+                                         "UPDATE t SET a = 2",
+                                         "DELETE FROM t",
+                                         "CREATE TABLE u (a)",
+                                         "DROP TABLE t",
+                                         "ALTER TABLE t ADD COLUMN b",
+                                         "REINDEX",
+                                         "ANALYZE",
+                                         "PRAGMA user_version = 1",
+                                         "CREATE VIRTUAL TABLE f USING fts5(a)",
+                                         "WITH x(a) AS (SELECT 1) INSERT INTO t SELECT a FROM x"};
     for (size_t i = 0; i < sizeof writes / sizeof *writes; i++)
         rig_code(r, writes[i], "", SEAT_DENIED, "only reading is granted");
     rig_rows(r, "SELECT count(*), max(a) FROM t", "", "[[1,1]]");
@@ -161,7 +168,8 @@ static void rows_come_in_pages(void **state)
     unsigned seen = 0;
     rig_open(r, false);
     assert_true(rig_ask(r, SEAT_QUERY,
-                        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 10) SELECT n FROM c", "", 4));
+                        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 10) SELECT n FROM c", "",
+                        4));
     for (seen = 1; r->answer.flags & SEAT_FLAG_MORE; seen++) {
         assert_int_equal(r->answer.code, SEAT_DONE);
         assert_non_null(strstr(r->text, "\"more\":true"));
@@ -370,11 +378,20 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        T(rows_come_as_json),      T(parameters_are_checked),           T(reading_stays_reading),
-        T(attacks_are_refused),    T(bombs_end),                        T(rows_come_in_pages),
-        T(changes_are_whole),      T(a_transaction_ends_with_its_call), T(a_transaction_ends_by_itself),
-        T(an_end_is_an_end),       T(an_idle_one_leaves),               T(lies_are_answered),
-        T(others_use_the_database_too), T(what_is_no_database_says_so),
+        T(rows_come_as_json),
+        T(parameters_are_checked),
+        T(reading_stays_reading),
+        T(attacks_are_refused),
+        T(bombs_end),
+        T(rows_come_in_pages),
+        T(changes_are_whole),
+        T(a_transaction_ends_with_its_call),
+        T(a_transaction_ends_by_itself),
+        T(an_end_is_an_end),
+        T(an_idle_one_leaves),
+        T(lies_are_answered),
+        T(others_use_the_database_too),
+        T(what_is_no_database_says_so),
         cmocka_unit_test(strings_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

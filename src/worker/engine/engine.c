@@ -121,7 +121,8 @@ void engine_channel(struct inside *in)
     in->h2w = in->w2h = -1;
 }
 
-/* The same holds for the seats: with a descriptor of a file that it writes, a plugin could map its own bytes as code. */
+/* The same holds for the seats: with a descriptor of a file that it writes, a plugin could map its own bytes as code.
+ */
 static bool map_seats(struct inside *in)
 {
     bool ok = !in->seats || query_init(in->seats);

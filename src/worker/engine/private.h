@@ -5,8 +5,8 @@
 
 #include "moat/plugin.h"
 #include "sandbox/inside.h"
-#include "wire/assets.h"
 #include "wire/ask.h"
+#include "wire/assets.h"
 #include "wire/port.h"
 #include "wire/seat.h"
 #include "wire/start.h"
