@@ -264,6 +264,128 @@ static void denials_are_told(void **state)
     assert_int_equal(rig_status(r, "a")->denials, before + 50);
 }
 
+/* ---- crossing ---- */
+
+#define CROSSING 200 /* at a time */
+
+struct crossing {
+    struct test_call *c;
+    char path[16]; /* who is called, in this order: "abc" is a's call of b, which calls c */
+};
+
+static bool goes_round(const char *path)
+{
+    for (const char *p = path; *p; p++)
+        if (strchr(p + 1, *p))
+            return true;
+    return false;
+}
+
+/* ordered: nobody calls back, so that nobody can wait for himself. */
+static void cross_begin(struct crossing *x, uint64_t *state, unsigned plugins, bool ordered)
+{
+    char parameters[64] = "{\"path\":\"";
+    unsigned n = 1 + rig_random(state, 4), least = 0;
+    for (unsigned i = 0; i < n && least < plugins; i++) {
+        unsigned next = least + rig_random(state, plugins - least);
+        x->path[i] = (char)('a' + next);
+        x->path[i + 1] = '\0';
+        least = ordered ? next + 1 : 0;
+    }
+    n = (unsigned)strlen(x->path);
+    for (unsigned i = 1; i < n; i++)
+        snprintf(parameters + strlen(parameters), 8, "%s%c", i > 1 ? "," : "", x->path[i]);
+    strcat(parameters, "\"}");
+    x->c = begin((const char[]){*x->path, 0}, "pass", parameters, 0);
+}
+
+struct crossed {
+    unsigned ended, knots, cycles;
+};
+
+/* The one right outcome, unless it would have closed a knot. */
+static void cross_end(struct crossing *x, struct crossed *n)
+{
+    char right[64];
+    test_call_wait(x->c);
+    if (x->c->call.code)
+        fail_msg("%s: %s", x->path, x->c->call.error.message);
+    snprintf(right, sizeof right, "{\"end\":\"%c\"}", x->path[strlen(x->path) - 1]);
+    if (answers_with(x->c, "\"would_deadlock\""))
+        n->knots++;
+    else if (goes_round(x->path) && answers_with(x->c, "\"call_cycle\""))
+        n->cycles++;
+    else if (!goes_round(x->path) && answers_with(x->c, right))
+        n->ended++;
+    else
+        fail_msg("%s: %.*s", x->path, (int)x->c->call.result_len, (const char *)x->c->call.result);
+    test_call_free(x->c);
+    x->c = NULL;
+}
+
+static void relays(unsigned workers, unsigned plugins)
+{
+    for (unsigned i = 0; i < plugins; i++)
+        rig_define(r, (const char[]){(char)('a' + i), 0}, &(struct variant){.relay = true, .workers = workers},
+                   LOADER_START);
+}
+
+static void cross(unsigned workers, unsigned calls, unsigned plugins, bool ordered)
+{
+    static struct crossing x[CROSSING];
+    struct crossed n = {0};
+    uint64_t state = rig_seed(), begun = clock_mono_ns();
+    relays(workers, plugins);
+    for (unsigned i = 0; i < calls + CROSSING; i++) {
+        struct crossing *one = &x[i % CROSSING];
+        if (one->c)
+            cross_end(one, &n);
+        if (i < calls)
+            cross_begin(one, &state, plugins, ordered);
+    }
+    print_message("# %u workers each: %u ended, %u went round, %u knots refused, %.2f s\n", workers, n.ended, n.cycles,
+                  n.knots, (double)(clock_mono_ns() - begun) / (double)NS_PER_S);
+    assert_int_equal(n.ended + n.cycles + n.knots, calls);
+    assert_true(n.ended > 0 && ordered == (n.cycles == 0) && ordered == (n.knots == 0));
+}
+
+static void calls_that_cross(void **state)
+{
+    cross(1, 10000, 4, false);
+    cross(3, 2000, 6, false);
+    cross(1, 2000, 6, true);
+}
+
+/* Cancelled and killed at any moment: each call ends once, nothing is left behind. */
+static void calls_that_cross_and_die(void **state)
+{
+    static struct crossing x[CROSSING];
+    uint64_t seed = rig_seed();
+    unsigned ends[2] = {0};
+    relays(2, 5);
+    for (unsigned i = 0; i < 2000 + CROSSING; i++) {
+        struct crossing *one = &x[i % CROSSING], *other = &x[rig_random(&seed, CROSSING)];
+        if (one->c) {
+            test_call_wait(one->c);
+            if (one->c->call.code && one->c->call.code != -MOAT_E_CANCELLED &&
+                one->c->call.code != -MOAT_E_PLUGIN_CRASHED)
+                fail_msg("%s: %s", one->path, one->c->call.error.message);
+            ends[one->c->call.code != 0]++;
+            test_call_free(one->c);
+            one->c = NULL;
+        }
+        if (i < 2000)
+            cross_begin(one, &seed, 5, i % 2);
+        if (other->c && i % 3 == 0)
+            call_cancel(r->l, &other->c->call);
+        if (i % 400 == 399)
+            rig_kill_worker(r, (const char[]){(char)('a' + rig_random(&seed, 5)), 0});
+    }
+    print_message("# %u ended with a result, %u without\n", ends[0], ends[1]);
+    assert_int_equal(ends[0] + ends[1], 2000);
+    rig_expect(r, "a", "pass", "{\"path\":\"b,c,d,e\"}", 0, "{\"end\":\"e\"}");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
 
 int main(void)
@@ -272,6 +394,8 @@ int main(void)
         TEST(results_and_refusals),      TEST(receipts_and_traces),        TEST(time_is_one),
         TEST(a_cancel_reaches_the_last), TEST(a_death_reaches_the_last),   TEST(the_deaf_is_ended),
         TEST(answers_may_come_late),     TEST(a_review_ends_what_is_over), TEST(denials_are_told),
+        TEST(calls_that_cross),          TEST(calls_that_cross_and_die),
     };
+    cmocka_set_test_filter(getenv("MOAT_TEST")); /* one by its name, or all */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
