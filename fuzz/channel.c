@@ -20,6 +20,7 @@ struct fuzz {
     struct w2h_page *page;
     uint64_t at; /* where an honest next record would go */
     unsigned sent, answered;
+    bool asked;       /* it waits for a reply */
     bool back[CALLS]; /* by cookie */
 };
 
@@ -67,13 +68,27 @@ static void host_reads(struct fuzz *f)
     if (got != CHANNEL_GOT)
         return;
     const uint8_t *base = f->ch->in.base;
-    must(a.len <= MAX && a.shared >= base + LAYOUT_PAGE && a.shared + a.len <= base + f->ch->in.size);
+    must(a.len <= MAX + (a.kind == CHANNEL_ASK ? CHANNEL_ASK_EXTRA : 0) && a.shared >= base + LAYOUT_PAGE &&
+         a.shared + a.len <= base + f->ch->in.size);
     volatile uint8_t sum = 0;
     for (size_t i = 0; i < a.len; i++)
         sum = (uint8_t)(sum + a.shared[i]);
-    must(a.kind >= CHANNEL_RESULT && a.kind <= CHANNEL_PROGRESS);
+    must(a.kind >= CHANNEL_RESULT && a.kind <= CHANNEL_ASK);
+    must(!f->asked);
+    f->asked = a.kind == CHANNEL_ASK;
     if (a.kind == CHANNEL_RESULT || a.kind == CHANNEL_FAILURE)
         come_back(f, a.cookie);
+}
+
+static void host_replies(struct fuzz *f)
+{
+    static uint8_t bytes[MAX + 100];
+    if (!f->asked)
+        return;
+    uint64_t before = atomic_load(&f->ch->h2w->replies);
+    f->asked = false;
+    channel_reply(f->ch, take(f, 1) & 1, bytes, take(f, 2) % sizeof bytes);
+    must(atomic_load(&f->ch->h2w->replies) == before + 1);
 }
 
 static void host_releases(struct fuzz *f)
@@ -132,7 +147,7 @@ static void worker_says(struct fuzz *f)
 {
     uint64_t shape = take(f, 1);
     struct header h = {.id = f->ch->oldest,
-                       .kind = (uint8_t)(shape & 8 ? take(f, 1) : 32 + shape % 4),
+                       .kind = (uint8_t)(shape & 8 ? take(f, 1) : 32 + shape % 5),
                        .flags = (uint8_t)(shape & 16 ? take(f, 1) : 0),
                        .len = (uint32_t)(shape & 32 ? take(f, 4) : take(f, 1))};
     if (shape & 64)
@@ -158,7 +173,7 @@ static void worker_progresses(struct fuzz *f)
 static void (*const deeds[])(struct fuzz *) = {
     host_submits,    host_reads,       host_releases, host_cancels,   host_peeks,        host_waits,
     host_reads,      worker_scribbles, worker_says,   worker_answers, worker_progresses, host_asks_for_the_limit,
-    worker_overruns,
+    worker_overruns, host_replies,
 };
 
 static void abandoned(void *cookie, bool taken, void *context)

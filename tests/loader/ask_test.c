@@ -233,6 +233,36 @@ static void answers_may_come_late(void **state)
     assert_int_equal(stopped, 2);
 }
 
+/* What it asked is ended with it; nobody else notices. */
+static void who_asks_out_of_turn_is_ended(void **state)
+{
+    static const struct {
+        const char *action, *parameters;
+        int code;
+        unsigned asked;
+    } rows[] = {{"sleep", "{\"ms\":0}", MOAT_E_PLUGIN_CRASHED, 1},
+                {"bad_result", "{}", MOAT_E_PLUGIN_CRASHED, 1},
+                {"big", "{\"bytes\":2}", 0, 0},
+                {"read", "{\"path\":\"/\"}", MOAT_E_PLUGIN_CRASHED, 0}};
+    rig_define(r, "echo", &(struct variant){.liar = true}, LOADER_LAZY);
+    struct test_call *waits = begin("b", "pass", "{\"path\":\"c\",\"hold\":1}", 0);
+    test_call_wait(waits);
+    test_call_free(waits);
+    keeps = true;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        asked = stopped = 0;
+        assert_int_equal(rig_start(r, "echo", NULL), 0);
+        pid_t pid = rig_status(r, "echo")->first_pid;
+        struct test_call *c = rig_run(r, "echo", rows[i].action, rows[i].parameters, 0);
+        if (-c->call.code != rows[i].code || (rows[i].code && !strstr(c->call.error.message, "protocol")))
+            fail_msg("%s: %s", rows[i].action, c->call.error.message);
+        test_call_free(c);
+        RIG_WAIT(kill(pid, 0) < 0);
+        assert_int_equal(asked, rows[i].asked);
+        RIG_WAIT(stopped == rows[i].asked);
+    }
+}
+
 static bool all_over(void *context, const struct question *ask, struct error *err)
 {
     error_set(err, MOAT_E_PERMISSION_DENIED, "not any more");
@@ -391,10 +421,10 @@ static void calls_that_cross_and_die(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(results_and_refusals),      TEST(receipts_and_traces),        TEST(time_is_one),
-        TEST(a_cancel_reaches_the_last), TEST(a_death_reaches_the_last),   TEST(the_deaf_is_ended),
-        TEST(answers_may_come_late),     TEST(a_review_ends_what_is_over), TEST(denials_are_told),
-        TEST(calls_that_cross),          TEST(calls_that_cross_and_die),
+        TEST(results_and_refusals),          TEST(receipts_and_traces),        TEST(time_is_one),
+        TEST(a_cancel_reaches_the_last),     TEST(a_death_reaches_the_last),   TEST(the_deaf_is_ended),
+        TEST(answers_may_come_late),         TEST(a_review_ends_what_is_over), TEST(denials_are_told),
+        TEST(who_asks_out_of_turn_is_ended), TEST(calls_that_cross),           TEST(calls_that_cross_and_die),
     };
     cmocka_set_test_filter(getenv("MOAT_TEST")); /* one by its name, or all */
     return cmocka_run_group_tests(tests, NULL, NULL);

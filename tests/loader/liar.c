@@ -119,12 +119,59 @@ static void scribble(struct port *port)
     atomic_store(&port->w2h->worker_sleep, port->epoch);
 }
 
+static void say(struct port *port, uint8_t kind, uint64_t id, uint8_t flags, uint32_t len)
+{
+    struct header h = {.id = id, .len = len, .kind = kind, .flags = flags, .status = 1};
+    layout_publish(&port->out, port->head, LAYOUT_ALIGN, &h);
+    port->head += LAYOUT_ALIGN;
+}
+
+/* What only one who waits may not do: ask again, answer, ask for a call that is over. */
+static void ask_twice(struct port *port)
+{
+    say(port, CHANNEL_ASK, port->id, 0, 4);
+    say(port, CHANNEL_ASK, port->id, 0, 4);
+    ring(port);
+}
+
+static void ask_and_answer(struct port *port)
+{
+    say(port, CHANNEL_ASK, port->id, 0, 4);
+    say(port, CHANNEL_RESULT, port->id, 0, 0);
+    ring(port);
+}
+
+static void ask_too_late(struct port *port)
+{
+    uint64_t id = port->id;
+    answer(port, "null", 4);
+    say(port, CHANNEL_ASK, id, 0, 4);
+    ring(port);
+}
+
+static void ask_for_another(struct port *port)
+{
+    say(port, CHANNEL_ASK, port->id + 1, LAYOUT_FLAG_LARGE, 100000);
+    ring(port);
+}
+
 static const struct {
     const char *action;
     void (*lie)(struct port *port);
     bool honest; /* in the end */
-} lies[] = {{"count", forge}, {"typed", too_long}, {"crash", boast},   {"mute", storm},        {"progress", chatter},
-            {"fail", twice},  {"spin", ring_on},   {"alloc", flicker}, {"log", scribble, true}};
+} lies[] = {{"count", forge},
+            {"typed", too_long},
+            {"crash", boast},
+            {"mute", storm},
+            {"progress", chatter},
+            {"fail", twice},
+            {"spin", ring_on},
+            {"alloc", flicker},
+            {"log", scribble, true},
+            {"sleep", ask_twice},
+            {"bad_result", ask_and_answer},
+            {"big", ask_too_late},
+            {"read", ask_for_another}};
 
 static bool stays;
 
