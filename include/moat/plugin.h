@@ -80,6 +80,9 @@ struct moat_host {
      * would_deadlock: all at once. */
     const struct moat_reply *(*call)(struct moat_call *call, const char *plugin, const char *action,
                                      const char *parameters, size_t len);
+    /* system_access: a fact of the machine as JSON: cpu_count, cpu_model, host_name, kernel, machine, memory_total
+     * (bytes), operating_system, time_zone, uptime (seconds, whole minutes). name NULL: an object of all of them. */
+    const struct moat_reply *(*fact)(struct moat_call *call, const char *name);
 
     /* database_read, database_write: one SQL statement in the data source of that name; "private" is a database of the
      * plugin's own. parameters is a JSON array for the statement's ? (SQLite) or $1 (PostgreSQL): null, true, false,

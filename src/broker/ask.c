@@ -10,6 +10,7 @@ const struct service services[ASK_SERVICES] = {
     [ASK_SQL_READ] = {PERMISSION_DATABASE_READ, WHEN_CALLED, "query", sql_object, sql_read_answer, true,
                       PERMISSION_DATABASE_WRITE},
     [ASK_SQL_WRITE] = {PERMISSION_DATABASE_WRITE, WHEN_CALLED, "change", sql_object, sql_write_answer},
+    [ASK_FACT] = {PERMISSION_SYSTEM_ACCESS, WHEN_CALLED, "ask for a fact", fact_object, fact_answer, .whole = true},
 };
 
 static const struct service *service_of(const struct question *ask)
@@ -36,7 +37,7 @@ static enum policy_reason judge(struct broker *b, const struct service *s, const
     *p = asked_for(s, r);
     if (s->has_wider && allows(b, r, s->wider, object) == POLICY_GRANTED)
         return POLICY_GRANTED;
-    return allows(b, r, *p, object);
+    return allows(b, r, *p, s->whole ? "" : object);
 }
 
 bool broker_allows(struct broker *b, const char *plugin, const char *version, enum permission p, const char *object)

@@ -35,12 +35,20 @@ struct service {
     void (*answer)(const struct asking *a, const char *object);
     bool has_wider; /* a permission that contains it, for the same object */
     enum permission wider;
+    bool whole; /* the permission has no scope: it is asked for as a whole, whatever the object */
 };
 extern const struct service services[ASK_SERVICES];
+
+struct facts;
+const struct facts *broker_facts(const struct broker *b);
 
 /* call.c */
 bool call_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);
 void call_answer(const struct asking *a, const char *object);
+
+/* fact.c */
+bool fact_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);
+void fact_answer(const struct asking *a, const char *object);
 
 /* sql_open.c */
 bool sql_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "broker/fact.h"
 
 #define BUCKETS 1024
 #define VERSIONS_MAX 8 /* of one plugin: the current one, a canary, and some that still drain */
@@ -19,6 +20,7 @@ struct rights {
 
 struct broker {
     struct broker_config config;
+    struct facts facts;
     pthread_mutex_t lock;
     struct rights *buckets[BUCKETS];
 };
@@ -29,6 +31,7 @@ int broker_new(const struct broker_config *config, struct broker **out, struct e
     if (!b)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the broker");
     b->config = *config;
+    facts_read(&b->facts);
     pthread_mutex_init(&b->lock, NULL);
     *out = b;
     return 0;
@@ -55,6 +58,11 @@ uint64_t broker_now(const struct broker *b)
 void broker_open_source(struct broker *b, struct question *ask, const char *source, bool write)
 {
     b->config.open_source(b->config.context, ask, source, write);
+}
+
+const struct facts *broker_facts(const struct broker *b)
+{
+    return &b->facts;
 }
 
 const struct policy_answer *rights_answer(const struct rights *r)

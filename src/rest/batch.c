@@ -41,7 +41,7 @@ void batch_free(struct batch *b)
 static void put_one(struct rest_request *q, struct buf *out, struct item *i)
 {
     const struct call *c = &i->run.call;
-    char receipt[400];
+    char receipt[512];
     if (c->code) {
         request_put_failure(q, out, &c->error, c->id, i->plugin, i->action);
     } else {

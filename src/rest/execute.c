@@ -18,7 +18,7 @@ static void put_number(char **at, const char *name, uint64_t n)
         *(*at)++ = digits[--len];
 }
 
-void request_receipt(char out[400], const struct call *call)
+void request_receipt(char out[512], const struct call *call)
 {
     const struct receipt *r = &call->receipt;
     char *at = stpcpy(stpcpy(out, "{\"id\":\""), call->id);
@@ -28,6 +28,11 @@ void request_receipt(char out[400], const struct call *call)
     put_number(&at, "cpu_ns", r->cpu_ns);
     put_number(&at, "bytes_in", r->bytes_in);
     put_number(&at, "bytes_out", r->bytes_out);
+    if (r->calls) {
+        put_number(&at, "calls", r->calls);
+        put_number(&at, "calls_ns", r->calls_ns);
+        put_number(&at, "calls_cpu_ns", r->calls_cpu_ns);
+    }
     stpcpy(at, "}");
 }
 

@@ -76,7 +76,7 @@ struct rest_request {
     /* Not zeroed at the start of every request. */
     struct uri target;
     char plugins[SERVICE_SCOPES_MAX]; /* with REST_EXECUTE: those of the token */
-    char receipt[400];                /* Moat-Receipt */
+    char receipt[512];                /* Moat-Receipt */
     struct run run;                   /* set up by execute */
     char target_text[];
 };
@@ -133,7 +133,7 @@ void request_actor(const struct rest_request *q, char out[32]); /* of the audit 
 
 /* May this token run that plugin's actions? */
 bool request_may_execute(const struct rest_request *q, const char *plugin);
-void request_receipt(char out[400], const struct call *call); /* as JSON */
+void request_receipt(char out[512], const struct call *call); /* as JSON */
 /* {"success":false,"error":{…}} of what went wrong; remembered for `why` under id. */
 bool request_put_failure(struct rest_request *q, struct buf *out, const struct error *err, const char *id,
                          const char *plugin, const char *action);

@@ -16,6 +16,7 @@ enum ask_service {
     ASK_CALL = 1, /* plugin NUL action NUL parameters -> the result's JSON */
     ASK_SQL_READ, /* a source's name -> two bytes: the seat (wire/seat.h), and whether its helper may write */
     ASK_SQL_WRITE,
+    ASK_FACT, /* a name, or nothing for all of them -> JSON */
     ASK_SERVICES
 };
 

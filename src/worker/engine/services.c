@@ -209,6 +209,11 @@ static const struct moat_reply *call_other(struct moat_call *call, const char *p
     return services_ask(call, ASK_CALL, parts, sizeof parts / sizeof *parts);
 }
 
+static const struct moat_reply *fact(struct moat_call *call, const char *name)
+{
+    return services_ask(call, ASK_FACT, &(struct port_part){name, name ? strlen(name) : 0}, 1);
+}
+
 void services_init(void)
 {
     engine.call.slot = -1;
@@ -228,6 +233,7 @@ void services_init(void)
         .refuse = refuse,
         .asset = asset,
         .call = call_other,
+        .fact = fact,
         .query = query,
     };
 }

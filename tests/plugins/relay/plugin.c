@@ -81,9 +81,20 @@ static bool answer_refusal(struct moat_call *call, const struct moat_reply *repl
     return host->answer(call, text, n);
 }
 
+static bool answer_fact(struct moat_call *call, const char *parameters, size_t len)
+{
+    char name[100];
+    struct slice value;
+    bool named = request_find(parameters, len, "name", &value) && request_text(value, name, sizeof name);
+    const struct moat_reply *reply = host->fact(call, named ? name : NULL);
+    return reply->ok ? host->answer(call, reply->data, reply->len) : answer_refusal(call, reply);
+}
+
 static bool execute(struct moat_call *call, const char *action, const char *parameters, size_t len)
 {
     struct route r;
+    if (strcmp(action, "fact") == 0)
+        return answer_fact(call, parameters, len);
     if (!read_route(parameters, len, &r))
         return host->fail(call, "path", "the path cannot be read");
     pause_ms(r.hold);
@@ -103,7 +114,7 @@ static bool execute(struct moat_call *call, const char *action, const char *para
 static bool initialize(const struct moat_host *h, const char *config, size_t len)
 {
     host = h;
-    return h->size >= offsetof(struct moat_host, call) + sizeof h->call;
+    return h->size >= offsetof(struct moat_host, fact) + sizeof h->fact;
 }
 
 MOAT_PLUGIN(.initialize = initialize, .execute = execute);
