@@ -36,7 +36,7 @@ struct moat_reply {
     bool ok;
     const char *data; /* ok: the answer, with a 0 behind it; else "" */
     size_t len;
-    const char *code, *message; /* not ok: why, as `moat help errors` lists it, and one line; else "" */
+    const char *code, *message; /* not ok: a name of moat/errors.h, and one line; else "" */
 };
 
 struct moat_host {
