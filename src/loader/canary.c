@@ -265,6 +265,7 @@ static void promote(struct plugin *p)
     struct canary *k = take_away(p, CANARY_PROMOTED, "");
     struct loader_canary told = told_now(k);
     k->gen->percent = 0;
+    record_promote(k->gen);
     plugin_publish(p, k->gen, RETIRE_DRAIN, UINT64_MAX);
     plugin_health(p, HEALTH_HEALTHY, "");
     tell(p, &told);

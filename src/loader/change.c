@@ -99,6 +99,7 @@ static void hold(struct plugin *p)
 {
     struct generation *g = p->current;
     guard_changed(p, g, p->change.op->guard_asked ? &p->change.op->guard : NULL); /* they are paused still */
+    rate_restart(p);
     struct op *op = end(p);
     spec_unref(g->told);
     g->told = spec_ref(op->spec);

@@ -40,14 +40,25 @@ static void take_worker(struct counted *c, struct worker *w)
 
 static void take_plugin(struct counted *c, struct plugin *p)
 {
-    uint64_t errors = p->error_count - p->errors_counted, killed = p->killed_runs - p->killed_counted;
-    if (!p->current || !(errors + killed))
-        return;
-    struct loader_counts *one = counts_of(c, p->current->version);
-    one->errors += errors;
-    one->calls += killed;
-    p->errors_counted = p->error_count;
-    p->killed_counted = p->killed_runs;
+    for (size_t i = 0; i < COUNTS_DUE && p->due[i].version[0]; i++) {
+        struct loader_counts *one = counts_of(c, p->due[i].version);
+        one->errors += p->due[i].errors;
+        one->calls += p->due[i].killed;
+    }
+    memset(p->due, 0, sizeof p->due);
+}
+
+struct counts_due *counts_due(struct plugin *p, const struct generation *ran)
+{
+    const struct generation *of = ran ? ran : p->current;
+    size_t i = 0;
+    if (!of || !of->version[0])
+        return NULL;
+    while (i < COUNTS_DUE - 1 && p->due[i].version[0] && strcmp(p->due[i].version, of->version) != 0)
+        i++;
+    if (!p->due[i].version[0]) /* else its own, or as good as never a neighbour's */
+        text_copy(p->due[i].version, sizeof p->due[i].version, of->version);
+    return &p->due[i];
 }
 
 static void tell(struct plugin *p, struct counted *c)

@@ -8,8 +8,7 @@
 
 #define RECORDS_AT_ONCE 256
 #define LET_GO_NS (2 * NS_PER_MS)
-#define HEALTH_NS (5 * NS_PER_S) /* one that does not even answer that is ended */
-#define STRAYS_MAX 8             /* an honest worker rings once for each sleep of the loop */
+#define STRAYS_MAX 8 /* an honest worker rings once for each sleep of the loop */
 #define LINGER_WORK_NS (50 * NS_PER_US)
 #define ROUNDS 8 /* then other work of the loop has its turn */
 
@@ -295,7 +294,7 @@ static uint64_t drive_round(struct plugin *p, bool *more, struct call_list *here
         if (*link != w)
             continue;
         if (asks && !lane_flying(&w->lane) && !flags_of(w))
-            lane_control(w, CHANNEL_HEALTH, now, now + HEALTH_NS);
+            lane_control(w, CHANNEL_HEALTH, now, now + p->l->errand_ns);
         link = &w->busy_next;
     }
     if (atomic_load(&p->queued)) {

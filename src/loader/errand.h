@@ -23,7 +23,7 @@
 #include "base/loop.h"
 #include "wire/channel.h"
 
-#define ERRAND_NS (5 * NS_PER_S) /* to answer in; then the worker is ended */
+#define ERRAND_NS (5 * NS_PER_S) /* to answer in, and to say how it is; then the worker is ended */
 
 struct worker;
 

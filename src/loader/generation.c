@@ -500,6 +500,7 @@ void plugin_publish(struct plugin *p, struct generation *g, enum retire how, uin
     pthread_mutex_unlock(&p->lock);
     atomic_fetch_add(&p->l->changes, 1);
     plugin_forgive(p);
+    rate_restart(p);
     plugin_show(p);
     if (old) {
         waiters_move(&g->waiters, &old->waiters);

@@ -28,6 +28,7 @@
 #include "loader/outcome.h"
 #include "loader/overrun.h"
 #include "loader/queue.h"
+#include "loader/rate.h"
 #include "loader/record.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/explain.h"
@@ -255,6 +256,7 @@ struct worker {
     _Atomic(struct action_tally *) *acts; /* fixed once assigned; each made by the owner */
     size_t nacts;
     _Atomic(struct outcomes *) outcomes; /* made by the owner at its first answer, then fixed */
+    uint64_t rated;                      /* supervise (rate.c): so many of them were looked at */
     uint64_t outcomes_from;              /* supervise: those before say nothing about what is now */
     uint64_t counted;                    /* the plugin's lock (counts.c): executions that were told to on_counts */
     struct worker_asks asks;
@@ -306,15 +308,26 @@ struct shown {
     bool defined, starting, next, gate_closed, needs_grant;
     unsigned ready, living;
     uint64_t not_before;
-    enum health health;
+    enum health health; /* the worse of the two below */
     uint64_t health_since_ns;
     char health_why[200];
+    struct opinion {
+        enum health health;
+        char why[200];
+    } own, rate; /* of its life and its own words; of how its calls end (rate.c), HEALTH_UNKNOWN: nothing against it */
 };
 
 struct errors_kept {
     uint64_t by_code[MOAT_E_COUNT];
     struct last_error last[20];
     unsigned next;
+};
+
+/* Errors and killed calls of one version. */
+#define COUNTS_DUE 4
+struct counts_due {
+    char version[MANIFEST_VERSION_MAX + 1]; /* "": free */
+    uint64_t errors, killed;
 };
 
 struct plugin {
@@ -339,29 +352,29 @@ struct plugin {
     _Atomic bool guard_on;    /* atomic: its configuration is watched */
 
     alignas(64) pthread_mutex_t lock;
-    struct generation *current;              /* lock to write (supervise) and for others to read */
-    struct worker *roster[PLUGIN_SLOTS];     /* lock: workers from ready to gone */
-    struct queue queue;                      /* lock */
-    struct canary *canary;                   /* lock to write (supervise) and for others to read */
-    struct loader_canary *last_canary;       /* lock: the one before; NULL: none */
-    struct guard *guard;                     /* lock to write (supervise) and for others to read */
-    struct loader_guard *last_guard;         /* lock: the one before; NULL: none */
-    enum circuit circuit;                    /* lock */
-    uint64_t circuit_until;                  /* lock */
-    char circuit_why[200];                   /* lock */
-    enum moat_code circuit_code;             /* lock */
-    struct shown shown;                      /* lock */
-    struct errors_kept *errors;              /* lock; NULL until the first */
-    uint64_t error_count, restarts;          /* lock */
-    uint64_t errors_counted, killed_counted; /* lock (counts.c): of these, told to on_counts */
-    uint64_t gone_runs, gone_cpu_ns;         /* lock: of workers that have ended */
-    struct record *records;                  /* lock: newest first */
-    struct action_sum *past;                 /* lock: of generations before those */
-    uint64_t generations;                    /* lock: that ever ran */
-    uint64_t peak;                           /* lock: bytes */
-    uint64_t killed_runs;                    /* lock: started calls without an answer */
-    uint64_t busy_seen;                      /* lock: see loader_busy */
-    char last_log[LINE_MAX_SHOWN];           /* lock */
+    struct generation *current;          /* lock to write (supervise) and for others to read */
+    struct worker *roster[PLUGIN_SLOTS]; /* lock: workers from ready to gone */
+    struct queue queue;                  /* lock */
+    struct canary *canary;               /* lock to write (supervise) and for others to read */
+    struct loader_canary *last_canary;   /* lock: the one before; NULL: none */
+    struct guard *guard;                 /* lock to write (supervise) and for others to read */
+    struct loader_guard *last_guard;     /* lock: the one before; NULL: none */
+    enum circuit circuit;                /* lock */
+    uint64_t circuit_until;              /* lock */
+    char circuit_why[200];               /* lock */
+    enum moat_code circuit_code;         /* lock */
+    struct shown shown;                  /* lock */
+    struct errors_kept *errors;          /* lock; NULL until the first */
+    uint64_t error_count, restarts;      /* lock */
+    struct counts_due due[COUNTS_DUE];   /* lock (counts.c): not told to on_counts yet */
+    uint64_t gone_runs, gone_cpu_ns;     /* lock: of workers that have ended */
+    struct record *records;              /* lock: newest first */
+    struct action_sum *past;             /* lock: of generations before those */
+    uint64_t generations;                /* lock: that ever ran */
+    uint64_t peak;                       /* lock: bytes */
+    uint64_t killed_runs;                /* lock: started calls without an answer */
+    uint64_t busy_seen;                  /* lock: see loader_busy */
+    char last_log[LINE_MAX_SHOWN];       /* lock */
     _Atomic uint64_t denials, lines_dropped;
     _Atomic bool fallback; /* atomic: as its last worker was */
 
@@ -389,6 +402,7 @@ struct plugin {
     unsigned crashes; /* in a row */
     uint64_t crashes_since, not_before;
     unsigned restart_due;
+    struct rate rate;
     uint64_t asked_ns, asked_runs; /* when it was asked how it is, and how many calls it had run */
     char last_death[200];
     struct loop_timer retry;
@@ -505,7 +519,9 @@ void plugin_want(struct plugin *p);                  /* any thread: supervise st
 
 /* plugin.c */
 void plugin_log_line(struct plugin *p, struct worker *w, const char *line, bool output);
+/* Of its life, or by its own words; and of how its calls end. */
 void plugin_health(struct plugin *p, enum health health, const char *why);
+void plugin_rate(struct plugin *p, enum health health, const char *why);
 /* supervise: after anything that loader_status shows has changed */
 void plugin_show(struct plugin *p);
 
@@ -601,6 +617,9 @@ void spin_forget(struct worker *w); /* anyone, once it has no owner */
 uint64_t ticks_now(void); /* CLOCK_MONOTONIC ns, cheaply; good to a microsecond */
 void ticks_init(void);
 void counts_worker_gone(struct worker *w); /* counts.c */
+/* Under the lock: where what was not answered is counted; ran: as in stats_error. NULL: nowhere, it is defined by
+ * nothing. */
+struct counts_due *counts_due(struct plugin *p, const struct generation *ran);
 void counts_collect(struct plugin *p);
 void counts_loaded(struct generation *g);       /* supervise */
 void tally_cpu(struct worker *w, uint64_t now); /* reads the worker's CPU clock */

@@ -256,11 +256,15 @@ static void learn(struct worker *w, uint32_t action, uint64_t ran)
         atomic_store_explicit(e, (uint32_t)next, memory_order_relaxed);
 }
 
-/* A canary's is no news of the plugin. */
+/* A canary's is no news of the plugin, nor is that of what drains. */
 static void tell_health(struct worker *w, enum health health, const char *why)
 {
-    if (!atomic_load(&w->gen->canary))
-        plugin_health(w->plugin, health, why);
+    struct plugin *p = w->plugin;
+    pthread_mutex_lock(&p->lock);
+    bool current = w->gen == p->current;
+    pthread_mutex_unlock(&p->lock);
+    if (current)
+        plugin_health(p, health, why);
 }
 
 static void control_answered(struct worker *w, const struct flight *f, const struct channel_answer *a)
@@ -392,6 +396,9 @@ static void count_killed(struct worker *w, const struct call *c)
     if (figure)
         figure->executions++;
     w->plugin->killed_runs++;
+    struct counts_due *due = counts_due(w->plugin, w->gen);
+    if (due)
+        due->killed++;
     pthread_mutex_unlock(&w->plugin->lock);
 }
 

@@ -139,8 +139,8 @@ struct loader_config {
      * thread that asks. false: not taken, it is told again. */
     bool (*on_denials)(void *context, const struct denial *more);
     void (*on_call_error)(void *context, const char *plugin, const struct error *error, const char *call_id);
-    /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors, and calls that
-     * were killed, count for the version that is current then. On any thread. */
+    /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors of calls that did
+     * not get as far as a worker count for the version that was current. On any thread. */
     void (*on_counts)(void *context, const struct loader_counts *counts);
     /* On any thread. */
     void (*on_line)(void *context, const struct loader_line *line);
@@ -292,7 +292,7 @@ struct loader_status {
     uint64_t executions, errors, errors_by_code[MOAT_E_COUNT], restarts, denials;
     uint64_t last_executed_ns; /* wall; 0: never */
     uint64_t queued, in_flight;
-    uint64_t failed; /* of executions */
+    uint64_t rated, failed; /* executions but a canary's, and how many of them failed */
     uint64_t bytes_in, bytes_out, cpu_ns;
     uint64_t memory, peak_memory; /* of all its workers now; of one at its most */
     struct histogram runs, waits; /* ns, as in loader_figure */

@@ -59,7 +59,7 @@ void outcome_tell(struct worker *w, const struct call *c, uint32_t action, uint6
 
 /* ---- supervise's ---- */
 
-static uint64_t count_of(const struct worker *w)
+uint64_t outcomes_count(const struct worker *w)
 {
     const struct outcomes *o = atomic_load_explicit(&w->outcomes, memory_order_acquire);
     return o ? atomic_load_explicit(&o->n, memory_order_acquire) : 0;
@@ -98,7 +98,7 @@ void outcomes_gone(struct worker *w)
 void outcomes_restart(struct plugin *p, const struct generation *g, bool keep)
 {
     for (struct worker *w = p->living; w; w = w->next)
-        w->outcomes_from = w->gen == g ? count_of(w) : UINT64_MAX;
+        w->outcomes_from = w->gen == g ? outcomes_count(w) : UINT64_MAX;
     if (p->outcomes && !keep)
         atomic_store(&p->outcomes->n, 0);
 }

@@ -24,6 +24,8 @@ struct outcomes {
 /* The owner: a call that was begun there has ended with rc. */
 void outcome_tell(struct worker *w, const struct call *c, uint32_t action, uint64_t ran_ns, int rc);
 
+uint64_t outcomes_count(const struct worker *w); /* any thread */
+
 /* The rest on supervise, under the lock. */
 void outcomes_gone(struct worker *w); /* it is gone: what counts of its goes to the plugin's */
 /* Only what comes from now on counts, and only of g; what was there counts on when keep says so. */

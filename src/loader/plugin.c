@@ -107,15 +107,35 @@ void plugin_log_line(struct plugin *p, struct worker *w, const char *line, bool 
     pthread_mutex_unlock(&p->lock);
 }
 
-void plugin_health(struct plugin *p, enum health health, const char *why)
+/* Under the lock. */
+static void combine(struct shown *s)
+{
+    const struct opinion *worse = s->rate.health > s->own.health ? &s->rate : &s->own;
+    if (s->own.health == HEALTH_UNKNOWN)
+        worse = &s->own; /* nothing runs */
+    if (s->health != worse->health)
+        s->health_since_ns = clock_wall_ns();
+    s->health = worse->health;
+    memcpy(s->health_why, worse->why, sizeof s->health_why);
+}
+
+static void opine(struct plugin *p, struct opinion *of, enum health health, const char *why)
 {
     pthread_mutex_lock(&p->lock);
-    struct shown *s = &p->shown;
-    if (s->health != health)
-        s->health_since_ns = clock_wall_ns();
-    s->health = health;
-    text_copy(s->health_why, sizeof s->health_why, why);
+    of->health = health;
+    text_copy(of->why, sizeof of->why, why);
+    combine(&p->shown);
     pthread_mutex_unlock(&p->lock);
+}
+
+void plugin_health(struct plugin *p, enum health health, const char *why)
+{
+    opine(p, &p->shown.own, health, why);
+}
+
+void plugin_rate(struct plugin *p, enum health health, const char *why)
+{
+    opine(p, &p->shown.rate, health, why);
 }
 
 void plugin_show(struct plugin *p)
@@ -134,10 +154,9 @@ void plugin_show(struct plugin *p)
     s->next = p->next != NULL;
     s->living = living;
     s->not_before = p->not_before;
-    if (!living && s->health == HEALTH_HEALTHY) {
-        s->health = HEALTH_UNKNOWN;
-        s->health_since_ns = clock_wall_ns();
-        s->health_why[0] = '\0';
+    if (!living && s->own.health == HEALTH_HEALTHY) {
+        s->own = (struct opinion){.health = HEALTH_UNKNOWN};
+        combine(s);
     }
     bool open = g && !g->gate && p->circuit == CIRCUIT_CLOSED && !p->canary && !atomic_load(&p->l->closing);
     atomic_store(&p->open, open);

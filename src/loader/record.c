@@ -98,6 +98,8 @@ static void record_free(struct record *r)
 
 static void fold(struct plugin *p, const struct record *r)
 {
+    if (r->canary)
+        return; /* what it did was never the plugin's */
     for (size_t i = 0; i < actions_of(r); i++) {
         if (!r->sums[i])
             continue;
@@ -135,6 +137,7 @@ void record_open(struct generation *g)
     r->manifest = manifest_ref(g->spec->manifest);
     r->since_ns = clock_wall_ns();
     r->users = 1;
+    r->canary = g->percent != 0;
     pthread_mutex_lock(&p->lock);
     r->number = ++p->generations;
     r->older = p->records;
@@ -178,6 +181,14 @@ void record_worker_gone(struct worker *w, uint64_t peak)
         return;
     r->peak = peak > r->peak ? peak : r->peak;
     r->users--;
+}
+
+void record_promote(struct generation *g)
+{
+    pthread_mutex_lock(&g->plugin->lock);
+    if (g->record)
+        g->record->canary = false;
+    pthread_mutex_unlock(&g->plugin->lock);
 }
 
 void record_crash(struct generation *g)
@@ -347,7 +358,7 @@ struct loader_figures *plugin_figures(struct plugin *p)
         bool shown = out->ngenerations < LOADER_GENERATIONS_MAX;
         struct loader_generation *one = shown ? &out->generations[out->ngenerations++] : &unshown;
         tell_record(r, one);
-        one->workers = add_record(p, r, &(struct sink){&totals, &one->figure});
+        one->workers = add_record(p, r, &(struct sink){r->canary ? NULL : &totals, &one->figure});
     }
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < out->ngenerations; i++)
@@ -365,5 +376,6 @@ void record_sum_all(const struct plugin *p, struct loader_figure *all)
     const struct sink to = {.one = all};
     add_past(p, &to);
     for (const struct record *r = p->records; r; r = r->older)
-        add_record(p, r, &to);
+        if (!r->canary)
+            add_record(p, r, &to);
 }

@@ -32,6 +32,7 @@ struct record {
     char version[MANIFEST_VERSION_MAX + 1];
     uint64_t number, since_ns, until_ns; /* as loader_generation */
     uint64_t peak, crashes;
+    bool canary;               /* a canary's: shown as a generation, and in no sum of the plugin's */
     unsigned users;            /* that can still add to it: its generation while it serves, its workers */
     struct manifest *manifest; /* a reference: the names of the actions */
     struct action_sum *sums[]; /* by the manifest's index; NULL: nothing yet; of ended workers, and what failed */
@@ -46,11 +47,12 @@ void record_open(struct generation *g);                   /* supervise: before i
 void record_close(struct generation *g);                  /* supervise: nothing new is begun in it */
 void record_worker(struct worker *w);                     /* supervise: it can be met now */
 void record_worker_gone(struct worker *w, uint64_t peak); /* under the lock: its tallies go to the record */
+void record_promote(struct generation *g);                /* supervise: a canary is what the plugin is now */
 void record_crash(struct generation *g);
 void records_free(struct plugin *p);
 /* Under the lock: where what failed is counted: in g, or (NULL) in what is current. NULL: nowhere. */
 struct loader_figure *record_figure(struct plugin *p, const struct generation *g, const char *action);
-void record_sum_all(const struct plugin *p, struct loader_figure *all); /* under the lock */
+void record_sum_all(const struct plugin *p, struct loader_figure *all); /* under the lock; but canaries' */
 struct loader_figures *plugin_figures(struct plugin *p);
 
 #endif

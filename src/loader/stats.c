@@ -108,6 +108,9 @@ void stats_error(struct plugin *p, const struct generation *ran, const struct ca
     enum moat_code code = (unsigned)-c->code < MOAT_E_COUNT ? (enum moat_code) - c->code : MOAT_E_INTERNAL;
     pthread_mutex_lock(&p->lock);
     p->error_count++;
+    struct counts_due *due = counts_due(p, ran);
+    if (due)
+        due->errors++;
     struct loader_figure *figure = record_figure(p, ran, c->action);
     if (figure) {
         figure->errors++;
@@ -187,6 +190,7 @@ static unsigned fill(struct plugin *p, struct loader_status *out, struct living 
     out->first_pid = n ? living[0].pid : 0;
     out->executions = runs;
     out->failed = all.failed;
+    out->rated = all.executions;
     out->cpu_ns = cpu;
     out->bytes_in = all.bytes_in;
     out->bytes_out = all.bytes_out;

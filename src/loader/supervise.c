@@ -163,6 +163,7 @@ static void tick(struct loop_timer *timer)
     for (struct plugin *p = all; p; p = p->next_of_all) {
         ask_health(p, now);
         stop_idle(p, now);
+        rate_look(p);
         for (struct worker *w = p->living; w; w = w->next)
             lines_look(w, now);
     }

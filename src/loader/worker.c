@@ -172,6 +172,7 @@ void worker_gone(struct loop_task *task)
     p->gone_cpu_ns += atomic_load(&w->tally.cpu_ns);
     record_worker_gone(w, peak);
     outcomes_gone(w);
+    rate_worker_gone(w);
     p->peak = peak > p->peak ? peak : p->peak;
     pthread_mutex_unlock(&p->lock);
     spin_forget(w);

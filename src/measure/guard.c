@@ -27,7 +27,7 @@ uint32_t guard_run(enum guard_kind kind, uint32_t action, uint64_t ran_ns)
            (uint32_t)kind;
 }
 
-static enum guard_kind kind_of(uint32_t run)
+enum guard_kind guard_kind_of(uint32_t run)
 {
     return run & ((1u << KIND_BITS) - 1);
 }
@@ -53,7 +53,7 @@ static uint16_t border(const uint32_t *seen, size_t nseen, size_t action)
 {
     struct histogram runs = {0};
     for (size_t i = 1; i < nseen; i += 2)
-        if (action_of(seen[i]) == action && kind_of(seen[i]) == GUARD_GOOD)
+        if (action_of(seen[i]) == action && guard_kind_of(seen[i]) == GUARD_GOOD)
             histogram_add(&runs, histogram_middle(bucket_of(seen[i])));
     if (runs.count < SLOW_AFTER)
         return NO_BORDER;
@@ -82,7 +82,7 @@ static enum judgement judge(const struct guard_test *t, uint32_t run)
     if (action >= t->nactions)
         return NOTHING;
     bool known = t->borders[action] != NO_BORDER, slow = known && bucket_of(run) > t->borders[action];
-    switch (kind_of(run)) {
+    switch (guard_kind_of(run)) {
     case GUARD_GOOD:
         return slow ? SLOW : FINE;
     case GUARD_FAILED:

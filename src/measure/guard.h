@@ -20,6 +20,7 @@ enum guard_kind {
 /* One run in a word: how it ended, the histogram's bucket of its time, which action it was. */
 #define GUARD_ACTIONS (1u << 20)
 uint32_t guard_run(enum guard_kind kind, uint32_t action, uint64_t ran_ns);
+enum guard_kind guard_kind_of(uint32_t run);
 
 struct guard_side {
     uint64_t calls, failed, slow; /* that were judged; of them bad, for one reason or the other */

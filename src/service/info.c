@@ -121,7 +121,7 @@ static void tell_status(struct buf *out, const struct loader_status *s, const st
     tell_number(out, "execution_count", counts->calls);
     tell_number(out, "error_count", counts->errors);
     tell_error_codes(out, "errors", s->errors_by_code);
-    tell_success_rate(out, s->executions, s->failed);
+    tell_success_rate(out, s->rated, s->failed);
     tell_time(out, "last_executed", counts->last_call_ms * NS_PER_MS);
     tell_counts(out, "counters", counts);
     tell_last_errors(out, s);

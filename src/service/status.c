@@ -10,7 +10,7 @@
 
 struct sums {
     uint64_t defined, loaded, workers, executions, errors, queued, in_flight, denials, restarts;
-    uint64_t failed, bytes_in, bytes_out, cpu_ns, peak_memory;
+    uint64_t rated, failed, bytes_in, bytes_out, cpu_ns, peak_memory;
     uint64_t by_code[MOAT_E_COUNT];
     struct histogram runs, waits;
     uint64_t health[HEALTH_FAILED + 1];
@@ -29,6 +29,7 @@ static void sum(void *context, const struct loader_status *s)
     t->denials += s->denials;
     t->restarts += s->restarts;
     t->failed += s->failed;
+    t->rated += s->rated;
     t->bytes_in += s->bytes_in;
     t->bytes_out += s->bytes_out;
     t->cpu_ns += s->cpu_ns;
@@ -111,7 +112,7 @@ static void tell_executions(struct buf *out, const struct sums *t)
     tell_number(out, "total", t->executions);
     tell_number(out, "errors", t->errors);
     tell_error_codes(out, "errors_by_code", t->by_code);
-    tell_success_rate(out, t->executions, t->failed);
+    tell_success_rate(out, t->rated, t->failed);
     tell_number(out, "queued", t->queued);
     tell_number(out, "in_flight", t->in_flight);
     tell_number(out, "denials", t->denials);

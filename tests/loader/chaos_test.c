@@ -1,7 +1,7 @@
 /* Twenty plugins, callers at full speed, and all that can go wrong at once: crashes, hangs, leaks, lies, slow starts,
- * reloads, versions, canaries, rights and configurations that change.  Every call has one outcome, and one that its
- * action can have; when all is over nothing is left of it, and twice as much leaves no more.
- * MOAT_SEED replays the choices (not the timing); MOAT_LONG makes it a minute, MOAT_CHAOS_S so many seconds. */
+ * reloads, versions, canaries, guards, rights and configurations that change.  Every call has one outcome, and one that
+ * its action can have; when all is over nothing is left of it, and twice as much leaves no more. MOAT_SEED replays the
+ * choices (not the timing); MOAT_LONG makes it a minute, MOAT_CHAOS_S so many seconds. */
 #include "rig.h"
 
 #define PLUGINS 20
@@ -83,6 +83,18 @@ static void check(const struct test_call *c)
         assert_int_equal(atoi((char *)c->call.result), atoi(c->parameters + strlen("{\"n\": ")));
 }
 
+static _Atomic unsigned canaries_over, guards_over;
+
+static void on_canary(void *context, const char *plugin, const struct loader_canary *canary)
+{
+    atomic_fetch_add(&canaries_over, canary->until_ns != 0);
+}
+
+static void on_guard(void *context, const char *plugin, const struct loader_guard *guard)
+{
+    atomic_fetch_add(&guards_over, 1);
+}
+
 static void *call_on(void *context)
 {
     struct thread *t = context;
@@ -135,7 +147,8 @@ static void do_something(uint64_t *random, unsigned plugin)
     char name[16];
     struct waited w;
     struct variant v = random_variant(random);
-    unsigned what = rig_random(random, 10);
+    unsigned what = rig_random(random, 11);
+    const struct loader_guard_ask ask = {1, 0, (1 + rig_random(random, 300)) * NS_PER_MS, rig_random(random, 8) == 0};
     name_of(plugin, name);
     struct spec *s = rig_spec(name, &v);
     waited_init(&w);
@@ -144,13 +157,15 @@ static void do_something(uint64_t *random, unsigned plugin)
     else if (what < 4)
         loader_set(r->l, name, s, LOADER_START, MOAT_E_OK, NULL, waited_done, &w);
     else if (what < 6)
-        loader_configure(r->l, name, s, NULL, waited_done, &w);
+        loader_configure(r->l, name, s, rig_random(random, 3) ? &ask : NULL, waited_done, &w);
     else if (what < 7)
         loader_set(r->l, name, s, LOADER_REVOKE, MOAT_E_OK, NULL, waited_done, &w);
     else if (what < 8)
         loader_canary(r->l, name, s, 20, waited_done, &w);
     else if (what < 9)
         loader_start(r->l, name, waited_done, &w);
+    else if (what == 10)
+        loader_canary_promote(r->l, name, v.version, waited_done, &w);
     else
         loader_stop(r->l, name, 100 * NS_PER_MS, waited_done, &w);
     waited_wait(&w, NULL);
@@ -196,6 +211,8 @@ static void run_for(unsigned seconds)
     char name[16];
     atomic_store(&stop, false);
     memset(ended, 0, sizeof ended);
+    rig_config.on_canary = on_canary;
+    rig_config.on_guard = on_guard;
     r = rig_open(); /* and its end finds every descriptor closed and every process gone */
     for (unsigned i = 0; i < PLUGINS; i++) {
         name_of(i, name);
@@ -217,6 +234,7 @@ static void run_for(unsigned seconds)
         if (ended[i])
             printf("# %s: %llu\n", error_info(i)->name, (unsigned long long)ended[i]);
     }
+    printf("# %u canaries and %u guards were over\n", canaries_over, guards_over);
     assert_int_equal(all, calls);
     assert_true(ended[MOAT_E_OK] > 100);
     assert_true(count_maps().shared > 0);
