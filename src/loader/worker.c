@@ -422,7 +422,8 @@ int worker_spawn(struct loader *l, struct error *err)
     rc = spawner_worker(atomic_load(&l->spawner), &w->child, err);
     rc = rc ? rc : worker_prepare(w, err);
     if (rc) {
-        worker_unref(w);
+        channel_free(w->lane.ch);
+        worker_unref(w); /* without its socket the half-built worker leaves */
         return rc;
     }
     w->status = (struct loop_watch){.fd = w->child.status, .ready = on_status};

@@ -43,10 +43,9 @@ int wall_channel(struct child *worker, int h2w, int w2h, int bell, struct error 
 {
     struct order_channel order = {.version = MESSAGE_VERSION, .kind = ORDER_CHANNEL};
     const int fds[3] = {h2w, w2h, bell};
-    if (!io_send(worker->control, &order, sizeof order, fds, 3))
-        return send_failed(err);
-    worker->channel = true;
-    return 0;
+    worker->channel = io_send(worker->control, &order, sizeof order, fds, 3);
+    /* One that is gone already is no failure of this: what became of it stands in its status, or comes there. */
+    return worker->channel || errno == EPIPE || errno == ECONNRESET ? 0 : send_failed(err);
 }
 
 static int send_assign(const struct child *worker, const struct wall_request *r, struct error *err)
