@@ -108,6 +108,43 @@ static void a_death_is_seen_from_outside(void **state)
     RIG_WAIT(is(HEALTH_HEALTHY, ""));
 }
 
+static uint64_t not_before(const char *name)
+{
+    struct plugin *p = table_find(r->l, name);
+    pthread_mutex_lock(&p->lock);
+    uint64_t at = p->shown.not_before;
+    pthread_mutex_unlock(&p->lock);
+    return at;
+}
+
+/* Each restart waits twice as long as the one before, a quarter more or less, and not two plugins alike. */
+static void restarts_wait_longer_each_time(void **state)
+{
+    uint64_t last[2];
+    static const char *const names[] = {"ledger", "other"};
+    for (int p = 0; p < 2; p++) {
+        rig_define(r, names[p], &(struct variant){.ledger = true}, LOADER_LAZY);
+        for (int i = 0; i < 4; i++) {
+            uint64_t before = clock_mono_ns(), whole = 100 * NS_PER_MS << i;
+            rig_expect(r, names[p], "crash", "{}", MOAT_E_PLUGIN_CRASHED, NULL); /* waits for the backoff before it */
+            RIG_WAIT(rig_status(r, names[p])->workers == 0);
+            uint64_t after = clock_mono_ns(), due = not_before(names[p]);
+            assert_true(due >= before + whole - whole / 4);
+            assert_true(due <= after + whole + whole / 4);
+            enum loader_state state_then = rig_status(r, names[p])->state;
+            if (clock_mono_ns() < due)
+                assert_int_equal(state_then, STATE_BACKOFF);
+            last[p] = due - before;
+        }
+    }
+    assert_true(last[0] / 1000 != last[1] / 1000);
+    RIG_WAIT(rig_status(r, "ledger")->state == STATE_UNLOADED);
+    uint64_t begun = clock_mono_ns();
+    rig_expect(r, "other", "book", "{}", 0, NULL); /* whose call comes in time waits for it, and is answered */
+    assert_true(clock_mono_ns() - begun < 2 * NS_PER_S);
+    assert_int_equal(rig_status(r, "other")->state, STATE_READY);
+}
+
 /* ---- how its calls end ---- */
 
 static void by_the_share_of_calls_that_fail(void **state)
@@ -240,6 +277,7 @@ int main(void)
         T(by_its_own_words),
         T(who_does_not_answer_is_ended),
         T(a_death_is_seen_from_outside),
+        T(restarts_wait_longer_each_time),
         T(by_the_share_of_calls_that_fail),
         T(where_all_fail_it_has_failed),
         T(what_is_long_ago_is_forgotten),
