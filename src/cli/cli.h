@@ -43,6 +43,7 @@
     X(NO_GUARD, "no-guard", 0, NULL, "do not watch the calls, and take nothing back by itself") \
     X(UNDO, "undo", 0, NULL, "take it back") \
     X(REASON, "reason", 0, "TEXT", "why, and what to use instead") \
+    X(GO_ON, "go-on", 0, NULL, "make the next step, instead of telling what it would be") \
     X(PURGE, "purge", 0, NULL, "forget decisions and statistics as well") \
     X(LOADED, "loaded", 0, NULL, "only what is loaded, with its state") \
     X(DEEP, "deep", 0, NULL, "look at every record and package of the home as well") \
@@ -260,6 +261,8 @@ int run_search(struct cli *c);
 int run_info(struct cli *c);
 int run_use(struct cli *c);
 int run_rollback(struct cli *c);
+int run_update(struct cli *c);
+int run_retire(struct cli *c);
 int run_pin(struct cli *c);
 int run_unpin(struct cli *c);
 int run_activate(struct cli *c);

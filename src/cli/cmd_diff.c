@@ -116,7 +116,7 @@ static void show_actions(const json_t *actions)
     }
 }
 
-static void show_diff(struct cli *c, const json_t *result)
+void show_diff(struct cli *c, const json_t *result)
 {
     const char *name = text_of(result, "name"), *from = text_of(json_object_get(result, "from"), "version"),
                *to = text_of(json_object_get(result, "to"), "version");

@@ -49,7 +49,7 @@ def delay(sums, found, start, kind):
 def test_what_stays_as_it_is_is_no_anomaly(changes, rng):
     """The stated 1 in a million for each of some thousand comparisons an hour; none may be seen."""
     for rate in (0, 0.002, 0.05, 0.3):
-        assert changes(made(rng, seconds(12), rate, calls=lambda: rng.randrange(5, 90)), rng.randrange(1, 1 << 60)) == []
+        assert changes(made(rng, seconds(8), rate, calls=lambda: rng.randrange(5, 90)), rng.randrange(1, 1 << 60)) == []
 
 
 def test_what_was_recorded_has_no_anomaly(changes, rng):
@@ -61,11 +61,11 @@ def test_what_was_recorded_has_no_anomaly(changes, rng):
 def test_failures_are_noticed(changes, rng, rate, half, most):
     """From 1 % on. docs/measure.md has the figures; here with room for luck."""
     delays = []
-    for _ in range(12):
+    for _ in range(8):
         sums = [*made(rng, seconds(1), 0.01), *made(rng, seconds(0.5, 3600), rate)]
         delays.append(delay(sums, changes(sums, rng.randrange(1, 1 << 60)), 3600, "errors"))
     assert None not in delays, delays
-    assert sorted(delays)[5] <= half and max(delays) <= most, sorted(delays)
+    assert sorted(delays)[3] <= half and max(delays) <= most, sorted(delays)
 
 
 def test_slowness_is_noticed_and_its_end_too(changes, rng):
