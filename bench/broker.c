@@ -83,5 +83,6 @@ int main(void)
     prepare();
     measure("policy.decide_ns", decide);
     measure("policy.allow_ns", allow);
+    broker_net();
     return 0;
 }

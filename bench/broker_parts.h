@@ -3,5 +3,6 @@
 #define BENCH_BROKER_PARTS_H
 
 void broker_sql(void);
+void broker_net(void);
 
 #endif

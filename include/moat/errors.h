@@ -64,7 +64,8 @@
     X(OUTCOME_UNKNOWN, "outcome_unknown", 409, 5, "find out whether it was done; Moat does not do it twice") \
     X(CALL_CYCLE, "call_cycle", 409, 5, "a plugin must not be called on its own behalf, not through others either") \
     X(CALL_DEPTH, "call_depth", 409, 5, "let fewer plugins stand between the first call and the last") \
-    X(WOULD_DEADLOCK, "would_deadlock", 409, 5, "try again, or give one of these plugins more workers")
+    X(WOULD_DEADLOCK, "would_deadlock", 409, 5, "try again, or give one of these plugins more workers") \
+    X(CONNECT_FAILED, "connect_failed", 502, 5, "the message says how far it came")
 
 enum moat_code {
 #define X(code, name, http, exit, advice) MOAT_E_##code,

@@ -11,6 +11,7 @@ const struct service services[ASK_SERVICES] = {
                       PERMISSION_DATABASE_WRITE},
     [ASK_SQL_WRITE] = {PERMISSION_DATABASE_WRITE, WHEN_CALLED, "change", sql_object, sql_write_answer},
     [ASK_FACT] = {PERMISSION_SYSTEM_ACCESS, WHEN_CALLED, "ask for a fact", fact_object, fact_answer, .whole = true},
+    [ASK_CONNECT] = {PERMISSION_NETWORK_ACCESS, WHEN_CALLED, "connect", connect_object, connect_answer},
 };
 
 static const struct service *service_of(const struct question *ask)

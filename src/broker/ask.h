@@ -41,6 +41,9 @@ extern const struct service services[ASK_SERVICES];
 
 struct facts;
 const struct facts *broker_facts(const struct broker *b);
+/* net.c */
+bool connect_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);
+void connect_answer(const struct asking *a, const char *object);
 
 /* call.c */
 bool call_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);

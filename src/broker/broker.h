@@ -19,6 +19,10 @@ struct broker_config {
 int broker_new(const struct broker_config *config, struct broker **out, struct error *err);
 void broker_free(struct broker *b); /* NULL is fine; every ask has been answered */
 
+/* Who makes connections (broker/net.h), before the first ask; it is not the broker's. NULL: nobody. */
+struct net;
+void broker_use_net(struct broker *b, struct net *n);
+
 /* What a running call asks: answered now or later (wire/ask.h). */
 void broker_ask(struct broker *b, struct question *ask);
 /* It was allowed when it was asked; is it still? false: err says why not, as the plugin is told. */

@@ -21,6 +21,7 @@ struct rights {
 struct broker {
     struct broker_config config;
     struct facts facts;
+    struct net *net;
     pthread_mutex_t lock;
     struct rights *buckets[BUCKETS];
 };
@@ -48,6 +49,16 @@ void broker_free(struct broker *b)
         }
     pthread_mutex_destroy(&b->lock);
     free(b);
+}
+
+void broker_use_net(struct broker *b, struct net *n)
+{
+    b->net = n;
+}
+
+struct net *broker_net(const struct broker *b)
+{
+    return b->net;
 }
 
 uint64_t broker_now(const struct broker *b)

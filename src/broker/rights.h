@@ -6,6 +6,7 @@
 #include "broker/ask.h"
 
 const struct policy_answer *rights_answer(const struct rights *r);
+struct net *broker_net(const struct broker *b); /* NULL: nobody makes connections */
 uint64_t broker_now(const struct broker *b);
 void broker_open_source(struct broker *b, struct question *ask, const char *source, bool write);
 

@@ -1,5 +1,6 @@
 /* moat-helper: does one duty for the host over hostile bytes, behind a wall, and ends.  It has descriptor 0 (sealed
- * input), descriptor 1 (a pipe) and memory; it opens nothing, starts nothing and knows no secret. */
+ * input), descriptor 1 (a pipe) and memory; it opens nothing, starts nothing and knows no secret.  The duty "net" has a
+ * wall of its own, with sockets to other machines (helper/net.h). */
 #include <errno.h>
 #include <iconv.h>
 #include <libelf.h>
@@ -8,6 +9,7 @@
 
 #include "helper/duty.h"
 #include "helper/sql.h"
+#include "helper/net.h"
 #include "sandbox/inside_helper.h"
 #include "wire/archive.h"
 
@@ -80,6 +82,8 @@ int main(int argc, char **argv)
         int (*run)(const struct duty_io *io);
     } duties[] = {{"inspect", duty_inspect}, {"pack", duty_pack}};
     static const struct duty_io io = {.read = read_input, .write = write_output};
+    if (argc == 2 && strcmp(argv[1], "net") == 0)
+        _exit(duty_net(argv[0]));
     size_t i = 0, n = sizeof duties / sizeof *duties;
     if (argc == 2 && strcmp(argv[1], "sql") == 0)
         serve_sql(argv[0]);

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/text.h"
 #include "loader/denials.h"
 
@@ -124,6 +125,25 @@ static bool on_stop(struct question *ask, void (*stop)(struct question *ask))
 static void done(struct question *ask, const void *bytes, size_t len)
 {
     finish((struct inquiry *)(void *)ask, bytes, len, NULL);
+}
+
+/* The descriptor is there before the answer, and one for each answer: nobody else sends any. */
+static void hand(struct question *ask, int fd)
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    struct worker *w = x->w;
+    struct error err;
+    knot_close(x);
+    if (take_off(x)) {
+        if (w->net >= 0 && io_send(w->net, "", 1, &fd, 1)) {
+            channel_reply(w->lane.ch, true, "", 0);
+        } else {
+            error_set(&err, MOAT_E_WRONG_STATE, "this worker was started without the right to connect: call again");
+            reply_error(w, &err);
+        }
+        taken_off(x);
+    }
+    unref(x);
 }
 
 static void fail(struct question *ask, const struct error *err)
@@ -248,7 +268,7 @@ static void call(struct question *ask, const char *plugin, const char *action, c
 /* ---- what the worker asks ---- */
 
 static const struct ask_answers answers = {
-    .on_stop = on_stop, .done = done, .refuse = fail, .deny = deny, .call = call};
+    .on_stop = on_stop, .done = done, .hand = hand, .refuse = fail, .deny = deny, .call = call};
 
 static struct inquiry *make(struct worker *w, const struct flight *f, const struct channel_answer *a)
 {

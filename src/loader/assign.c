@@ -1,8 +1,10 @@
 /* What a half-built worker gets: its end of a channel, made while its wall is built, and one day an assignment.
  * Everything here runs on the supervise thread. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/io.h"
 #include "base/log.h"
@@ -80,6 +82,18 @@ static int seats(struct worker *w, const struct manifest *m, struct error *err)
                : error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot make the memory for queries of %s", m->name);
 }
 
+/* Over which it is handed its connections; our end never waits. */
+static int net_pair(struct worker *w, int *theirs, struct error *err)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_errno(err, MOAT_E_OUT_OF_MEMORY, errno, "cannot make the socket for a worker's connections");
+    fcntl(ends[0], F_SETFL, fcntl(ends[0], F_GETFL) | O_NONBLOCK);
+    w->net = ends[0];
+    *theirs = ends[1];
+    return 0;
+}
+
 int worker_assign(struct worker *w, struct generation *g, struct error *err)
 {
     struct plugin *p = g->plugin;
@@ -87,6 +101,9 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
     int slot = free_slot(p, err), rc = slot < 0 ? slot : start_file(g, err);
     rc = rc ? rc : room_to_count(w, s->manifest, err);
     rc = rc ? rc : seats(w, s->manifest, err);
+    fd_auto net = -1;
+    if (rc == 0 && s->network)
+        rc = net_pair(w, &net, err);
     if (rc)
         return rc;
     const struct manifest_limits *limits = &g->limits;
@@ -103,7 +120,8 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
                                        .start = g->start_fd,
                                        .ncode = s->ncode,
                                        .assets = s->assets,
-                                       .seats = w->seats > 0 ? w->seats : 0};
+                                       .seats = w->seats > 0 ? w->seats : 0,
+                                       .net = net < 0 ? 0 : net};
     memcpy(w->request.code, s->code, s->ncode * sizeof *s->code);
     group(w, limits);
     rc = wall_assign(&w->child, &w->request, err);

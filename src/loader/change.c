@@ -9,7 +9,7 @@
 
 static bool same_rights(const struct spec *a, const struct spec *b)
 {
-    if (a->execute_code != b->execute_code || a->ngrants != b->ngrants)
+    if (a->execute_code != b->execute_code || a->network != b->network || a->ngrants != b->ngrants)
         return false;
     for (size_t i = 0; i < a->ngrants; i++) {
         const struct wall_grant *x = &a->grants[i], *y = &b->grants[i];

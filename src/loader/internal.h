@@ -237,6 +237,7 @@ struct worker {
     int tmp;                        /* its /tmp, to see how full it is; -1; fixed from ready on */
     int seats;                      /* for queries (wire/seat.h), or -1; fixed once assigned, open as long as this is */
     uint64_t number;                /* fixed once assigned: its own */
+    int net;                        /* over which it is handed connections; -1: it is not; fixed once assigned */
     struct cgroup cgroup;           /* fixed once assigned; supervise removes it */
     struct child_event death;       /* fixed once WORKER_DEAD is set */
     char broken[160];               /* owner, then fixed once dead: why it was killed */

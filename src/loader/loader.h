@@ -195,6 +195,7 @@ struct spec {
     struct wall_grant grants[WALL_GRANTS_MAX];
     size_t ngrants;
     bool execute_code;
+    bool network; /* its workers can be handed connections */
 };
 struct spec *spec_ref(struct spec *s);
 void spec_unref(struct spec *s);

@@ -36,6 +36,7 @@ void worker_unref(struct worker *w)
     child_close(&w->child);
     io_close(&w->tmp);
     io_close(&w->seats);
+    io_close(&w->net);
     errand_clear(w);
     ask_worker_close(w);
     generation_unref(w->gen);
@@ -418,7 +419,7 @@ int worker_spawn(struct loader *l, struct error *err)
     ask_worker_open(w);
     w->child = CHILD_NONE;
     w->explained.listener = -1;
-    w->tmp = w->seats = -1;
+    w->tmp = w->seats = w->net = -1;
     rc = spawner_worker(atomic_load(&l->spawner), &w->child, err);
     rc = rc ? rc : worker_prepare(w, err);
     if (rc) {

@@ -1,4 +1,6 @@
 /* One object at a time: what brokers ask. */
+#include <string.h>
+
 #include "policy/scope.h"
 
 static bool in_time(uint64_t until, uint64_t now)
@@ -70,6 +72,15 @@ enum policy_reason policy_allows(const struct policy_answer *a, enum permission 
     if (holds(a, &g, now))
         return POLICY_GRANTED;
     return any_ended(a, &g, now) ? POLICY_ENDED : POLICY_OUTSIDE;
+}
+
+bool policy_object(enum permission p, const char *object, char out[POLICY_SCOPE_MAX])
+{
+    struct grant g;
+    if (!*object || !as_object(p, object, &g) || !*g.scope)
+        return false;
+    memcpy(out, g.scope, strlen(g.scope) + 1);
+    return true;
 }
 
 bool policy_names(const struct policy_answer *a, const char *address, uint64_t now)

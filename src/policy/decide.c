@@ -111,13 +111,19 @@ static enum policy_reason judge(const struct policy_input *in, const struct poli
     return POLICY_GRANTED;
 }
 
+/* All of the network does not name the addresses that have to be named. */
+static bool names_less(const struct grant *outer, const struct grant *inner)
+{
+    return inner->permission == PERMISSION_NETWORK_ACCESS && !*outer->scope && host_is_address(inner->scope);
+}
+
 /* One that an earlier one covers for as long says nothing new. Later ones are not removed in its favour: what is in
  * force keeps the order of the decisions, so that the same decisions give the same generation. */
 static bool says_something(const struct policy_answer *out, const struct grant *g, uint64_t until)
 {
     for (size_t i = 0; i < out->ngrants; i++) {
         bool outlasts = out->until[i] == 0 || (until && until <= out->until[i]);
-        if (outlasts && scope_contains(&out->grants[i], g))
+        if (outlasts && scope_contains(&out->grants[i], g) && !names_less(&out->grants[i], g))
             return false;
     }
     return true;

@@ -128,6 +128,8 @@ enum policy_reason policy_judge(const struct policy_input *in, const struct deci
  * named, in any spelling: a path, "HOST:PORT", a source, "PLUGIN.ACTION"; "" asks for the permission as a whole.
  * POLICY_GRANTED or why not. A name that turns out to stand for addresses is asked for by each of them as well. */
 enum policy_reason policy_allows(const struct policy_answer *a, enum permission p, const char *object, uint64_t now);
+/* Its normal form, as a scope that names it and nothing else; false: there is none. */
+bool policy_object(enum permission p, const char *object, char out[POLICY_SCOPE_MAX]);
 /* Is this address named: by an address or a range of a grant in force, not by a host's name or a bare permission? */
 bool policy_names(const struct policy_answer *a, const char *address, uint64_t now);
 /* Does a ceiling forbid the object, whatever is granted? NULL: none does; what cannot be read as an object of the

@@ -62,6 +62,7 @@ void inside_tmp_options(char *out, size_t size, uint64_t bytes);
 /* Shared with the helper's lock. */
 int inside_drop_capabilities(bool none_is_fine); /* true: a process that never had any has nothing to drop */
 int inside_landlock_nothing(void);
+int inside_landlock_connect(void); /* no file and no port to listen on; TCP connections stay possible */
 
 /* A report to the host, with the listener or -1. */
 bool inside_report(int control, uint32_t kind, uint32_t self, int errnum, const char *step, const char *message,

@@ -1,6 +1,7 @@
 #include "sandbox/builder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,6 +50,17 @@ static bool receive_channel(struct builder *b)
     return true;
 }
 
+/* To the number that the filter knows, or that number is free again. */
+static bool place_net(struct builder *b, int fd)
+{
+    b->out->net = fd >= 0;
+    if (fd < 0)
+        return close(WORKER_NET) == 0;
+    bool placed = dup3(fd, WORKER_NET, O_CLOEXEC) == WORKER_NET;
+    close(fd);
+    return placed;
+}
+
 /* The half-built wall waits here, in the pool. End of file: the host is gone. */
 static bool receive_assignment(struct builder *b)
 {
@@ -57,14 +69,15 @@ static bool receive_assignment(struct builder *b)
     ssize_t got = io_recv(b->control, &b->order, sizeof b->order, fds, &n);
     if (got != (ssize_t)sizeof b->order || b->order.version != MESSAGE_VERSION || b->order.kind != ORDER_ASSIGN ||
         b->order.ngrants > WALL_GRANTS_MAX || b->order.ncode > WALL_CODE_MAX || b->order.nassets > 1 ||
-        b->order.nseats > 1 || n != 1 + b->order.ncode + b->order.nassets + b->order.nseats)
+        b->order.nseats > 1 || b->order.nnet > 1 ||
+        n != 1 + b->order.ncode + b->order.nassets + b->order.nseats + b->order.nnet)
         return false;
     b->out->start = fds[0];
     b->out->ncode = b->order.ncode;
     memcpy(b->out->code, fds + 1, b->order.ncode * sizeof *fds);
     b->out->assets = b->order.nassets ? fds[1 + b->order.ncode] : 0;
-    b->out->seats = b->order.nseats ? fds[n - 1] : 0;
-    return true;
+    b->out->seats = b->order.nseats ? fds[1 + b->order.ncode + b->order.nassets] : 0;
+    return place_net(b, b->order.nnet ? fds[n - 1] : -1);
 }
 
 static bool receive_grants(struct builder *b)
@@ -122,4 +135,16 @@ void inside_ready(const struct inside *in)
 void inside_failed(const struct inside *in, const char *step, const char *message)
 {
     inside_report(in->control, WALL_FAILED, 0, 0, step, message, -1);
+}
+
+int inside_connection(void)
+{
+    char nothing;
+    int fd = -1;
+    size_t n = 1;
+    ssize_t got = io_recv(WORKER_NET, &nothing, sizeof nothing, &fd, &n);
+    if (got == 1 && n == 1)
+        return fd;
+    io_close(&fd);
+    return -1;
 }

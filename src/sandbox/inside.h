@@ -16,6 +16,7 @@ struct inside {
     size_t ncode;
     int assets; /* 0: none */
     int seats;  /* 0: none; closed by who maps it, before any code is loaded */
+    bool net;   /* inside_connection works */
     int home;   /* the fallback wall: the root directory, to come back to without a name; else -1 */
 };
 
@@ -35,6 +36,9 @@ void *inside_load(const struct inside *in, size_t i, char *message, size_t size)
 /* No more code will be loaded: closes the code, the start file and the tree.  The assets' file is closed by who maps
  * it, before any code is loaded. */
 void inside_loaded(struct inside *in);
+
+/* The next connection that the host sent, waited for; -1: it has gone. Only with in->net. */
+int inside_connection(void);
 
 void inside_ready(const struct inside *in);
 void inside_failed(const struct inside *in, const char *step, const char *message);

@@ -43,11 +43,11 @@ int inside_step_no_new_privs(struct builder *b)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? errno : 0;
 }
 
-/* Whatever leaked into the spawner ends here: 0 to 2 and the control socket stay. */
+/* Whatever leaked into the spawner ends here: 0 to 2 and the control socket stay, and a number is kept. */
 int inside_step_descriptors(struct builder *b)
 {
     (void)b;
-    return kernel_close_range(WORKER_LIFELINE, ~0u) < 0 ? errno : 0;
+    return kernel_close_range(WORKER_LIFELINE, ~0u) < 0 || dup3(0, WORKER_NET, O_CLOEXEC) < 0 ? errno : 0;
 }
 
 /* No terminal to push characters into, no process group to signal. */

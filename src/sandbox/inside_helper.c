@@ -38,6 +38,11 @@ static int no_new_privs(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? errno : 0;
 }
 
+static int only_the_socket(void)
+{
+    return kernel_close_range(1, ~0u) < 0 ? errno : 0;
+}
+
 static int install(const struct policy_program *p)
 {
     struct sock_fprog program = {.len = p->length, .filter = (struct sock_filter *)(uintptr_t)p->code};
@@ -62,6 +67,11 @@ static int only_its_descriptors(void)
 static int filter_own(void)
 {
     return install(own_filter);
+}
+
+static int filter_net(void)
+{
+    return install(&policy_helper_net);
 }
 
 static bool alone; /* no namespaces: the fallback wall */
@@ -118,5 +128,20 @@ const char *inside_helper_lock_sql(const char *called, bool postgres, unsigned d
     };
     own_filter = postgres ? &policy_helper_postgres : &policy_helper_sqlite;
     own_descriptors = descriptors;
+    return lock(called, steps);
+}
+
+const char *inside_helper_lock_net(const char *called)
+{
+    static const struct lock_step steps[] = {
+        {"warm_up", warm_up},
+        {"not_dumpable", not_dumpable},
+        {"no_new_privs", no_new_privs},
+        {"capabilities", capabilities},
+        {"landlock", inside_landlock_connect},
+        {"descriptors", only_the_socket},
+        {"seccomp", filter_net},
+        {0},
+    };
     return lock(called, steps);
 }

@@ -16,5 +16,8 @@ inside_helper_lock(const char *called); /* argv[0]: the spawner says there wheth
 /* The same for an sql helper (helper_sqlite.policy, helper_postgres.policy): descriptors from 0 up to that number are
  * left, and with them the database's two files or one connected socket. It can neither open nor connect anything. */
 const char *inside_helper_lock_sql(const char *called, bool postgres, unsigned descriptors);
+/* The same for the net helper (helper_net.policy): descriptor 0, a socket to the host, and as many sockets to other
+ * machines as its limit on descriptors leaves.  No port of this machine can be bound. */
+const char *inside_helper_lock_net(const char *called);
 
 #endif

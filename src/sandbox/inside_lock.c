@@ -72,6 +72,7 @@ int inside_step_capabilities(struct builder *b)
 #define FS_REFER (1ull << 13)    /* ABI 2 */
 #define FS_TRUNCATE (1ull << 14) /* ABI 3 */
 #define FS_IOCTL (1ull << 15)    /* ABI 5 */
+#define NET_BIND 1ull            /* ABI 4 */
 #define NET_TCP 3ull             /* ABI 4: bind, connect */
 #define SCOPED 3ull              /* ABI 6: abstract sockets, signals */
 
@@ -90,12 +91,12 @@ static int landlock_abi(void)
     return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
-/* A ruleset that handles, and so denies, all that this kernel's Landlock knows. */
-static int ruleset_new(int abi, struct ruleset *all)
+/* A ruleset that handles, and so denies, all that this kernel's Landlock knows of files and scopes, and `net`. */
+static int ruleset_new(int abi, uint64_t net, struct ruleset *all)
 {
     *all = (struct ruleset){.fs = FS_ABI1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) |
                                   (abi >= 5 ? FS_IOCTL : 0),
-                            .net = abi >= 4 ? NET_TCP : 0,
+                            .net = abi >= 4 ? net : 0,
                             .scoped = abi >= 6 ? SCOPED : 0};
     size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
     return (int)syscall(SYS_landlock_create_ruleset, all, size, 0);
@@ -134,7 +135,7 @@ int inside_step_landlock(struct builder *b)
     if (abi < 1)
         return 0;
     struct ruleset all;
-    fd_auto ruleset = ruleset_new(abi, &all);
+    fd_auto ruleset = ruleset_new(abi, NET_TCP, &all);
     if (ruleset < 0)
         return errno;
     int e = allow_grants(b, ruleset, all.fs);
@@ -159,12 +160,22 @@ int inside_step_landlock_alone(struct builder *b)
     return inside_step_landlock(b);
 }
 
-int inside_landlock_nothing(void)
+static int deny_all(uint64_t net)
 {
     int abi = landlock_abi();
     if (abi < 1)
         return 0;
     struct ruleset all;
-    fd_auto ruleset = ruleset_new(abi, &all);
+    fd_auto ruleset = ruleset_new(abi, net, &all);
     return ruleset < 0 || syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? errno : 0;
+}
+
+int inside_landlock_nothing(void)
+{
+    return deny_all(NET_TCP);
+}
+
+int inside_landlock_connect(void)
+{
+    return deny_all(NET_BIND);
 }

@@ -78,8 +78,7 @@ int inside_step_listener(struct builder *b)
 
 int inside_step_last_filter(struct builder *b)
 {
-    (void)b;
-    return install(&policy_worker_last, 0) < 0 ? errno : 0;
+    return install(b->out->net ? &policy_worker_last_net : &policy_worker_last, 0) < 0 ? errno : 0;
 }
 
 int inside_step_built(struct builder *b)

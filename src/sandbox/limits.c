@@ -14,8 +14,8 @@ struct wall_limits limits_filled(const struct wall_limits *limits, bool helper)
         out.file_size = 64 * MIB;
     if (!out.processes)
         out.processes = 1 + 16;
-    if (!out.descriptors)
-        out.descriptors = 64;
+    if (!out.descriptors) /* a helper's: enough to load its libraries */
+        out.descriptors = helper ? 96 : 64;
     if (!out.cpu_seconds && helper)
         out.cpu_seconds = 2;
     return out;

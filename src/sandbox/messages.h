@@ -11,7 +11,7 @@
 #include "sandbox/wall_limits.h"
 
 /* Goes up with every change of this file. */
-#define MESSAGE_VERSION 0x4d4f0003u
+#define MESSAGE_VERSION 0x4d4f0005u
 
 /* argv[1] of the moat-worker executable. */
 #define ROLE_SPAWNER "spawner"
@@ -27,6 +27,10 @@ enum { SPAWNER_MAIN = 3, SPAWNER_WORKER = 4, SPAWNER_HELPER = 5, SPAWNER_FDS };
 
 /* A worker's descriptors after exec: 0 is /dev/null, 1 and 2 the output pipe. */
 enum { WORKER_CONTROL = 3, WORKER_LIFELINE = 4, WORKER_FDS };
+
+/* And later: the socket over which it gets its connections (wall.h: net). The number is kept free for it from the half
+ * wall on, because the filter knows it by its number. */
+#define WORKER_NET WORKER_LIFELINE
 
 /* Nobody, inside: what every worker and helper is called in its own user namespace. */
 #define INSIDE_ID 65534u
@@ -70,8 +74,8 @@ struct order_channel {
 
 struct order_assign {
     uint32_t version, kind;
-    uint32_t execute_code, accepted, libraries, ngrants, ncode, nassets, nseats; /* the last two: 0 or 1 */
-    struct wall_limits limits;                                                   /* filled */
+    uint32_t execute_code, accepted, libraries, ngrants, ncode, nassets, nseats, nnet; /* the last three: 0 or 1 */
+    struct wall_limits limits;                                                         /* filled */
 };
 
 /* With one descriptor when the host made the mount itself. */

@@ -16,8 +16,10 @@ struct policy_program {
 extern const struct policy_program policy_worker, policy_worker_quiet;
 extern const struct policy_program policy_worker_execute, policy_worker_execute_quiet;
 extern const struct policy_program policy_worker_fallback; /* without namespaces; its SELF is put in when it is set */
-extern const struct policy_program policy_worker_last;     /* the second filter */
+extern const struct policy_program policy_worker_last;     /* the second filter … */
+extern const struct policy_program policy_worker_last_net; /* … of a worker that gets connections */
 extern const struct policy_program policy_helper;
 extern const struct policy_program policy_helper_sqlite, policy_helper_postgres;
+extern const struct policy_program policy_helper_net; /* with sockets */
 
 #endif

@@ -19,7 +19,8 @@
 
 #define WORKER_NAMESPACES \
     (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
-/* A helper cannot make a socket (its filter kills it), so the most expensive namespace is left out. */
+/* A helper cannot make a socket (its filter kills it), so the most expensive namespace is left out; the net helper is
+ * there to use the host's. */
 #define HELPER_NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
 /* One line of a uid_map or gid_map: does it map all of [first, first + count) of this namespace? and to where? */
@@ -171,13 +172,12 @@ static bool place(const int *fds, int n)
     return kernel_close_range((unsigned)n, ~0u) == 0;
 }
 
-/* A helper's limits come before its exec: it has no say in them.  Descriptors: enough to load its libraries; its lock
- * takes the rest. */
+/* A helper's limits come before its exec: it has no say in them.  Of its descriptors its lock takes the rest. */
 static bool limit_helper(const struct wall_limits *l)
 {
     return limit(RLIMIT_AS, l->memory) && limit(RLIMIT_CPU, l->cpu_seconds) && limit(RLIMIT_FSIZE, l->file_size) &&
-           limit(RLIMIT_NOFILE, 96) && limit(RLIMIT_NPROC, 0) && limit(RLIMIT_CORE, 0) && limit(RLIMIT_MEMLOCK, 0) &&
-           limit(RLIMIT_MSGQUEUE, 0) && limit(RLIMIT_SIGPENDING, 0);
+           limit(RLIMIT_NOFILE, l->descriptors) && limit(RLIMIT_NPROC, 0) && limit(RLIMIT_CORE, 0) &&
+           limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0) && limit(RLIMIT_SIGPENDING, 0);
 }
 
 static _Noreturn void become(struct birth *b, bool worker)

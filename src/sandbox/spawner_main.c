@@ -219,10 +219,14 @@ static bool prepare(struct state *s)
     if (geteuid() == 0)
         setgroups(0, NULL);
     kernel_new_keyring();
-    sigset_t child;
+    /* A child that was killed as soon as it was told of does not read its go, and must not end us: children unblock
+     * everything for themselves. */
+    sigset_t child, blocked;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_SETMASK, &child, NULL);
+    blocked = child;
+    sigaddset(&blocked, SIGPIPE);
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
     s->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     s->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     identity_find(&s->identity);

@@ -61,14 +61,17 @@ static int send_assign(const struct child *worker, const struct wall_request *r,
     order.ncode = (uint32_t)r->ncode;
     order.nassets = r->assets > 0;
     order.nseats = r->seats > 0;
+    order.nnet = r->net > 0;
     order.limits = limits_filled(&r->limits, false);
-    int fds[1 + WALL_CODE_MAX + 2] = {r->start};
+    int fds[1 + WALL_CODE_MAX + 3] = {r->start};
     size_t n = 1 + r->ncode;
     memcpy(fds + 1, r->code, r->ncode * sizeof *fds);
     if (order.nassets)
         fds[n++] = r->assets;
     if (order.nseats)
         fds[n++] = r->seats;
+    if (order.nnet)
+        fds[n++] = r->net;
     return io_send(worker->control, &order, sizeof order, fds, n) ? 0 : send_failed(err);
 }
 

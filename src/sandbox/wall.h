@@ -45,6 +45,7 @@ struct wall_request {
     size_t ncode;
     int assets; /* sealed memory file (wire/assets.h); 0: none, which no descriptor of ours is */
     int seats;  /* memory for queries (wire/seat.h); 0: none */
+    int net;    /* its end of a SEQPACKET pair, over which it gets connections as descriptors; 0: it gets none */
 };
 
 /* Gives a worker its channel, so that it is mapped while the worker waits. Any time from spawner_worker on, once; all

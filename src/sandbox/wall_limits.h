@@ -23,7 +23,7 @@ struct wall_limits {
     uint64_t tmp;         /* bytes of its private /tmp; 16 MiB */
     uint64_t file_size;   /* bytes of one written file; 64 MiB */
     uint32_t processes;   /* threads and processes together; 1 + 16 */
-    uint32_t descriptors; /* 64 */
+    uint32_t descriptors; /* 64 (helper: 96, until its lock) */
     uint32_t cpu_seconds; /* backstop, whole life; helper only by default: 2 */
 };
 

@@ -214,7 +214,7 @@ static int compare_rights(struct compared *d, struct error *err)
     }
     for (size_t i = 0; i < c->remove.count; i++)
         c->loses |= !c->remove.list[i].refused && !is_given(d->w, &c->remove.list[i]);
-    c->replaces |= !answer_same_wall(&d->was, &is) || !d->was.ready;
+    c->replaces |= !answer_same_workers(&d->was, &is) || !d->was.ready;
     return 0;
 }
 

@@ -41,7 +41,7 @@ static int plan(struct job *job, const char *name, enum plan_depth depth, struct
 
 static int revoke(struct job *job, const struct change *list, size_t count, size_t n, struct error *first)
 {
-    struct waits *w = waits_new(n);
+    struct waits *w = waits_new(2 * n);
     struct error why;
     if (!w)
         return error_set(first, MOAT_E_OUT_OF_MEMORY, "no memory to wait for %zu plugins", n);
@@ -53,6 +53,7 @@ static int revoke(struct job *job, const struct change *list, size_t count, size
         if (plan(job, name, PLAN_MANIFEST, &p, &why) < 0)
             note(first, &why, name);
         plan_set(job->s, name, &p, LOADER_REVOKE, waits_done, waits_add(w, name));
+        net_revoke(job->s->net, name, waits_done, waits_add(w, name));
         plan_clear(&p);
     }
     return waits_finish(w, WAIT_DEAD_NS, &why) < 0 && !first->code ? (*first = why, -(int)why.code) : 0;

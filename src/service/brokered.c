@@ -1,4 +1,5 @@
 /* What running calls ask of the host, and by which rights: the loader's asks on their way to the broker. */
+#include "base/text.h"
 #include "service/internal.h"
 
 void asked(void *context, struct question *ask)
@@ -24,4 +25,41 @@ static bool over(void *context, const struct question *ask, struct error *err)
 void rights_review(struct service *s, const char *name)
 {
     loader_asks_review(s->loader, name, over, s);
+}
+
+/* ---- connections ---- */
+
+#define IDLE_NS (30 * NS_PER_S) /* a helper without a connection stays for so long */
+
+static struct spawner *helpers_spawner(void *context)
+{
+    return loader_spawner(((struct service *)context)->loader);
+}
+
+int connections_open(struct service *s, struct error *err)
+{
+    const struct settings *set = &s->settings;
+    struct net_config config = {.loop = s->loops[0],
+                                .broker = s->broker,
+                                .spawner = helpers_spawner,
+                                .context = s,
+                                .limits = {.connections = (uint32_t)set->network_connections,
+                                           .connects_per_second = (uint32_t)set->network_connects,
+                                           .bytes_per_second = set->network_rate,
+                                           .connect_ns = set->network_connect_time,
+                                           .idle_ns = IDLE_NS}};
+    text_copy(config.limits.servers, sizeof config.limits.servers, set->network_servers);
+    int rc = net_new(&config, &s->net, err);
+    if (rc == 0)
+        broker_use_net(s->broker, s->net);
+    return rc;
+}
+
+int connections_end(struct service *s, const char *name, struct error *err)
+{
+    struct waits *w = waits_new(1);
+    if (!w)
+        return error_set(err, MOAT_E_REVOKE_INCOMPLETE, "no memory to wait for the end of %s's connections", name);
+    net_revoke(s->net, name, waits_done, waits_add(w, name));
+    return waits_finish(w, WAIT_DEAD_NS, err);
 }

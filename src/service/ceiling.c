@@ -117,7 +117,7 @@ static int follow_one(struct ceiling_op *c, struct job *job, const char *name, s
     if (!c->remove)
         return follow_less(s, job, name, version, &was, &is, &c->op.error);
     rights_set(s, name, version, &is);
-    if (!answer_same_wall(&was, &is) || was.ready != is.ready)
+    if (!answer_same_workers(&was, &is) || was.ready != is.ready)
         follow_again(s, job, name);
     return 0;
 }

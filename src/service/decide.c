@@ -104,7 +104,7 @@ static void follow_more(struct decide_op *d, struct job *job)
     const char *name = d->target.name;
     struct plan p = {0};
     rights_set(op->s, name, d->manifest->version, &d->is);
-    if (!plugin_is_running(op->s, name) || answer_same_wall(&d->was, &d->is)) {
+    if (!plugin_is_running(op->s, name) || answer_same_workers(&d->was, &d->is)) {
         if (!plugin_is_running(op->s, name))
             plan_define(job, name);
         tell_decided(d);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "broker/broker.h"
 #include "broker/sql.h"
+#include "broker/net.h"
 #include "package/package.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
@@ -37,6 +38,7 @@ struct service {
     struct loader *loader;
     struct broker *broker;
     struct sql_keeper *queries;
+    struct net *net; /* connections, on the first loop */
     struct jobs jobs;
     struct vault *vault;
     struct loop *loops[LOOPS_MAX];
@@ -184,6 +186,10 @@ enum policy_reason decisions_judge(const struct manifest *m, const char *publish
 bool record_as_grant(const struct registry_decision *record, struct grant *out); /* false: of another version */
 /* The same files and the same right to execute? */
 bool answer_same_wall(const struct policy_answer *a, const struct policy_answer *b);
+/* And the same need of a socket for connections? */
+bool answer_same_workers(const struct policy_answer *a, const struct policy_answer *b);
+/* Is something of the permission gone, or under a ceiling that was not there? */
+bool answer_less_of(enum permission p, const struct policy_answer *was, const struct policy_answer *is);
 bool answer_same(const struct policy_answer *a, const struct policy_answer *b); /* the same rights */
 /* "NAME needs file_read: `moat grant NAME file_read=/data`" */
 void answer_explain(const struct manifest *m, const struct policy_answer *a, char *out, size_t size);
@@ -222,6 +228,9 @@ void rights_set(struct service *s, const char *name, const char *version, const 
  * by rights_review. */
 void rights_drop(struct service *s, const char *name);
 void rights_review(struct service *s, const char *name);
+int connections_open(struct service *s, struct error *err); /* when the loops run, before the loader */
+/* NAME has no connection any more, or the error says what is left. On a jobs thread. */
+int connections_end(struct service *s, const char *name, struct error *err);
 
 /* ---- queries.c: data sources of running calls ---- */
 

@@ -110,6 +110,8 @@ static int spec_grants(struct spec *s, const struct policy_answer *a, struct err
         struct wall_grant resolved;
         if (g->permission == PERMISSION_EXECUTE_CODE)
             s->execute_code = true;
+        if (g->permission == PERMISSION_NETWORK_ACCESS)
+            s->network = true;
         if (g->permission != PERMISSION_FILE_READ && g->permission != PERMISSION_FILE_WRITE)
             continue;
         rc = grant_resolve(g, a, &resolved, err);
@@ -286,7 +288,7 @@ static void spec_empty(struct spec *s)
     while (s->ncode)
         io_close(&s->code[--s->ncode]);
     s->ngrants = 0;
-    s->execute_code = false;
+    s->execute_code = s->network = false;
 }
 
 int plan_keep_code(struct job *job, struct plan *p)

@@ -264,6 +264,27 @@ bool answer_same_wall(const struct policy_answer *a, const struct policy_answer 
     return true;
 }
 
+static bool granted(const struct policy_answer *a, enum permission p)
+{
+    for (size_t i = 0; i < a->ngrants; i++)
+        if (a->grants[i].permission == p)
+            return true;
+    return false;
+}
+
+bool answer_same_workers(const struct policy_answer *a, const struct policy_answer *b)
+{
+    return answer_same_wall(a, b) && granted(a, PERMISSION_NETWORK_ACCESS) == granted(b, PERMISSION_NETWORK_ACCESS);
+}
+
+bool answer_less_of(enum permission p, const struct policy_answer *was, const struct policy_answer *is)
+{
+    for (size_t i = 0; i < was->ngrants; i++)
+        if (was->grants[i].permission == p && !has(is, &was->grants[i]))
+            return true;
+    return granted(was, p) && was->nnever != is->nnever;
+}
+
 bool answer_same(const struct policy_answer *a, const struct policy_answer *b)
 {
     for (size_t i = 0; i < a->ngrants; i++)
@@ -276,14 +297,6 @@ bool answer_same(const struct policy_answer *a, const struct policy_answer *b)
 }
 
 /* ---- words ---- */
-
-static bool granted(const struct policy_answer *a, enum permission p)
-{
-    for (size_t i = 0; i < a->ngrants; i++)
-        if (a->grants[i].permission == p)
-            return true;
-    return false;
-}
 
 static bool blocks(const struct manifest_ask *ask, const struct policy_answer *a)
 {

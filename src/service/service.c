@@ -167,6 +167,8 @@ static int start_loader(struct service *s, const struct service_options *options
                     &s->broker, err);
     if (rc == 0)
         rc = queries_open(s, err);
+    if (rc == 0)
+        rc = connections_open(s, err);
     return rc < 0 ? rc : loader_new(&config, &s->loader, err);
 }
 
@@ -259,6 +261,8 @@ void service_close(struct service *s, uint64_t grace_ns)
     jobs_drain(&s->jobs);
     if (s->registry)
         counters_stop(s);
+    if (s->net)
+        net_stop(s->net);
     if (s->loader)
         loader_free(s->loader, grace_ns); /* which tells the last counts */
     sql_keeper_free(s->queries);
@@ -267,6 +271,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     jobs_stop(&s->jobs);
     tokens_flush(s);
     loops_stop(s);
+    net_free(s->net);
     expiry_close(s);
     registry_close(s->registry);
     vault_free(s->vault);

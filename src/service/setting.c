@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/net.h"
 #include "loader/loader.h"
 #include "service/origins.h"
 #include "service/tell.h"
@@ -18,13 +19,14 @@ static const char *const levels[] = {"debug", "info", "warn", "error"};
 
 const char *setting_kind_name(const struct setting *t)
 {
-    static const char *const names[] = {"number", "size", "time", "list of layers", "level", "list of origins", "URL"};
+    static const char *const names[] = {"number",          "size", "time",        "list of layers", "level",
+                                        "list of origins", "URL",  "name servers"};
     return names[t->kind];
 }
 
 bool setting_is_text(const struct setting *t)
 {
-    return t->kind == KIND_ORIGINS || t->kind == KIND_URL;
+    return t->kind == KIND_ORIGINS || t->kind == KIND_URL || t->kind == KIND_SERVERS;
 }
 
 struct setting_value setting_fallback(const struct setting *t)
@@ -116,6 +118,16 @@ static int parse_url(const struct setting *t, const json_t *value, struct settin
     return 0;
 }
 
+static int parse_servers(const struct setting *t, const json_t *value, struct setting_value *out, struct error *err)
+{
+    const char *text = json_string_value(value);
+    if (!text || !net_servers_check(text))
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "%s takes addresses of name servers, such as \"9.9.9.9,[2620:fe::fe]:53\", or \"\"", t->key);
+    text_copy(out->text, sizeof out->text, text);
+    return 0;
+}
+
 static int parse_value(const struct setting *t, const json_t *value, struct setting_value *out, struct error *err)
 {
     char least[32], most[32];
@@ -123,6 +135,8 @@ static int parse_value(const struct setting *t, const json_t *value, struct sett
         return parse_origins(value, out, err);
     if (t->kind == KIND_URL)
         return parse_url(t, value, out, err);
+    if (t->kind == KIND_SERVERS)
+        return parse_servers(t, value, out, err);
     int rc = t->kind == KIND_LAYERS          ? parse_layers(value, &out->n, err)
              : !parse_one(t, value, &out->n) ? error_set(err, MOAT_E_BAD_USAGE, "%s takes %s", t->key, form(t))
                                              : 0;
@@ -157,6 +171,7 @@ void setting_tell(struct buf *out, const char *key, const struct setting *t, con
         tell_raw(out, key, v->text);
         break;
     case KIND_URL:
+    case KIND_SERVERS:
         tell_text(out, key, v->text);
         break;
     case KIND_LAYERS:
@@ -247,6 +262,11 @@ static void put_kind(struct buf *out, const struct setting *t)
         tell_text(out, "type", "string");
         tell_text(out, "pattern", "^$|^https?://[^/:@?#][^@?#]*$");
         tell_number(out, "maxLength", 999);
+        break;
+    case KIND_SERVERS:
+        tell_text(out, "type", "string");
+        tell_text(out, "pattern", "^[0-9A-Fa-f.:,\\[\\]]*$");
+        tell_number(out, "maxLength", NET_SERVERS_MAX - 1);
         break;
     case KIND_ORIGINS:
         tell_text(out, "type", "array");

@@ -4,7 +4,7 @@
 
 #include "service/settings.h"
 
-enum setting_kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL, KIND_ORIGINS, KIND_URL };
+enum setting_kind { KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_LAYERS, KIND_LEVEL, KIND_ORIGINS, KIND_URL, KIND_SERVERS };
 
 struct setting {
     const char *key;

@@ -59,6 +59,17 @@ const struct setting settings_table[] = {
      "memory of one worker: no manifest gets more"},
     {"monitor_every", KIND_TIME, 5 * NS_PER_S, 100 * NS_PER_MS, 3600 * NS_PER_S, false, F(monitor_every),
      "how often is looked at how plugins do of late, for `moat monitor`, anomalies and guards"},
+    {"network_connect_time", KIND_TIME, 10 * NS_PER_S, NS_PER_MS, 600 * NS_PER_S, false, F(network_connect_time),
+     "a plugin's connection has this for its host's name, and this again until it stands"},
+    {"network_connections", KIND_NUMBER, 32, 1, NET_CONNECTIONS, false, F(network_connections),
+     "connections of one plugin at once"},
+    {"network_connects", KIND_NUMBER, 100, 0, 1 << 20, false, F(network_connects),
+     "new connections of one plugin in a second, and at once after a rest; 0: no limit"},
+    {"network_rate", KIND_SIZE, 0, 0, 1ull << 40, false, F(network_rate),
+     "bytes a second of all connections of one plugin, both ways together; 0: no limit"},
+    {"network_servers", KIND_SERVERS, 0, 0, 0, false, F(network_servers),
+     "name servers that plugins' connections ask, ADDRESS or ADDRESS:PORT with commas between; \"\": those of "
+     "/etc/resolv.conf"},
     {"otlp_endpoint", KIND_URL, 0, 0, 0, false, F(otlp_endpoint),
      "the collector that is told of each call as a span (OTLP over HTTP, JSON, to its /v1/traces); \"\": nobody is "
      "told"},

@@ -23,10 +23,12 @@ struct settings {
     uint64_t log_level, log_lines, log_memory;
     uint64_t monitor_every;
     uint64_t token_requests;
+    uint64_t network_connect_time, network_connections, network_connects, network_rate;
     uint64_t tasks_history, tasks_keep;
     uint64_t memory_max, tmp_max, file_size_max, cpu_max, processes_max, descriptors_max, workers_max;
-    char cors_origins[SETTINGS_TEXT_MAX];  /* JSON, checked */
-    char otlp_endpoint[SETTINGS_TEXT_MAX]; /* a URL, or "" */
+    char cors_origins[SETTINGS_TEXT_MAX];    /* JSON, checked */
+    char network_servers[SETTINGS_TEXT_MAX]; /* of names, or "" */
+    char otlp_endpoint[SETTINGS_TEXT_MAX];   /* a URL, or "" */
 };
 
 /* docs/schema/settings.schema.json: of the object of all settings, by key. */

@@ -16,7 +16,8 @@ enum ask_service {
     ASK_CALL = 1, /* plugin NUL action NUL parameters -> the result's JSON */
     ASK_SQL_READ, /* a source's name -> two bytes: the seat (wire/seat.h), and whether its helper may write */
     ASK_SQL_WRITE,
-    ASK_FACT, /* a name, or nothing for all of them -> JSON */
+    ASK_FACT,    /* a name, or nothing for all of them -> JSON */
+    ASK_CONNECT, /* struct net_wish (wire/net.h), a host -> nothing, and a descriptor over the worker's own socket */
     ASK_SERVICES
 };
 
@@ -24,6 +25,7 @@ struct question;
 struct ask_answers {
     bool (*on_stop)(struct question *ask, void (*stop)(struct question *ask));
     void (*done)(struct question *ask, const void *bytes, size_t len);
+    void (*hand)(struct question *ask, int fd);
     void (*refuse)(struct question *ask, const struct error *error);
     void (*deny)(struct question *ask, int permission, const char *operation, const char *object,
                  const struct error *error);
@@ -59,6 +61,12 @@ static inline bool ask_on_stop(struct question *ask, void (*stop)(struct questio
 static inline void ask_done(struct question *ask, const void *bytes, size_t len)
 {
     ask->to->done(ask, bytes, len);
+}
+
+/* Done, with a descriptor that its worker gets; fd stays the caller's. */
+static inline void ask_hand(struct question *ask, int fd)
+{
+    ask->to->hand(ask, fd);
 }
 
 /* It did not work: the code's name, and the message. */

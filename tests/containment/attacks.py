@@ -75,6 +75,10 @@ ATTACKS = [
     A("unix_pair", "Unix sockets of its own", denied=(FAMILY, ("open a socket pair", None))),
     A("inherited_socket", "the one socket that it has", denied=(("getpeername", None), ("shutdown", None), ("connect", "network_access"))),
     A("pass_descriptor", "descriptors in flight"),
+    A("ask_for_hosts", "an empty allowlist means nothing is allowed; DNS with an empty list; IP-literal and encoded host tricks",
+      "outside there is no host to ask", denied=(("connect", "network_access"),)),
+    A("reach_for_connections", "descriptors that the host hands to others", "outside there is no host that hands any",
+      denied=(("recvmsg", None),)),
     A("listen_here", "listen", denied=(SOCKET, ("bind", "network_access"), ("listen", "network_access"))),
     # Processes
     A("list_host_processes", "see them", denied=(SIGNAL, ("open for reading", None))),
@@ -156,8 +160,6 @@ NOT_IN_FALLBACK = {
 
 # What the list names and this version has no surface for, and the work that brings both.
 LATER = {
-    "network broker": ["an empty allowlist means nothing is allowed", "wildcard, case, trailing-dot, IP-literal and encoded host tricks",
-                       "rebinding and redirects to private or link-local addresses", "DNS with an empty list, through the broker"],
     "database broker": ["SQL that attaches files or loads extensions"],
     "programs as plugins": ["Node must still start without io_uring", "execveat of one program and no other"],
     "agent control": ["nested host calls", "duplicated, forged and out-of-order replies of nested calls"],
@@ -167,6 +169,9 @@ LATER = {
 
 # Lines of the list that other groups answer.
 ELSEWHERE = {
+    "wildcard, case, trailing-dot, IP-literal and encoded host tricks, with a grant": "tests/broker/net_test.c",
+    "rebinding and redirects to private or link-local addresses": "tests/broker/net_test.c",
+    "what can be done with a connection that was granted": "tests/broker/test_network.py",
     "every syscall number from 0 to 1023, and unknown ones": "tests/sandbox/sweep_test.c",
     "indices beyond the ring, wrap, huge and negative lengths; lengths that change": "tests/wire/liar_test.c",
     "shrinking or growing the memory file": "tests/wire/walled_test.c",

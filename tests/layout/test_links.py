@@ -6,7 +6,7 @@ import pytest
 from elf import Elf
 
 C_LIBRARY = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
-PARSERS = {"libarchive.so.13", "libzstd.so.1", "libelf.so.1", "libz.so.1"}
+PARSERS = {"libarchive.so.13", "libcares.so.2", "libzstd.so.1", "libelf.so.1", "libz.so.1"}
 HOST = {"libsqlite3.so.0", "libsodium.so.23", "libgnutls.so.30", "libmicrohttpd.so.12", "libjansson.so.4",
         "libz.so.1"}  # libz writes compressed answers; nothing here reads what it writes
 # libpq is in none of them: the helper loads it for the duty that needs it, before its wall stands.
@@ -20,8 +20,9 @@ ALLOWED = {
 }
 # What stands for each parser that the host must not have, even when it is linked statically.
 NEVER_IN_HOST = ("archive_read", "archive_write", "ZSTD_", "elf_begin", "elf_memory", "elf_getscn", "gelf_",
-                 "seccomp_", "inflate", "PQconnect", "PQexec")
-IN_HELPER = ("archive_read_next_header", "ZSTD_decompressStream", "elf_begin", "sqlite3_set_authorizer")
+                 "seccomp_", "inflate", "PQconnect", "PQexec", "ares_")
+IN_HELPER = ("archive_read_next_header", "ZSTD_decompressStream", "elf_begin", "sqlite3_set_authorizer",
+             "ares_getaddrinfo")
 
 
 def names_of(elf):

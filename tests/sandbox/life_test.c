@@ -288,6 +288,27 @@ static void an_executable_that_cannot_run_is_named(void **state)
     assert_int_equal(rig_descendants(), 0);
 }
 
+/* The spawner has told of it and has not let it go yet: its write to the dead one must not end it. */
+static void a_child_killed_as_soon_as_it_is_told_of_harms_nobody(void **state)
+{
+    struct spawner *s = rig_spawner();
+    for (int i = 0; i < 100; i++) {
+        struct child c = CHILD_NONE;
+        struct child_event e;
+        struct error err;
+        assert_int_equal(spawner_worker(s, &c, &err), 0);
+        do
+            child_next(&c, &e);
+        while (e.kind == CHILD_NOTHING);
+        assert_int_equal(e.kind, CHILD_SPAWNED);
+        child_kill(&c);
+        assert_true(child_wait(&c, 20000, &e));
+        child_close(&c);
+    }
+    assert_true(spawner_alive(s));
+    spawner_stop(s);
+}
+
 int main(int argc, char **argv)
 {
     rig_user(argv);
@@ -298,6 +319,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(stopping_the_spawner_ends_everything),
         cmocka_unit_test(two_hundred_workers_leave_no_descriptor),
         cmocka_unit_test(a_pooled_worker_can_be_killed),
+        cmocka_unit_test(a_child_killed_as_soon_as_it_is_told_of_harms_nobody),
         cmocka_unit_test(many_workers_live_at_once),
         cmocka_unit_test(an_executable_that_cannot_run_is_named),
     };

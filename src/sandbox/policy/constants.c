@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #ifndef MAP_TYPE
@@ -24,6 +25,7 @@ static const struct {
     uint64_t value;
 } constants[] = {
     {"SELF", 0x4d4f4154}, /* POLICY_SELF of sandbox/program.h */
+    {"NET", 4},           /* WORKER_NET of sandbox/messages.h */
     C(O_PATH),
     C(O_ACCMODE),
     C(O_RDONLY),
@@ -66,6 +68,11 @@ static const struct {
     C(S_ISGID),
     C(TCGETS),
     C(PR_SET_NAME),
+    C(AF_INET),
+    C(AF_INET6),
+    C(SOCK_STREAM),
+    C(SOCK_DGRAM),
+    {"SOCK_KIND", 0xf}, /* the rest are SOCK_CLOEXEC and SOCK_NONBLOCK */
     {"FUTEX_CMD_MASK", 0x7f},
     {"FUTEX_WAIT", 0},
     {"FUTEX_WAKE", 1},

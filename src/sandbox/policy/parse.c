@@ -219,6 +219,8 @@ static void parse_line(struct policy *p, struct place *at, char *line)
         parse_use(p, at, rest);
     else if (strcmp(word, "relax-wx:") == 0 && strlen(rest) >= 12)
         p->relaxed = true;
+    else if (strcmp(word, "relax-net:") == 0 && strlen(rest) >= 12)
+        p->relaxed_net = true;
     else if (at->in_group)
         parse_rule(p, at, word, rest);
     else

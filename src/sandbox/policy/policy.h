@@ -53,6 +53,7 @@ struct policy {
     enum action fallback; /* the default action */
     int fallback_errno;
     bool has_fallback, relaxed; /* relaxed: W^X is not asked for, with a reason */
+    bool relaxed_net;           /* sockets may be made, with a reason */
     struct group groups[GROUPS_MAX];
     unsigned ngroups;
     struct rule rules[RULES_MAX];

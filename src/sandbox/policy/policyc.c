@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct policy policies[8];
+static struct policy policies[16];
 
 static unsigned read_all(char **paths, int n)
 {

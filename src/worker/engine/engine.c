@@ -1,5 +1,6 @@
 #include "worker/engine.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -143,6 +144,8 @@ static const char *prepare(struct inside *in)
         return "the assets' file is damaged or cannot be mapped";
     if (!map_seats(in))
         return "the memory for queries cannot be mapped";
+    if (in->net) /* the end of a connection is told by what write answers */
+        signal(SIGPIPE, SIG_IGN);
     services_init();
     overrun_init();
     return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "wire/ask.h"
+#include "wire/net.h"
 #include "worker/engine/private.h"
 
 #define LINES_PER_SECOND 100
@@ -214,6 +215,20 @@ static const struct moat_reply *fact(struct moat_call *call, const char *name)
     return services_ask(call, ASK_FACT, &(struct port_part){name, name ? strlen(name) : 0}, 1);
 }
 
+static int connect_to(struct moat_call *call, const char *host, uint16_t port, unsigned flags,
+                      const struct moat_reply **why)
+{
+    struct net_wish wish = {.port = port, .flags = flags > UINT16_MAX ? UINT16_MAX : (uint16_t)flags};
+    struct port_part parts[] = {{&wish, sizeof wish}, {host, host ? strlen(host) : 0}};
+    const struct moat_reply *reply = services_ask(call, ASK_CONNECT, parts, sizeof parts / sizeof *parts);
+    int fd = reply->ok ? inside_connection() : -1;
+    if (reply->ok && fd < 0)
+        reply = services_no("limit", "the worker has no descriptor left: close some, or ask for more in the manifest");
+    if (why)
+        *why = reply;
+    return fd;
+}
+
 void services_init(void)
 {
     engine.call.slot = -1;
@@ -235,6 +250,7 @@ void services_init(void)
         .call = call_other,
         .fact = fact,
         .query = query,
+        .connect = connect_to,
     };
 }
 

@@ -94,6 +94,8 @@ static const struct attack_row attacks[] = {
     ROW(listen_here),
     ROW(other_families),
     ROW(control_lies),
+    ROW(ask_for_hosts),
+    ROW(reach_for_connections),
 
     ROW(daemonise),
     ROW(thread_bomb),

@@ -150,3 +150,57 @@ void control_lies(struct attack *a)
     raw(SYS_nanosleep, &t, 0);
     attack_detail(a, "the host listened");
 }
+
+/* Nothing is granted: no name and no address, in no spelling, and no name server hears of it. */
+void ask_for_hosts(struct attack *a)
+{
+    static const char *const hosts[] = {"127.0.0.1",
+                                        "localhost",
+                                        "LOCALHOST.",
+                                        "127.1",
+                                        "0x7f000001",
+                                        "2130706433",
+                                        "017700000001",
+                                        "0.0.0.0",
+                                        "::1",
+                                        "[::1]",
+                                        "::",
+                                        "::ffff:127.0.0.1",
+                                        "[::ffff:7f00:1]",
+                                        "10.0.0.1",
+                                        "169.254.169.254",
+                                        "fd00::1",
+                                        "fe80::1",
+                                        "224.0.0.1",
+                                        "example.com",
+                                        "secret.example.com",
+                                        "*.com",
+                                        "*",
+                                        "a@127.0.0.1",
+                                        "127.0.0.1:22",
+                                        "127.0.0.1/8",
+                                        "127.0.0.1%00.example.com",
+                                        "",
+                                        "."};
+    bool can = a->host->size >= offsetof(struct moat_host, connect) + sizeof a->host->connect;
+    long port = attack_integer(a, "port", 80);
+    attack_tried(a, "ask the host for connections that nobody granted");
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        const struct moat_reply *why = NULL;
+        long fd = can ? a->host->connect(a->call, hosts[i], (uint16_t)port, 0, &why) : -ENOSYS;
+        attempt_fd(a, hosts[i], fd == -1 ? -EACCES : fd);
+    }
+}
+
+/* The number that connections would come over, where they do: what could be received there, or put there. */
+void reach_for_connections(struct attack *a)
+{
+    static char bytes[64];
+    struct iovec part = {.iov_base = bytes, .iov_len = sizeof bytes};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+    attack_tried(a, "receive what the host sends to others");
+    attack_attempt(a, "its own socket as it",
+                   raw(SYS_dup2, 3, 4) == 4 ? raw(SYS_recvmsg, 4, &m, MSG_DONTWAIT) : -EBADF);
+    attack_attempt(a, "another's", raw(SYS_recvmsg, 5, &m, MSG_DONTWAIT));
+    raw(SYS_close, 4);
+}
