@@ -269,6 +269,7 @@ static void now_half(struct worker *w)
     if (w->state != WORKER_SPAWNING || !w->half || w->child.pid <= 0)
         return; /* either message may come first: SPAWNED from the spawner, HALF from the worker */
     loop_timer_clear(&w->timer);
+    posture_first(&w->child);
     w->state = WORKER_HALF;
     l->spawning--;
     l->halves++;

@@ -115,5 +115,6 @@ void child_close(struct child *c)
     io_close(&c->control);
     io_close(&c->output);
     io_close(&c->listener);
+    io_close(&c->proc);
     *c = CHILD_NONE;
 }

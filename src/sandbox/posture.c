@@ -55,6 +55,21 @@ static bool separate(int proc, int i, const struct surroundings *around)
     return theirs[0] && around->namespaces[i][0] && strcmp(theirs, around->namespaces[i]) != 0;
 }
 
+static int open_proc(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static unsigned separate_ones(int proc, const struct surroundings *around)
+{
+    unsigned bits = 0;
+    for (int i = 0; i < POSTURE_NAMESPACES; i++)
+        bits |= separate(proc, i, around) ? 1u << i : 0;
+    return bits;
+}
+
 static bool still_lives(const struct child *worker)
 {
     struct pollfd p = {.fd = worker->pidfd, .events = POLLIN};
@@ -70,16 +85,26 @@ static int missing_error(const struct posture *p, uint32_t accepted, char why[WA
     return 0;
 }
 
-int posture_verify(const struct child *worker, const struct wall_request *request, uint32_t self, struct posture *out,
+void posture_first(struct child *worker)
+{
+    int proc = open_proc(worker->pid);
+    if (proc < 0)
+        return;
+    worker->separate = separate_ones(proc, &worker->around);
+    worker->proc = proc;
+}
+
+int posture_verify(struct child *worker, const struct wall_request *request, uint32_t self, struct posture *out,
                    struct error *err)
 {
     buf_auto status = BUF_INIT(TEXT_MAX);
     buf_auto mountinfo = BUF_INIT(TEXT_MAX);
     buf_auto limits = BUF_INIT(TEXT_MAX);
-    char path[64], why[WALL_LAYER_COUNT][128] = {{0}};
+    char why[WALL_LAYER_COUNT][128] = {{0}};
     struct stat st;
-    snprintf(path, sizeof path, "/proc/%d", (int)worker->pid);
-    fd_auto proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (worker->proc < 0)
+        posture_first(worker);
+    fd_auto proc = io_steal(&worker->proc);
     if (proc < 0 || read_proc(proc, "status", &status) || read_proc(proc, "mountinfo", &mountinfo) ||
         read_proc(proc, "limits", &limits) || fstatat(proc, "status", &st, 0) < 0)
         return error_set(err, MOAT_E_WALL_MISSING, "the worker's posture cannot be read from /proc/%d",
@@ -93,7 +118,7 @@ int posture_verify(const struct child *worker, const struct wall_request *reques
                                 .fallback = worker->fallback,
                                 .self = self};
     for (int i = 0; i < POSTURE_NAMESPACES; i++)
-        seen.separate[i] = separate(proc, i, &worker->around);
+        seen.separate[i] = worker->separate & 1u << i;
     /* The number could be another process's by now; a process that still lives has kept it all the time. */
     if (!still_lives(worker))
         return error_set(err, MOAT_E_WALL_MISSING, "the worker died before its posture was read");

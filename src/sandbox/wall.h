@@ -81,9 +81,13 @@ struct posture {
     uint32_t missing; /* required and not there */
 };
 
+/* The first half of that look, at a worker that waits: which namespaces it is in, that it has been in since its clone.
+ * Nothing is judged yet; where it was not called, or could not look, posture_verify does it. */
+void posture_first(struct child *worker);
+
 /* Reads the worker's posture from outside (/proc/PID: status, mountinfo, limits, ns), joins `self`, and compares with
  * what the request asked for. 0, or -MOAT_E_WALL_MISSING naming the layer; what `accepted` names is only reported. */
-int posture_verify(const struct child *worker, const struct wall_request *request, uint32_t self, struct posture *out,
+int posture_verify(struct child *worker, const struct wall_request *request, uint32_t self, struct posture *out,
                    struct error *err);
 
 #endif
