@@ -188,6 +188,11 @@ static bool receive(struct child *worker, struct wall_event *out)
     fd_auto fd = -1;
     size_t n = 1;
     ssize_t got = io_recv(worker->control, &r, sizeof r, &fd, &n);
+    /* It ended with an order of ours unread.  That is told once, and before what it had said itself. */
+    if (got < 0 && errno == ECONNRESET) {
+        n = 1;
+        got = io_recv(worker->control, &r, sizeof r, &fd, &n);
+    }
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return false;
     if (got == 0 || (got < 0 && errno == ECONNRESET)) {

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "sandbox/messages.h"
 
 static struct rig_result r;
 
@@ -273,6 +275,33 @@ static void many_workers_live_at_once(void **state)
     spawner_stop(s);
 }
 
+/* The channel is sent to a worker that may be at its end already: why is what it said itself. */
+static void last_words_are_heard_over_an_unread_channel(void **state)
+{
+    struct report said = {.version = MESSAGE_VERSION, .kind = WALL_FAILED, .errnum = EPERM, .step = "private_root"};
+    struct error err = {0};
+    for (int late = 0; late < 2; late++) {
+        struct child c = CHILD_NONE;
+        struct wall_event e;
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        c.control = pair[0];
+        assert_true(io_send(pair[1], &said, sizeof said, NULL, 0));
+        if (late)
+            io_close(&pair[1]);
+        assert_int_equal(wall_channel(&c, 0, 0, 0, &err), 0);
+        if (!late)
+            io_close(&pair[1]);
+        wall_next(&c, &e);
+        assert_int_equal(e.kind, WALL_FAILED);
+        assert_int_equal(e.errnum, EPERM);
+        assert_string_equal(e.step, "private_root");
+        wall_next(&c, &e);
+        assert_int_equal(e.kind, WALL_GONE);
+        child_close(&c);
+    }
+}
+
 static void an_executable_that_cannot_run_is_named(void **state)
 {
     struct spawner *s = NULL;
@@ -321,6 +350,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_pooled_worker_can_be_killed),
         cmocka_unit_test(a_child_killed_as_soon_as_it_is_told_of_harms_nobody),
         cmocka_unit_test(many_workers_live_at_once),
+        cmocka_unit_test(last_words_are_heard_over_an_unread_channel),
         cmocka_unit_test(an_executable_that_cannot_run_is_named),
     };
     return cmocka_run_group_tests_name("life", tests, NULL, NULL);
