@@ -91,8 +91,8 @@ static void recorded(struct registry_command *record)
 
 static void loaded(struct op *op, struct job *job);
 
-/* Of a load: the disk takes as long as the start does, so both are under way together.  When the start fails it is taken back; a
- * host that dies in between finds a plugin that somebody wanted loaded. */
+/* Of a load: the disk takes as long as the start does, so both are under way together.  When the start fails it is
+ * taken back; a host that dies in between finds a plugin that somebody wanted loaded. */
 static void record_begin(struct run_op *run, enum registry_wanted before)
 {
     if (run->next != loaded || before == REGISTRY_LOADED)
