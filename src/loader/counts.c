@@ -48,6 +48,14 @@ static void take_plugin(struct counted *c, struct plugin *p)
     memset(p->due, 0, sizeof p->due);
 }
 
+void counts_stir(struct loader *l)
+{
+    if (atomic_load_explicit(&l->stirred, memory_order_relaxed) || atomic_exchange(&l->stirred, true))
+        return;
+    if (l->config.on_stir)
+        l->config.on_stir(l->config.context);
+}
+
 struct counts_due *counts_due(struct plugin *p, const struct generation *ran)
 {
     const struct generation *of = ran ? ran : p->current;

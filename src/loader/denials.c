@@ -190,6 +190,7 @@ void denial_count(struct worker *w, const struct refused *ev)
             memcpy(r->call, ev->call, sizeof r->call);
     }
     pthread_mutex_unlock(&l->denials_lock);
+    counts_stir(l);
     if (r)
         tell(l, r);
 }
@@ -236,10 +237,12 @@ void denials_hand_over(struct plugin *p)
     pthread_mutex_lock(&l->denials_lock);
     struct denial_row *r = p->rows && p->denials_handed != all ? p->rows->all : NULL; /* what is behind it stays */
     pthread_mutex_unlock(&l->denials_lock);
-    bool taken = r != NULL;
+    bool any = r != NULL, taken = any;
     for (; r && taken; r = r->next)
         taken = hand_one(l, r);
     if (taken)
         p->denials_handed = all;
+    else if (any)
+        counts_stir(l); /* it is told again */
     pthread_mutex_unlock(&l->take_lock);
 }

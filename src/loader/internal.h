@@ -449,6 +449,7 @@ struct loader {
     size_t nplugins;
     struct plugin *plugins; /* table_lock to write; a list that only grows in front */
     _Atomic bool closing;
+    _Atomic bool stirred;     /* atomic: something was counted since all was collected */
     _Atomic uint32_t queued;  /* all plugins' */
     _Atomic uint64_t changes; /* atomic: generations published and unpublished */
 
@@ -618,6 +619,7 @@ void spin_forget(struct worker *w); /* anyone, once it has no owner */
 uint64_t ticks_now(void); /* CLOCK_MONOTONIC ns, cheaply; good to a microsecond */
 void ticks_init(void);
 void counts_worker_gone(struct worker *w); /* counts.c */
+void counts_stir(struct loader *l);        /* something was counted: whoever collects may rest no longer */
 /* Under the lock: where what was not answered is counted; ran: as in stats_error. NULL: nowhere, it is defined by
  * nothing. */
 struct counts_due *counts_due(struct plugin *p, const struct generation *ran);

@@ -315,19 +315,22 @@ static void collect_one(struct plugin *p)
     denials_hand_over(p);
 }
 
-void loader_collect(struct loader *l, const char *name_or_null)
+bool loader_collect(struct loader *l, const char *name_or_null)
 {
     if (name_or_null) {
         struct plugin *one = table_find(l, name_or_null);
         if (one)
             collect_one(one);
-        return;
+        return true;
     }
+    if (!atomic_exchange(&l->stirred, false)) /* before the look: what comes after it says so again */
+        return false;
     pthread_mutex_lock(&l->table_lock);
     struct plugin *p = l->plugins; /* a list that only grows, at its head */
     pthread_mutex_unlock(&l->table_lock);
     for (; p; p = p->next_of_all)
         collect_one(p);
+    return true;
 }
 
 static uint64_t capped(uint64_t asked, uint64_t cap)

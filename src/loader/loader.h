@@ -142,6 +142,9 @@ struct loader_config {
     /* Each load, call and error once: at loader_collect, when a worker ends, in loader_free. Errors of calls that did
      * not get as far as a worker count for the version that was current. On any thread. */
     void (*on_counts)(void *context, const struct loader_counts *counts);
+    /* There is something to collect, after a loader_collect of all that found that there was nothing. On any thread,
+     * must not block. */
+    void (*on_stir)(void *context);
     /* On any thread. */
     void (*on_line)(void *context, const struct loader_line *line);
     /* A call of a plugin that is there has ended, whatever became of it: c has its outcome. On any thread, before its
@@ -170,8 +173,9 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
 /* Refuses new calls, gives running ones grace_ns, kills what is left, joins the threads. Every call has completed. */
 void loader_free(struct loader *l, uint64_t grace_ns);
 
-/* Tells on_counts and on_denials what was not told yet, of one plugin or (NULL) of all. Any thread. */
-void loader_collect(struct loader *l, const char *name_or_null);
+/* Tells on_counts and on_denials what was not told yet, of one plugin or (NULL) of all; false: nothing has happened
+ * since all were collected last. Any thread. */
+bool loader_collect(struct loader *l, const char *name_or_null);
 
 /* What holds for a plugin that asks for this: the smaller of its request and the caps. */
 struct manifest_limits loader_limits(const struct loader *l, const struct manifest_limits *asked);

@@ -234,6 +234,7 @@ void tally_run(struct worker *w, uint32_t action, const struct counted_run *run,
 {
     struct action_tally *t = atomic_load_explicit(&w->acts[action], memory_order_relaxed);
     add64(&w->tally.executions, 1);
+    counts_stir(w->l);
     atomic_store_explicit(&w->tally.last_ns, now, memory_order_relaxed);
     if (__builtin_expect(!t, 0) && !(t = tally_make(w, action)))
         return; /* no memory: the plugin's count is right all the same */

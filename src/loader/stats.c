@@ -130,6 +130,7 @@ void stats_error(struct plugin *p, const struct generation *ran, const struct ca
         memcpy(slot->call_id, c->id, sizeof slot->call_id);
     }
     pthread_mutex_unlock(&p->lock);
+    counts_stir(p->l);
     error_tell(p, &c->error, c->id);
 }
 

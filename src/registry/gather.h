@@ -9,7 +9,7 @@
 
 #define GATHER_REFUSALS 64 /* different ones in a second; what is beyond them is folded into one of its code */
 #define GATHER_NS (1000ull * 1000 * 1000)
-#define GATHER_QUIET_NS (2 * GATHER_NS) /* after a second in which nothing happened: nobody is woken for nothing */
+#define GATHER_QUIET_NS (2 * GATHER_NS) /* after a second in which nothing was written */
 
 struct gather_refusal {
     char actor[REGISTRY_ACTOR_MAX + 1], call[REGISTRY_CALL_MAX + 1]; /* call: the first one's */

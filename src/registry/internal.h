@@ -21,9 +21,10 @@ struct registry {
     struct registry_command *first, **last;
     bool stopping;
     struct gather gather;
-    void (*collect)(void *context); /* asked each second, in quiet times every other */
+    bool (*collect)(void *context); /* see registry_gather_from */
     void *collect_context;
-    uint64_t collect_ns; /* when next */
+    uint64_t collect_ns; /* when next; UINT64_MAX: when there is something again */
+    bool collect_soon;   /* there is, since it was asked last */
     bool collecting, writing_gathered;
     pthread_cond_t written;   /* neither of the two any more */
     uint64_t gathered_writes; /* how often they were begun */

@@ -181,8 +181,8 @@ enum registry_verb {
     REGISTRY_CANARY_START, /* likewise: which version is current is not changed by them */
     REGISTRY_CANARY_END,
     REGISTRY_PARAMETER, /* a record: what it was changed from and to, and why */
-    REGISTRY_MEND,  /* what can be made from the rest: the search when it is wrong; packages that nobody wants go */
-    REGISTRY_FLUSH, /* nothing: answered when all before it is on the disk */
+    REGISTRY_MEND,      /* what can be made from the rest: the search when it is wrong; packages that nobody wants go */
+    REGISTRY_FLUSH,     /* nothing: answered when all before it is on the disk */
     REGISTRY_VERB_COUNT,
 };
 
@@ -419,8 +419,11 @@ struct registry_denial {
  * never blocks on the disk. */
 bool registry_deny(struct registry *r, const struct registry_denial *more);
 /* Asked on the store thread each second (in quiet times every other), before it writes, for what was not told by
- * itself. It must not block and may call registry_count. NULL: nobody any more; when that returns it is not running. */
-void registry_gather_from(struct registry *r, void (*collect)(void *context), void *context);
+ * itself. It must not block and may call registry_count. false: there was nothing, and it is asked again when
+ * registry_gather_soon says that there is: nobody is woken for nothing. NULL: nobody any more; when that returns it is
+ * not running. */
+void registry_gather_from(struct registry *r, bool (*collect)(void *context), void *context);
+void registry_gather_soon(struct registry *r); /* any thread */
 
 /* Waits until all that was gathered before is on the disk. */
 int registry_flush(struct registry *r, struct error *err);

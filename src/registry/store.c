@@ -144,14 +144,18 @@ static bool run_group(struct registry *r, struct registry_command *group)
 /* Under the lock, which is given up meanwhile: others may count, and ask for nothing to be asked any more. */
 static void collect(struct registry *r)
 {
-    void (*ask)(void *context) = r->collect;
+    bool (*ask)(void *context) = r->collect;
     void *context = r->collect_context;
     r->collecting = true;
+    r->collect_soon = false;
     pthread_mutex_unlock(&r->lock);
-    ask(context);
+    bool more = ask(context);
     pthread_mutex_lock(&r->lock);
     r->collecting = false;
-    r->collect_ns = clock_mono_ns() + (r->gather.due_ns ? GATHER_NS : GATHER_QUIET_NS);
+    if (more || r->collect_soon || r->gather.due_ns)
+        r->collect_ns = clock_mono_ns() + (r->gather.due_ns ? GATHER_NS : GATHER_QUIET_NS);
+    else
+        r->collect_ns = UINT64_MAX;
     if (r->gather.due_ns)
         r->gather.due_ns = 1; /* now: a crash loses a second, not two */
     pthread_cond_broadcast(&r->written);
@@ -170,7 +174,8 @@ static void wait_until(struct registry *r, uint64_t due)
 static bool wait_for_work(struct registry *r)
 {
     while (!r->first && !r->stopping) {
-        uint64_t now = clock_mono_ns(), due = r->gather.due_ns, next = r->collect ? r->collect_ns : 0;
+        uint64_t now = clock_mono_ns(), due = r->gather.due_ns,
+                 next = r->collect && r->collect_ns != UINT64_MAX ? r->collect_ns : 0;
         if (due && now >= due)
             break;
         if (next && now >= next)
@@ -346,7 +351,18 @@ bool registry_deny(struct registry *r, const struct registry_denial *more)
     return taken;
 }
 
-void registry_gather_from(struct registry *r, void (*collect_from)(void *context), void *context)
+void registry_gather_soon(struct registry *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->collect_soon = true;
+    if (r->collect && r->collect_ns == UINT64_MAX) {
+        r->collect_ns = clock_mono_ns() + GATHER_NS;
+        pthread_cond_signal(&r->waiting);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+void registry_gather_from(struct registry *r, bool (*collect_from)(void *context), void *context)
 {
     pthread_mutex_lock(&r->lock);
     r->collect = collect_from;

@@ -17,10 +17,16 @@ void counters_tell(void *context, const struct loader_counts *counts)
         registry_count(s->registry, &one);
 }
 
-static void collect(void *context)
+static bool collect(void *context)
 {
     struct service *s = context;
-    loader_collect(s->loader, NULL);
+    return loader_collect(s->loader, NULL);
+}
+
+void counters_stir(void *context)
+{
+    struct service *s = context;
+    registry_gather_soon(s->registry);
 }
 
 void counters_start(struct service *s)

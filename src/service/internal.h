@@ -255,6 +255,7 @@ int waits_finish(struct waits *w, uint64_t timeout_ns, struct error *err);
 /* ---- counters.c: what outlives this process ---- */
 
 void counters_tell(void *context, const struct loader_counts *counts);           /* loader_config.on_counts */
+void counters_stir(void *context); /* loader_config.on_stir */
 bool denials_tell(void *context, const struct denial *more);                     /* loader_config.on_denials */
 int denials_flush(struct job *job, const char *name_or_null, struct error *err); /* what was denied is on the disk */
 void counters_start(struct service *s);

@@ -155,6 +155,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_denials = denials_tell,
                                    .on_call_error = on_call_error,
                                    .on_counts = counters_tell,
+                                   .on_stir = counters_stir,
                                    .on_line = on_line,
                                    .on_canary = canary_told,
                                    .on_guard = guard_told,

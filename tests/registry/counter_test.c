@@ -260,11 +260,39 @@ static void many_at_once_are_kept_apart(void **state)
     assert_counts(f, NULL, NULL, (struct registry_counts){.installs = 3, .calls = 3 * 499 * 500 / 2});
 }
 
-static void collect_some(void *context)
+static bool collect_some(void *context)
 {
     struct crowd *c = context;
     atomic_fetch_add(&c->counted, 1);
     count(c->r, "alpha", "1.0.0", (struct registry_counts){.calls = 1});
+    return true;
+}
+
+static _Atomic unsigned asked_in_vain;
+
+static bool collect_nothing(void *context)
+{
+    atomic_fetch_add(&asked_in_vain, 1);
+    return false;
+}
+
+/* Who has nothing is left alone until there is something. */
+static void who_has_nothing_is_not_asked_again(void **state)
+{
+    struct fixture *f = *state;
+    struct timespec nap = {.tv_nsec = 20 * 1000 * 1000};
+    registry_gather_from(f->r, collect_nothing, NULL);
+    for (unsigned round = 1; round <= 2; round++) {
+        for (int i = 0; i < 500 && atomic_load(&asked_in_vain) < round; i++)
+            nanosleep(&nap, NULL);
+        assert_int_equal(asked_in_vain, round);
+        if (round == 1) {
+            nanosleep(&(struct timespec){.tv_sec = 2, .tv_nsec = 300 * 1000 * 1000}, NULL); /* longer than any pause */
+            assert_int_equal(asked_in_vain, round);
+        }
+        registry_gather_soon(f->r);
+    }
+    registry_gather_from(f->r, NULL, NULL);
 }
 
 static void who_has_counts_is_asked_each_second(void **state)
@@ -292,6 +320,7 @@ int main(void)
         T(whoever_looks_sees_all_that_was_counted_before_and_nothing_twice),
         T(many_at_once_are_kept_apart),
         T(who_has_counts_is_asked_each_second),
+        T(who_has_nothing_is_not_asked_again),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
