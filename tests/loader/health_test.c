@@ -48,6 +48,17 @@ static void calls(unsigned n)
     }
 }
 
+static void set_probe(struct loader *l, void *context)
+{
+    l->probe_ns = *(uint64_t *)context;
+}
+
+/* How often it is asked, from now on. */
+static void ask_every(uint64_t ns)
+{
+    rig_look(r, set_probe, &ns);
+}
+
 static bool is(enum health health, const char *why)
 {
     const struct loader_status *s = rig_status(r, "ledger");
@@ -96,7 +107,7 @@ static void who_does_not_answer_is_ended(void **state)
 static void a_death_is_seen_from_outside(void **state)
 {
     define(NULL, "{}");
-    r->l->probe_ns = 60 * NS_PER_S;
+    ask_every(60 * NS_PER_S);
     rig_expect(r, "ledger", "crash", "{}", MOAT_E_PLUGIN_CRASHED, NULL);
     RIG_WAIT(is(HEALTH_DEGRADED, "SIGSEGV"));
     uint64_t died = since();
@@ -104,7 +115,7 @@ static void a_death_is_seen_from_outside(void **state)
     assert_int_equal(rig_status(r, "ledger")->restarts, 1);
     assert_true(is(HEALTH_DEGRADED, "SIGSEGV")); /* until it is heard that it is well */
     assert_int_equal(since(), died);
-    r->l->probe_ns = 80 * NS_PER_MS;
+    ask_every(80 * NS_PER_MS);
     RIG_WAIT(is(HEALTH_HEALTHY, ""));
 }
 
