@@ -198,10 +198,18 @@ static void the_deaf_is_ended(void **state)
 
 /* ---- a handler that answers later ---- */
 
+static struct question *kept_now(void)
+{
+    pthread_mutex_lock(&lock);
+    struct question *now = kept;
+    pthread_mutex_unlock(&lock);
+    return now;
+}
+
 static struct question *wait_kept(void)
 {
-    RIG_WAIT((pthread_mutex_lock(&lock), pthread_mutex_unlock(&lock), kept != NULL));
-    return kept;
+    RIG_WAIT(kept_now() != NULL);
+    return kept_now();
 }
 
 static void answers_may_come_late(void **state)
