@@ -122,6 +122,11 @@ bool seat_closed(const struct seat *s)
     return atomic_load_explicit(&s->turn, memory_order_acquire) == SEAT_CLOSED;
 }
 
+bool seat_asked(const struct seat *s)
+{
+    return atomic_load_explicit(&s->turn, memory_order_acquire) == SEAT_ASKED;
+}
+
 /* ---- the helper ---- */
 
 bool seat_next(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_request *out)

@@ -118,6 +118,7 @@ bool seat_ask(struct seat *s, const struct seat_request *r);
 /* Until the answer is there: true.  false: at until_ns (0: never), or the helper is gone; seat_closed says which. */
 bool seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out);
 bool seat_closed(const struct seat *s);
+bool seat_asked(const struct seat *s); /* false, and no answer either: closed, or a helper that breaks the rules */
 
 /* ---- the helper ---- */
 

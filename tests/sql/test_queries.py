@@ -170,6 +170,25 @@ def test_a_helper_that_dies(place):
     assert second["rows"] == [[0]]  # the next one starts another, which puts back what was begun
 
 
+def test_a_helper_stands_behind_its_wall(place):
+    """Seen from outside: its filter, its namespaces, and what it has open."""
+    place.good("grant", "querier", "database_write=private")
+    place.serve()
+    run(place, "CREATE TABLE t (a)")
+    [helper] = helpers(place)
+    status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{helper}/status").read_text().splitlines()
+                  if ":\t" in line)
+    assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == 0
+    assert int(status["Threads"]) == 1
+    if os.geteuid() == 0:
+        assert status["Uid"].split()[0] != "0"
+        for name in ("user", "mnt", "pid", "ipc", "uts"):
+            assert os.readlink(f"/proc/{helper}/ns/{name}") != os.readlink(f"/proc/{place.server.pid}/ns/{name}")
+        own = str(place.home / "data" / "querier" / "private.db")
+        opened = {os.readlink(f"/proc/{helper}/fd/{n}").split(":")[0] for n in os.listdir(f"/proc/{helper}/fd")}
+        assert opened == {"socket", own, f"{own}-journal"}
+
+
 def test_a_worker_takes_its_helper_along(place):
     place.good("grant", "querier", "database_write=private")
     place.serve()

@@ -80,7 +80,7 @@ static enum turn wait_answer(struct moat_call *call, struct sitting *p, uint64_t
         uint64_t now = clock_mono_ns(), slice = now + SLICE_NS;
         if (seat_wait(p->seat, &p->spin, until && until < slice ? until : slice, out))
             return ANSWERED;
-        if (seat_closed(p->seat))
+        if (!seat_asked(p->seat))
             return CLOSED;
         if ((until && clock_mono_ns() >= until) || port_cancelled(&engine.port))
             return LATE;
