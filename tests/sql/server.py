@@ -69,7 +69,7 @@ def running():
         server.run("initdb", "-D", directory / "data", "-U", "admin", "-A", "trust", "-N", "-E", "UTF8")
         (directory / "data" / "pg_hba.conf").write_text("local all admin trust\nlocal all all scram-sha-256\n")
         server.run("pg_ctl", "-D", directory / "data", "-w", "-t", "60", "-l", directory / "log", "-o",
-                   f"-k {directory} -c listen_addresses= -c fsync=off -c max_connections=20", "start")
+                   f"-k {directory} -c listen_addresses= -c fsync=off -c max_connections=50", "start")
         try:
             server.sql(SCHEMA, "postgres")
             yield server

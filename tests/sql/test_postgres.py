@@ -56,10 +56,9 @@ def test_pages(shop):
 
 def test_reading_stays_reading(shop, postgres):
     shop.good("grant", "querier", "database_read=shop")
-    for sql in ("INSERT INTO item (name) VALUES ('x')", "DELETE FROM item", "CREATE TABLE t (a int)",
-                "WITH x AS (DELETE FROM item RETURNING id) SELECT * FROM x", "SELECT nextval('item_id_seq')"):
-        [answer] = run(shop, sql)
-        assert answer["code"] in ("permission_denied", "sql_error"), (sql, answer)
+    answers = run(shop, "INSERT INTO item (name) VALUES ('x')", "DELETE FROM item", "CREATE TABLE t (a int)",
+                  "WITH x AS (DELETE FROM item RETURNING id) SELECT * FROM x", "SELECT nextval('item_id_seq')")
+    assert [a["code"] for a in answers] == ["permission_denied"] * 4 + ["sql_error"], answers
     assert postgres.sql("SELECT count(*) FROM item") == "2"
     [denial] = [d for d in shop.result("denials", "querier")["denials"] if d["operation"] == "change"]
     assert denial["command"] == "moat grant querier database_write=shop"
@@ -71,12 +70,11 @@ def test_what_nobody_may(shop, postgres, right):
     refused = ("SET ROLE boss", "RESET ALL", "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "COPY item TO '/tmp/x'",
                "COPY item FROM PROGRAM 'id'", "DO 'BEGIN END'", "CALL x()", "LOAD 'x'", "LISTEN x", "PREPARE p AS SELECT 1",
                "BEGIN READ WRITE", "/* */ -- \n SET ROLE boss", "DISCARD ALL", "GRANT SELECT ON item TO writer",
-               "COMMIT PREPARED 'x'", "VACUUM", "")
-    for sql in refused:
-        assert code(shop, sql) in ("not_allowed", "sql_error"), sql
-    for sql in ("SELECT 1; DROP TABLE item", "SELECT * FROM hidden.wages", "SELECT pg_read_file('/etc/passwd')",
-                "SELECT lo_import('/etc/passwd')", "SELECT set_config('role', 'boss', false)"):
-        assert code(shop, sql) == "sql_error", sql
+               "COMMIT PREPARED 'x'", "VACUUM")
+    wrong = ("SELECT 1; DROP TABLE item", "SELECT * FROM hidden.wages", "SELECT pg_read_file('/etc/passwd')",
+             "SELECT lo_import('/etc/passwd')", "SELECT set_config('role', 'boss', false)", "")
+    answers = run(shop, *refused, *wrong)
+    assert [a["code"] for a in answers] == ["not_allowed"] * len(refused) + ["sql_error"] * len(wrong), answers
     # A setting that is changed by a function widens nothing: each statement has a transaction of its own kind.
     run(shop, "SELECT set_config('default_transaction_read_only', 'off', false)",
         "SELECT set_config('transaction_read_only', 'off', true)")

@@ -97,9 +97,9 @@ static bool do_run(struct moat_call *call, struct slice p)
 {
     struct slice steps;
     char *room = host->result_room(call, RESULT_MAX);
-    struct out o = {room, room + RESULT_MAX};
     if (!room || !request_find(p.at, (size_t)(p.end - p.at), "steps", &steps) || *steps.at != '[')
         return host->fail(call, "no_steps", "there are no steps");
+    struct out o = {room, room + RESULT_MAX};
     text(p, "source", source, sizeof source);
     puts_(&o, "[");
     const char *at = request_space(steps.at + 1, steps.end);
