@@ -59,6 +59,7 @@
     X(LEVEL, "level", 0, "LEVEL", "only this and what is worse: debug, info, warn or error") \
     X(SOURCE, "source", 0, "SOURCE", "only log, output, or host: what became of lines and workers") \
     X(LIMIT, "limit", 0, "N", "at most so many") \
+    X(HTML, "html", 0, "FILE", "write it into this file as a page that needs nothing else") \
     X(SVG, "svg", 0, "FILE", "draw it into this file as well") \
     X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
     X(INTERVAL, "interval", 0, "TIME", "look so often; every second unless told") \
@@ -303,6 +304,7 @@ int run_source_remove(struct cli *c);
 int run_stats(struct cli *c);
 int run_forecast(struct cli *c);
 int run_monitor(struct cli *c);
+int run_report(struct cli *c);
 int run_parameter_get(struct cli *c);
 int run_parameter_set(struct cli *c);
 int run_health(struct cli *c);

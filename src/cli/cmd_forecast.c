@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "cli/page.h"
 #include "cli/show.h"
 
 #define WIDTH 860.0
@@ -34,27 +35,6 @@ static double across(const struct picture *p, size_t i)
 static double up(const struct picture *p, double y)
 {
     return TOP + HEIGHT * (1 - y / p->highest);
-}
-
-static void escape(struct buf *out, const char *text)
-{
-    for (; *text; text++)
-        switch (*text) {
-        case '<':
-            buf_puts(out, "&lt;");
-            break;
-        case '>':
-            buf_puts(out, "&gt;");
-            break;
-        case '&':
-            buf_puts(out, "&amp;");
-            break;
-        case '"':
-            buf_puts(out, "&quot;");
-            break;
-        default:
-            buf_putc(out, (unsigned char)*text < 0x20 ? ' ' : *text);
-        }
 }
 
 static void curve(const struct picture *p, const char *key, const char *style)
@@ -103,11 +83,11 @@ static void labels(const struct picture *p, const json_t *result)
     const char *name = json_string_value(json_object_get(result, "plugin"));
     const char *until = p->n ? json_string_value(json_object_get(json_array_get(p->points, p->n - 1), "time")) : NULL;
     buf_printf(p->out, "<text x=\"%.0f\" y=\"24\" font-size=\"15\">Calls an hour: ", LEFT);
-    escape(p->out, name ? name : "all plugins");
+    page_text(p->out, name ? name : "all plugins");
     buf_printf(p->out, "</text>\n<text x=\"%.0f\" y=\"%.0f\">%zu hours before</text>\n", LEFT, TOP + HEIGHT + 20,
                p->npast);
     buf_printf(p->out, "<text x=\"%.0f\" y=\"%.0f\" text-anchor=\"end\">", LEFT + WIDTH, TOP + HEIGHT + 20);
-    escape(p->out, until ? until : "");
+    page_text(p->out, until ? until : "");
     buf_printf(p->out, "</text>\n<text x=\"%.0f\" y=\"%.0f\" fill=\"#06c\">expected, with 80 %% and 95 %%</text>\n",
                LEFT + 200, TOP + HEIGHT + 20);
 }

@@ -7,19 +7,15 @@
 
 #define CELL_MAX 4096
 
-/* What may not reach a terminal from a plugin, a package or a publisher: C0, DEL, and C1 in its UTF-8 form. */
+/* What may not reach a terminal from a plugin, a package or a publisher: see text_plain. */
 void show_text(FILE *out, const char *text)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f) {
-            fputc('?', out);
-        } else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) {
-            fputc('?', out);
-            p++;
-        } else {
-            fputc(*p, out);
-        }
-    }
+    size_t len = strlen(text);
+    char *plain = malloc(len + 1); /* never longer */
+    if (plain)
+        text_plain(plain, len + 1, text, len);
+    fputs(plain ? plain : "?", out);
+    free(plain);
 }
 
 static const json_t *look_up(const json_t *object, const char *path)

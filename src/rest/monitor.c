@@ -1,4 +1,4 @@
-/* Routes of the monitor and of parameters. */
+/* Routes of the monitor, of reports and of parameters. */
 #include "base/clock.h"
 #include "rest/request.h"
 #include "json/json.h"
@@ -27,6 +27,11 @@ void handle_record(struct rest_request *q)
     buf_printf(&told, "{\"plugin\":\"%s\",\"action\":\"%s\"}", metric.plugin, metric.action);
     request_complete(q, NULL, &told);
     buf_free(&told);
+}
+
+void handle_report(struct rest_request *q)
+{
+    service_report(request_service(q), request_query(q, "since"), request_complete, q);
 }
 
 void handle_parameters(struct rest_request *q)

@@ -214,6 +214,7 @@ void handle_stats(struct rest_request *q);
 void handle_forecast(struct rest_request *q);
 void handle_monitor(struct rest_request *q);
 void handle_record(struct rest_request *q);
+void handle_report(struct rest_request *q);
 void handle_parameters(struct rest_request *q);
 void handle_parameter_get(struct rest_request *q);
 void handle_parameter_set(struct rest_request *q);

@@ -100,6 +100,10 @@ static const struct field forecast_fields[] = {
     {"limit", FIELD_NUMBER, false, "calls an hour: when will so many be met?"},
     {0},
 };
+static const struct field report_query[] = {
+    {"since", FIELD_TEXT, false, "a TIME: so far back; 7d unless told, 63d at most"},
+    {0},
+};
 static const struct field parameter_query[] = {
     {"why", FIELD_TEXT, false, "the reason, for the history and the audit trail"},
     {"no_guard", FIELD_FLAG, false, "do not watch what becomes of it"},
@@ -354,6 +358,8 @@ const struct route routes[] = {
      "How each action, and what was recorded, did in the last minute and hour, and what has become worse."},
     {"POST", "/api/monitor", REST_MANAGE, BODY_OBJECT, handle_record, NULL, record_fields, "",
      "Records something that the platform did, to be watched like the calls of plugins."},
+    {"GET", "/api/report", REST_READ, BODY_NONE, handle_report, report_query, NULL, "report",
+     "What every plugin did, cost and was refused in a span of time, and what was changed."},
     {"GET", "/api/parameters", REST_READ, BODY_NONE, handle_parameters, NULL, NULL, "parameter get",
      "What can be changed while everything runs: the platform's parameters, and settings that take effect at once."},
     {"GET", "/api/parameters/{name}", REST_READ, BODY_NONE, handle_parameter_get, NULL, NULL, "parameter get NAME",

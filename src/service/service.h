@@ -237,6 +237,9 @@ struct service_parameter_change {
 typedef void (*service_parameter_sink)(void *context, const struct service_parameter_change *change);
 void service_on_parameter(struct service *s, service_parameter_sink sink, void *context);
 
+/* What every plugin did, cost and was refused in the last `since` (a TIME; NULL: 7d), and what was changed. */
+void service_report(struct service *s, const char *since_or_null, service_done done, void *context);
+
 /* ---- what is to come (docs/forecast.md) ---- */
 #define SERVICE_HORIZON_MAX 336
 struct service_forecast {

@@ -193,6 +193,7 @@ def look_ahead(api):
 
 
 def watch(api):
+    assert api.good("GET", "/api/report?since=1h")["plugins"]
     assert api.good("GET", "/api/plugins/info/alpha/config-history")["revisions"]
     assert api.good("GET", "/api/parameters")["parameters"]
     assert api.good("PUT", "/api/parameters/settings.log_level?why=quiet", '"warn"')["value"] == "warn"
