@@ -80,6 +80,7 @@ static void measure(const char *name, void (*one)(void))
 int main(void)
 {
     broker_sql(); /* first: it forks, and the others have threads */
+    broker_agent();
     prepare();
     measure("policy.decide_ns", decide);
     measure("policy.allow_ns", allow);

@@ -2,6 +2,7 @@
 #ifndef BENCH_BROKER_PARTS_H
 #define BENCH_BROKER_PARTS_H
 
+void broker_agent(void);
 void broker_sql(void);
 void broker_net(void);
 

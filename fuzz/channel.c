@@ -87,7 +87,7 @@ static void host_replies(struct fuzz *f)
         return;
     uint64_t before = atomic_load(&f->ch->h2w->replies);
     f->asked = false;
-    channel_reply(f->ch, take(f, 1) & 1, bytes, take(f, 2) % sizeof bytes);
+    channel_reply(f->ch, take(f, 1) & 1, bytes, take(f, 2) % sizeof bytes, false);
     must(atomic_load(&f->ch->h2w->replies) == before + 1);
 }
 

@@ -27,8 +27,9 @@ static void read_model(char out[FACTS_TEXT_MAX])
     if (io_read_file("/proc/cpuinfo", &text, NULL) < 0)
         return;
     const char *line = strstr(buf_text(&text), "model name"), *value = line ? strchr(line, ':') : NULL;
-    if (!value++)
+    if (!value)
         return;
+    value++;
     value += strspn(value, " \t");
     text_plain(out, FACTS_TEXT_MAX, value, strcspn(value, "\n"));
 }

@@ -15,6 +15,7 @@
 #include "wire/ask.h"
 #include "wire/channel.h"
 
+#define ASK_QUICK_NS (1000 * 1000ull) /* answered within that, a worker stays on the CPU of who answers */
 #define ASK_CHAIN_MAX 8 /* plugins that wait for each other in one chain of calls, the last one's included */
 
 struct flight;
@@ -38,6 +39,7 @@ struct inquiry {
     _Atomic int refs;
     struct worker *w; /* a reference */
     char call_id[33];
+    uint64_t since_ns;
     uint32_t action;          /* + 1, for denials */
     const struct call *outer; /* who asks; only within on_ask */
 

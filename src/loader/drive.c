@@ -7,7 +7,6 @@
 #include "loader/internal.h"
 
 #define RECORDS_AT_ONCE 256
-#define LET_GO_NS (2 * NS_PER_MS)
 #define STRAYS_MAX 8 /* an honest worker rings once for each sleep of the loop */
 #define LINGER_WORK_NS (50 * NS_PER_US)
 #define ROUNDS 8 /* then other work of the loop has its turn */
@@ -198,7 +197,7 @@ static void ring(struct worker *w, uint64_t now)
         channel_place(lane->ch, here ? w->child.pid : 0);
         lane->placed = here;
     }
-    lane->let_go_at = here ? now + LET_GO_NS : UINT64_MAX;
+    lane->let_go_at = here ? now + LANE_LET_GO_NS : UINT64_MAX;
     lane->pushed = false;
     channel_ring(lane->ch);
 }

@@ -12,6 +12,8 @@ struct call;
 struct call_list;
 struct worker;
 
+#define LANE_LET_GO_NS (2000 * 1000ull) /* a loop lets a worker that computes longer off its CPU */
+
 enum pushed { PUSHED, PUSH_FULL, PUSH_FINISHED };
 enum pushed lane_push(struct worker *w, struct call *c, uint64_t now, struct call_list *here);
 bool lane_control(struct worker *w, enum channel_kind kind, uint64_t now, uint64_t deadline_ns);

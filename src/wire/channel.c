@@ -340,7 +340,7 @@ void channel_release(struct channel *ch)
 
 /* An honest worker says nothing between its ask and this, so whoever replies and the owner, who reads the ring, meet in
  * `asked` alone. */
-void channel_reply(struct channel *ch, bool ok, const void *bytes, size_t len)
+void channel_reply(struct channel *ch, bool ok, const void *bytes, size_t len, bool here)
 {
     uint8_t *room = layout_ask_room(&ch->out, ch->payload_max);
     len = len < ch->payload_max ? len : ch->payload_max;
@@ -351,7 +351,7 @@ void channel_reply(struct channel *ch, bool ok, const void *bytes, size_t len)
     atomic_store_explicit(&ch->h2w->reply, (uint64_t)len | (ok ? 0 : LAYOUT_REFUSED), memory_order_relaxed);
     atomic_store_explicit(&ch->asked, false, memory_order_release);
     atomic_store_explicit(&ch->h2w->replies, replies + 1, memory_order_release);
-    channel_wake_worker(ch, true);
+    channel_wake_worker(ch, true, here);
 }
 
 unsigned channel_overran(const struct channel *ch, enum channel_when when, uint64_t *seen)

@@ -89,9 +89,10 @@ const char *channel_broken_why(const struct channel *ch);
 
 size_t channel_in_flight(const struct channel *ch);
 
-/* Answers what was asked: exactly once for each CHANNEL_ASK, by any one thread, while the channel lives. Copies len
- * bytes (payload_max at most), to where the worker cannot write, and wakes it. */
-void channel_reply(struct channel *ch, bool ok, const void *bytes, size_t len);
+/* Answers what was asked: exactly once for each CHANNEL_ASK, by any one thread, while the channel lives; here: the
+ * worker may be put on this thread's CPU, from which the owner lets it go. Copies len bytes (payload_max at most), to
+ * where the worker cannot write, and wakes it. */
+void channel_reply(struct channel *ch, bool ok, const void *bytes, size_t len, bool here);
 
 /* Waiting.  A blocking owner: spins for a short while when it may, then yields or sleeps on a futex until an answer,
  * until_ns (CLOCK_MONOTONIC, 0: without end) or channel_wake.  false on timeout only.

@@ -62,8 +62,9 @@ static inline bool channel_ready(const struct channel *ch)
     return ch->why || layout_ready(layout_record(&ch->in, ch->read), ch->read);
 }
 
-/* Wakes the worker when it sleeps; work: that it has something to do, else for room alone. Any thread. */
-void channel_wake_worker(struct channel *ch, bool work);
+/* Wakes the worker when it sleeps; work: that it has something to do, else for room alone; here: on this CPU where that
+ * is allowed. Any thread. */
+void channel_wake_worker(struct channel *ch, bool work, bool here);
 
 /* Marks the channel broken; the first reason stays. */
 enum channel_got channel_break(struct channel *ch, const char *why);

@@ -77,7 +77,7 @@ bool channel_worker_sleeps(const struct channel *ch)
 }
 
 /* Each sleep is woken once, and only for what it waits for: a worker woken for nothing costs two switches. */
-void channel_wake_worker(struct channel *ch, bool work)
+void channel_wake_worker(struct channel *ch, bool work, bool here)
 {
     layout_fence();
     uint32_t epoch = atomic_load_explicit(&ch->w2h->worker_sleep, memory_order_relaxed);
@@ -85,7 +85,7 @@ void channel_wake_worker(struct channel *ch, bool work)
         !(work || epoch & LAYOUT_ROOM))
         return;
     atomic_store_explicit(&ch->woken, epoch, memory_order_relaxed);
-    if (!atomic_load_explicit(&ch->h2w->may_spin, memory_order_relaxed))
+    if (here && !atomic_load_explicit(&ch->h2w->may_spin, memory_order_relaxed))
         put_here(ch);
     atomic_fetch_add_explicit(&ch->h2w->bell, 1, memory_order_release); /* the owner and who replies may both ring */
     layout_futex_wake(&ch->h2w->bell, 1);
@@ -97,7 +97,7 @@ void channel_ring(struct channel *ch)
     if (!work && !ch->gave_back)
         return;
     ch->submitted = ch->gave_back = false;
-    channel_wake_worker(ch, work);
+    channel_wake_worker(ch, work, true);
 }
 
 /* Being woken. */

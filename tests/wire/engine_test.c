@@ -334,7 +334,7 @@ static void asked_one(struct rig *r, const char *action, const char *parameters,
     assert_memory_equal(a.shared, head, n);
     assert_memory_equal(a.shared + n, parameters, len);
     channel_release(r->ch);
-    channel_reply(r->ch, ok, reply, reply_len);
+    channel_reply(r->ch, ok, reply, reply_len, false);
 }
 
 static void asks(void **state)

@@ -173,7 +173,7 @@ static void asks_out_of_turn(void **state)
         assert_int_equal(a.status, 9);
         assert_ptr_equal(a.cookie, &l);
         assert_broken(&l);
-        channel_reply(l.r.ch, true, "late", 4); /* nobody hears it, and nothing breaks */
+        channel_reply(l.r.ch, true, "late", 4, false); /* nobody hears it, and nothing breaks */
         liar_end(&l);
     }
     const enum channel_kind no_call[] = {CHANNEL_HEALTH, CHANNEL_CONFIGURE, CHANNEL_SHUTDOWN, CHANNEL_SAVE,
@@ -187,7 +187,7 @@ static void asks_out_of_turn(void **state)
         liar_say(&l, (struct header){.kind = CHANNEL_ASK, .id = id, .len = 5}, 64);
         assert_int_equal(channel_next(l.r.ch, &a), CHANNEL_GOT);
         channel_release(l.r.ch);
-        channel_reply(l.r.ch, i % 2, "answer", 6);
+        channel_reply(l.r.ch, i % 2, "answer", 6, false);
         assert_int_equal(atomic_load(&l.port.h2w->replies), i + 1);
     }
     liar_say(&l, (struct header){.kind = CHANNEL_RESULT, .id = id}, 64);
