@@ -83,6 +83,11 @@ static void account(struct inquiry *x)
     x->w->asks.sum.cpu_ns += r->cpu_ns + r->calls_cpu_ns;
 }
 
+static bool is_quick(const struct inquiry *x)
+{
+    return clock_mono_ns() - x->since_ns < ASK_QUICK_NS;
+}
+
 static void finish(struct inquiry *x, const void *bytes, size_t len, const struct error *err)
 {
     knot_close(x); /* before the worker can ask for the next */
@@ -91,7 +96,7 @@ static void finish(struct inquiry *x, const void *bytes, size_t len, const struc
         if (err)
             reply_error(x->w, err);
         else
-            channel_reply(x->w->lane.ch, true, bytes, len, clock_mono_ns() - x->since_ns < ASK_QUICK_NS);
+            channel_reply(x->w->lane.ch, true, bytes, len, is_quick(x));
         taken_off(x);
     }
     unref(x); /* the handler's */
@@ -136,7 +141,7 @@ static void hand(struct question *ask, int fd)
     knot_close(x);
     if (take_off(x)) {
         if (w->net >= 0 && io_send(w->net, "", 1, &fd, 1)) {
-            channel_reply(w->lane.ch, true, "", 0);
+            channel_reply(w->lane.ch, true, "", 0, is_quick(x));
         } else {
             error_set(&err, MOAT_E_WRONG_STATE, "this worker was started without the right to connect: call again");
             reply_error(w, &err);
