@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 
@@ -39,6 +40,8 @@ def programs():
 class Server:
     def __init__(self, bin, directory, as_user):
         self.bin, self.directory, self.as_user = bin, directory, as_user
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
 
     def run(self, program, *arguments, **options):
         return subprocess.run([self.bin / program, *map(str, arguments)], check=True, text=True, capture_output=True,
@@ -46,12 +49,12 @@ class Server:
                               **options).stdout
 
     def sql(self, text, database="shop"):
-        return self.run("psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-h", self.directory, "-U", "admin",
+        return self.run("psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-h", self.directory, "-p", self.port, "-U", "admin",
                         "-d", database, input=text).strip()
 
     def string(self, role, **more):
         quoted = PASSWORD.replace("'", "\\'")
-        options = {"host": self.directory, "dbname": "shop", "user": role, "password": f"'{quoted}'", **more}
+        options = {"host": self.directory, "port": self.port, "dbname": "shop", "user": role, "password": f"'{quoted}'", **more}
         return " ".join(f"{k}={v}" for k, v in options.items())
 
 
@@ -67,9 +70,15 @@ def running():
     server = Server(programs(), directory, as_user)
     try:
         server.run("initdb", "-D", directory / "data", "-U", "admin", "-A", "trust", "-N", "-E", "UTF8")
-        (directory / "data" / "pg_hba.conf").write_text("local all admin trust\nlocal all all scram-sha-256\n")
+        (directory / "data" / "pg_hba.conf").write_text("local all admin trust\nlocal all all scram-sha-256\n"
+                                                        "host all all 127.0.0.1/32 scram-sha-256\n")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+                        "-keyout", directory / "data" / "server.key", "-out", directory / "data" / "server.crt"],
+                       check=True, capture_output=True, user=as_user, cwd=directory)
+        (directory / "data" / "server.key").chmod(0o600)
         server.run("pg_ctl", "-D", directory / "data", "-w", "-t", "60", "-l", directory / "log", "-o",
-                   f"-k {directory} -c listen_addresses= -c fsync=off -c max_connections=50", "start")
+                   f"-k {directory} -p {server.port} -c listen_addresses=127.0.0.1 -c ssl=on -c fsync=off "
+                   "-c max_connections=50", "start")
         try:
             server.sql(SCHEMA, "postgres")
             yield server

@@ -43,6 +43,15 @@ def test_rows(shop, postgres):
     assert first["rows"] == [["ham"]] and none["rows"] == [[True, 1.5]]
 
 
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
+def test_over_a_network(place, postgres, mode):
+    add(place, "far", f"read {postgres.string('reader', host='localhost', hostaddr='127.0.0.1', sslmode=mode)}")
+    place.good("grant", "querier", "database_read=far")
+    sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    [answer] = run(place, sql, source="far")
+    assert answer.get("rows") == [[mode != "disable"]], answer
+
+
 def test_pages(shop):
     shop.good("grant", "querier", "database_read=shop")
     pages = run(shop, {"sql": "SELECT generate_series(1, 10)", "rows": 4}, {"rows": 4}, {"rows": 4}, {"rows": 4},
