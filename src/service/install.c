@@ -119,6 +119,14 @@ static void define(struct install_op *in, struct job *job)
 {
     struct op *op = &in->op;
     const char *name = manifest_of(in)->name;
+    /* What nobody's code has written is nothing for its next owner to read, nor to trust. */
+    if (in->intake.takes_name)
+        rights_drop(op->s, name);
+    int purged = in->intake.takes_name ? queries_purge(op->s, name, &op->error) : 0;
+    if (purged < 0) {
+        op_end(op, purged);
+        return;
+    }
     struct plan p = {0};
     bool start = in->current && (in->load || in->running) && !in->switched;
     if (in->load && !in->current)

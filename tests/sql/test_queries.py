@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+import place as place_module
+
 
 def run(place, *steps, source="private"):
     steps = [s if isinstance(s, dict) else {"sql": s} for s in steps]
@@ -66,6 +68,22 @@ def test_a_database_of_its_own(place):
     place.good("install", place.package("querier"))
     place.good("uninstall", "querier", "--purge")
     assert not (place.home / "data" / "querier").exists()
+
+
+def test_a_database_does_not_pass_to_a_name_s_next_owner(build, tmp_path):
+    """What unsigned code has written is gone when a publisher takes its name."""
+    place = place_module.Place(build, tmp_path)
+    place.serve("--dev")
+    try:
+        place.good("pack", build / "stage" / "querier", "--unsigned", "-o", "querier.moat")
+        place.good("install", "querier.moat", "--grant", "database_write=private")
+        run(place, "CREATE TABLE t (a)")
+        place.trust()
+        place.good("install", place.pack(version="2.0.0", name="querier", publisher="other", only=("run",),
+                                         plugin="querier", entry="querier.so"), "--use", "--grant", "database_write=private")
+        assert run(place, "SELECT count(*) FROM sqlite_schema")[0]["rows"] == [[0]]
+    finally:
+        place.close()
 
 
 def test_reading_and_then_writing(place):
