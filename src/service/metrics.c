@@ -145,6 +145,20 @@ static void put_host(struct buf *out, const struct service *s, const struct regi
     put_gauge(out, "registry_bytes", "bytes", "Bytes of the registry's database.", (double)t->database_bytes);
 }
 
+static void put_network(struct buf *out, const struct service *s)
+{
+    struct net_totals n;
+    net_totals(s->net, &n);
+    put_family(out, "network_connections", "counter", NULL, "Connections that were made for plugins.");
+    buf_printf(out, "moat_network_connections_total %llu\n", (unsigned long long)n.connections);
+    put_family(out, "network_refused", "counter", NULL, "Connections that were not, whatever the reason.");
+    buf_printf(out, "moat_network_refused_total %llu\n", (unsigned long long)n.refused);
+    put_family(out, "network_bytes", "counter", "bytes", "Bytes of connections that have ended, to and from plugins.");
+    buf_printf(out, "moat_network_bytes_total{way=\"in\"} %llu\nmoat_network_bytes_total{way=\"out\"} %llu\n",
+               (unsigned long long)n.bytes_in, (unsigned long long)n.bytes_out);
+    put_gauge(out, "network_open", NULL, "Connections of plugins that are open.", (double)n.open);
+}
+
 /* ---- spans ---- */
 
 static void put_spans(struct buf *out, const struct service *s)
@@ -172,6 +186,7 @@ static void metrics(struct op *op, struct job *job)
         put_errors(&op->result, &c);
         put_runs(&op->result, &c);
         put_states(&op->result, &c);
+        put_network(&op->result, op->s);
         put_spans(&op->result, op->s);
         metrics_monitor(&op->result, op->s->monitor);
     }

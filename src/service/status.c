@@ -126,6 +126,21 @@ static void tell_executions(struct buf *out, const struct sums *t)
     tell_close(out, '}');
 }
 
+/* Since this host began. */
+static void tell_network(struct buf *out, const struct service *s)
+{
+    struct net_totals n;
+    net_totals(s->net, &n);
+    tell_open(out, "network", '{');
+    tell_number(out, "open", n.open);
+    tell_number(out, "connections", n.connections);
+    tell_number(out, "refused", n.refused);
+    tell_number(out, "bytes_in", n.bytes_in);
+    tell_number(out, "bytes_out", n.bytes_out);
+    tell_number(out, "helpers", n.helpers);
+    tell_close(out, '}');
+}
+
 static void stats(struct op *op, struct job *job)
 {
     struct sums t = {0};
@@ -143,6 +158,7 @@ static void stats(struct op *op, struct job *job)
         tell_registry(out, &totals);
         tell_security(out, op->s);
         tell_executions(out, &t);
+        tell_network(out, op->s);
         tell_counts(out, "counters", &counts);
         tell_monitor_stats(out, "platform_metrics", op->s->monitor);
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);

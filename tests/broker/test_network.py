@@ -95,6 +95,10 @@ def test_names_are_asked_of_the_name_server_that_is_set(place, names, port):
     code, message = refusal(call(place, "talk", host="nowhere.test", port=port))
     assert code == "connect_failed" and "no_such_host" in message
     assert refusal(call(place, "talk", host="six.test", port=port))[0] == "permission_denied"
+    until(lambda: place.result("stats")["network"]["open"] == 0)
+    network = place.result("stats")["network"]
+    assert network["connections"] == 3 and network["bytes_in"] == network["bytes_out"] == 18
+    assert network["refused"] == 3 and network["helpers"] == 1
 
 
 def test_a_name_that_means_something_else_the_next_time_reaches_nothing(place, names, port):
