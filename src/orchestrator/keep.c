@@ -82,6 +82,16 @@ bool keep_begin(struct run *r, bool wait)
 
 /* ---- steps ---- */
 
+static struct tasks_used used_by(const struct run *r)
+{
+    return (struct tasks_used){.calls = r->calls,
+                               .cpu_ns = r->cpu_ns,
+                               .ran_ns = r->ran_ns,
+                               .bytes_in = r->bytes_in,
+                               .bytes_out = r->bytes_out,
+                               .time_ns = r->before_ns + clock_mono_ns() - r->began_ns};
+}
+
 /* What the last step was need not be known when the document comes right behind. */
 void keep_step(struct run *r, uint32_t i)
 {
@@ -105,6 +115,7 @@ void keep_step(struct run *r, uint32_t i)
     t->undo_failed = s->compensation_failed;
     t->at_ns = s->began_ns;
     t->ended_ns = s->ended_ns;
+    t->used = used_by(r);
     t->text = s->result;
     t->len = s->len;
     tasks_write(r->o->tasks, t);
@@ -129,6 +140,8 @@ bool keep_note(struct unit *u)
     k->unit = u;
     k->record.step = u->step;
     k->record.undoing = u->phase == PHASE_COMPENSATE;
+    k->record.used = used_by(u->run);
+    k->record.used.calls++; /* the one that it is noted for */
     k->record.done = noted;
     tasks_write(u->run->o->tasks, &k->record);
     return true;

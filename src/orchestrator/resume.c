@@ -104,6 +104,20 @@ static void restore_failure(struct run *r, uint32_t i)
     run_stop(r, STOP_FAILED, &why);
 }
 
+/* Each record of a step says what the whole task had used by then. */
+void run_remember_used(struct run *r)
+{
+    for (const struct remembered *m = r->remembered; m; m = m->next) {
+        const struct tasks_used *u = &m->step.used;
+        r->calls = u->calls > r->calls ? u->calls : r->calls;
+        r->cpu_ns = u->cpu_ns > r->cpu_ns ? u->cpu_ns : r->cpu_ns;
+        r->ran_ns = u->ran_ns > r->ran_ns ? u->ran_ns : r->ran_ns;
+        r->bytes_in = u->bytes_in > r->bytes_in ? u->bytes_in : r->bytes_in;
+        r->bytes_out = u->bytes_out > r->bytes_out ? u->bytes_out : r->bytes_out;
+        r->before_ns = u->time_ns > r->before_ns ? u->time_ns : r->before_ns;
+    }
+}
+
 void run_remember(struct run *r)
 {
     for (struct remembered *m = r->remembered; m; m = m->next)

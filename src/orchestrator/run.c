@@ -61,15 +61,20 @@ void run_stop(struct run *r, enum stop stop, const struct error *why)
     stop_units(r, harder);
 }
 
+static void tell_no_time(const struct run *r, struct error *why)
+{
+    char span[32];
+    clock_format_span(r->task->budget.time_ns, span);
+    error_set(why, MOAT_E_LIMIT, "the task's budget of time, %s, is used up", span);
+}
+
 static void out_of_time(struct loop_timer *timer)
 {
     struct run *r = (struct run *)(void *)((char *)timer - offsetof(struct run, timer));
     struct error why;
-    char span[32];
     if (r->compensating)
         return; /* what is being undone is undone */
-    clock_format_span(r->task->budget.time_ns, span);
-    error_set(&why, MOAT_E_LIMIT, "the task's budget of time, %s, is used up", span);
+    tell_no_time(r, &why);
     run_ref(r);
     run_stop(r, STOP_BUDGET, &why);
     run_pump(r);
@@ -203,13 +208,34 @@ static void tell_begin(struct run *r)
         begin_done(r, NULL);
 }
 
+static void start_clock(struct run *r)
+{
+    uint64_t most = r->task->budget.time_ns;
+    r->began_ns = clock_mono_ns();
+    run_remember_used(r);
+    r->until_ns = r->began_ns + (most > r->before_ns ? most - r->before_ns : 0);
+}
+
+/* Of another host's task perhaps nothing is left: then nothing more is begun. What is being undone is undone. */
+static void stop_beyond_budget(struct run *r)
+{
+    struct error why;
+    if (r->stop != STOP_NOT)
+        return;
+    if (r->until_ns <= r->began_ns)
+        tell_no_time(r, &why);
+    else if (run_within_budget(r, &why))
+        return;
+    run_stop(r, STOP_BUDGET, &why);
+}
+
 void run_start(struct run *r)
 {
-    r->began_ns = clock_mono_ns();
+    start_clock(r);
     r->culprit = UINT32_MAX;
     r->pending_end = &r->pending;
     tell_begin(r);
-    if (!make_room(r) || !loop_timer_set(r->place->loop, &r->timer, r->began_ns + r->task->budget.time_ns)) {
+    if (!make_room(r) || !loop_timer_set(r->place->loop, &r->timer, r->until_ns)) {
         struct error why;
         error_set(&why, MOAT_E_OUT_OF_MEMORY, "no memory for the task");
         set_failure(r, &why);
@@ -222,6 +248,7 @@ void run_start(struct run *r)
     event_task_begun(r);
     run_ref(r); /* what is restored may end it */
     run_remember(r);
+    stop_beyond_budget(r);
     run_pump(r);
     run_unref(r);
 }

@@ -197,6 +197,8 @@ struct run {
     struct buf result;
     struct loop_timer timer;
     uint64_t began_ns, began_wall_ns, ended_wall_ns;
+    uint64_t before_ns; /* the time that other hosts worked on it */
+    uint64_t until_ns;  /* monotonic: the budget's time is used up */
     uint64_t calls, cpu_ns, ran_ns, bytes_in, bytes_out;
     enum run_status status;
 };
@@ -219,6 +221,7 @@ bool keep_note(struct unit *u); /* u->task comes to the loop when it is on the d
 bool keep_end(struct run *r);   /* the run leaves the table when it is on the disk */
 
 /* resume.c */
+void run_remember_used(struct run *r);
 void run_remember(struct run *r); /* on its loop, in place of a beginning */
 void remembered_free(struct run *r);
 
@@ -245,6 +248,7 @@ void unit_free(struct unit *u);
 void unit_begin(struct unit *u); /* fills and calls; counted in flight until step_unit_* */
 void unit_call(struct unit *u);  /* lane.c lets it */
 const struct task_action *unit_action(const struct unit *u);
+bool run_within_budget(const struct run *r, struct error *why);
 void unit_stop(struct unit *u); /* the run stops: cancelled as far as it has come */
 
 /* lane.c */

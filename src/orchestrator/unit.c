@@ -243,7 +243,7 @@ static bool choose(struct unit *u)
 
 /* ---- its call ---- */
 
-static bool within_budget(struct run *r, struct error *why)
+bool run_within_budget(const struct run *r, struct error *why)
 {
     const struct task_budget *b = &r->task->budget;
     uint64_t bytes = r->bytes_in + r->bytes_out;
@@ -293,7 +293,7 @@ static void call_done(struct call *call)
     } else {
         failed(u, call->error.code, call->error.message);
     }
-    if (!free_of_budget && !within_budget(r, &why))
+    if (!free_of_budget && !run_within_budget(r, &why))
         run_stop(r, STOP_BUDGET, &why);
     run_pump(r);
     run_unref(r);
@@ -302,7 +302,7 @@ static void call_done(struct call *call)
 static uint64_t deadline_of(const struct unit *u)
 {
     const struct run *r = u->run;
-    uint64_t timeout = r->task->steps[u->step].timeout_ns, end = r->began_ns + r->task->budget.time_ns;
+    uint64_t timeout = r->task->steps[u->step].timeout_ns, end = r->until_ns;
     /* The budget's own timer comes first: it knows the reason. */
     uint64_t now = clock_mono_ns() - NS_PER_S, left = u->phase == PHASE_COMPENSATE ? UINT64_MAX
                                                       : end > now                  ? end - now
@@ -374,7 +374,7 @@ static void filled(struct unit *u, int code, const struct error *err)
         failed(u, err->code, err->message);
     } else if (u->phase != PHASE_COMPENSATE && r->calls >= r->task->budget.calls) {
         r->calls++;
-        within_budget(r, &why);
+        run_within_budget(r, &why);
         r->calls--;
         u->filling = true; /* the others go first, and the reason is the budget's */
         run_stop(r, STOP_BUDGET, &why);

@@ -27,7 +27,15 @@ static const char step_1[] =
     " finished INTEGER NOT NULL DEFAULT 0, fell_back INTEGER NOT NULL DEFAULT 0, undoing INTEGER NOT NULL DEFAULT 0,"
     " undone INTEGER NOT NULL DEFAULT 0, undo_failed INTEGER NOT NULL DEFAULT 0, began INTEGER NOT NULL DEFAULT 0,"
     " ended INTEGER NOT NULL DEFAULT 0, result BLOB, PRIMARY KEY (task, step)) STRICT, WITHOUT ROWID;";
-static const struct schema_step steps[] = {{step_1, NULL}};
+/* used_…: of the whole task, when the step was written. */
+static const char step_2[] = "ALTER TABLE step ADD COLUMN used_calls INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE step ADD COLUMN used_cpu INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE step ADD COLUMN used_ran INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE step ADD COLUMN used_in INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE step ADD COLUMN used_out INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE step ADD COLUMN used_time INTEGER NOT NULL DEFAULT 0;";
+static const struct schema_step steps[] = {{step_1, NULL}, {step_2, NULL}};
+#define VERSION ((int)(sizeof steps / sizeof *steps))
 
 /* ---- one record ---- */
 
@@ -37,28 +45,40 @@ static int write_begin(struct db *db, const struct tasks_record *r, struct error
                   r->id, r->name ? r->name : "", (int64_t)r->at_ns, r->asker, r->text, r->len);
 }
 
+static int write_used(struct db *db, const struct tasks_record *r, struct error *err)
+{
+    const struct tasks_used *u = &r->used;
+    return db_run(db, err,
+                  "UPDATE step SET used_calls = ?, used_cpu = ?, used_ran = ?, used_in = ?, used_out = ?, used_time = ?"
+                  " WHERE task = ? AND step = ?",
+                  "iiiiiiti", (int64_t)u->calls, (int64_t)u->cpu_ns, (int64_t)u->ran_ns, (int64_t)u->bytes_in,
+                  (int64_t)u->bytes_out, (int64_t)u->time_ns, r->id, (int64_t)r->step);
+}
+
 static int write_step_begin(struct db *db, const struct tasks_record *r, struct error *err)
 {
-    return db_run(db, err,
-                  "INSERT INTO step (task, step, undoing) VALUES (?, ?, ?)"
-                  " ON CONFLICT DO UPDATE SET undoing = max(undoing, excluded.undoing)",
-                  "tii", r->id, (int64_t)r->step, (int64_t)r->undoing);
+    int rc = db_run(db, err,
+                    "INSERT INTO step (task, step, undoing) VALUES (?, ?, ?)"
+                    " ON CONFLICT DO UPDATE SET undoing = max(undoing, excluded.undoing)",
+                    "tii", r->id, (int64_t)r->step, (int64_t)r->undoing);
+    return rc < 0 ? rc : write_used(db, r, err);
 }
 
 static int write_step_end(struct db *db, const struct tasks_record *r, struct error *err)
 {
-    return db_run(
-        db, err,
-        "INSERT INTO step (task, step, outcome, code, message, plugin, attempts, finished, fell_back, undoing,"
-        " undone, undo_failed, began, ended, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET outcome = excluded.outcome, code = excluded.code,"
-        " message = excluded.message, plugin = excluded.plugin, attempts = excluded.attempts,"
-        " finished = excluded.finished, fell_back = excluded.fell_back, undone = excluded.undone,"
-        " undo_failed = excluded.undo_failed, began = excluded.began, ended = excluded.ended,"
-        " result = excluded.result",
-        "tiiittiiiiiiiib", r->id, (int64_t)r->step, (int64_t)r->outcome, (int64_t)r->code, r->message, r->plugin,
-        (int64_t)r->attempts, (int64_t)r->finished, (int64_t)r->fell_back, (int64_t)r->undoing, (int64_t)r->undone,
-        (int64_t)r->undo_failed, (int64_t)r->at_ns, (int64_t)r->ended_ns, r->text, r->len);
+    int rc =
+        db_run(db, err,
+               "INSERT INTO step (task, step, outcome, code, message, plugin, attempts, finished, fell_back, undoing,"
+               " undone, undo_failed, began, ended, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+               " ON CONFLICT DO UPDATE SET outcome = excluded.outcome, code = excluded.code,"
+               " message = excluded.message, plugin = excluded.plugin, attempts = excluded.attempts,"
+               " finished = excluded.finished, fell_back = excluded.fell_back, undone = excluded.undone,"
+               " undo_failed = excluded.undo_failed, began = excluded.began, ended = excluded.ended,"
+               " result = excluded.result",
+               "tiiittiiiiiiiib", r->id, (int64_t)r->step, (int64_t)r->outcome, (int64_t)r->code, r->message, r->plugin,
+               (int64_t)r->attempts, (int64_t)r->finished, (int64_t)r->fell_back, (int64_t)r->undoing,
+               (int64_t)r->undone, (int64_t)r->undo_failed, (int64_t)r->at_ns, (int64_t)r->ended_ns, r->text, r->len);
+    return rc < 0 ? rc : write_used(db, r, err);
 }
 
 static int write_end(struct db *db, const struct tasks_record *r, struct error *err)
@@ -172,7 +192,7 @@ static int open_file(struct tasks *t, struct error *err)
 {
     int rc = db_open(&t->db, t->file, true, err);
     if (rc == 0)
-        rc = schema_migrate(&t->db, steps, 1, err);
+        rc = schema_migrate(&t->db, steps, VERSION, err);
     if (rc == 0 && sqlite3_exec(t->db.handle, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL) != SQLITE_OK)
         rc = db_error(&t->db, err);
     return rc;

@@ -29,6 +29,11 @@ enum tasks_verb {
     TASKS_END,        /* id, status, document, at_ns; its steps are in the document from now on */
 };
 
+/* What a task had used when a record of a step was made: of the whole task, hosts before this one included. */
+struct tasks_used {
+    uint64_t calls, cpu_ns, ran_ns, bytes_in, bytes_out, time_ns;
+};
+
 /* In its owner's memory until done; texts stay as long. Zero it first. */
 struct tasks_record {
     enum tasks_verb verb;
@@ -40,6 +45,7 @@ struct tasks_record {
     int outcome, code, status;
     bool undoing, undone, undo_failed, fell_back;
     uint64_t at_ns, ended_ns; /* wall */
+    struct tasks_used used;   /* of a step's records */
     /* NULL: nobody waits. On this module's thread, must not block; code is 0 or an error. */
     void (*done)(struct tasks_record *record);
     int failed;

@@ -105,7 +105,8 @@ int tasks_each_step(struct tasks_reader *r, const char *id,
     sqlite3_stmt *row;
     int rc = db_start(&r->db, err, &row,
                       "SELECT step, outcome, code, message, plugin, attempts, finished, fell_back, undoing, undone,"
-                      " undo_failed, began, ended, result FROM step WHERE task = ? ORDER BY finished, step",
+                      " undo_failed, began, ended, result, used_calls, used_cpu, used_ran, used_in, used_out, used_time"
+                      " FROM step WHERE task = ? ORDER BY finished, step",
                       "t", id);
     for (; rc == 1; rc = db_next(&r->db, err, row)) {
         struct tasks_record s = {.verb = TASKS_STEP_END,
@@ -123,7 +124,13 @@ int tasks_each_step(struct tasks_reader *r, const char *id,
                                  .at_ns = (uint64_t)sqlite3_column_int64(row, 11),
                                  .ended_ns = (uint64_t)sqlite3_column_int64(row, 12),
                                  .text = sqlite3_column_blob(row, 13),
-                                 .len = (size_t)sqlite3_column_bytes(row, 13)};
+                                 .len = (size_t)sqlite3_column_bytes(row, 13),
+                                 .used = {.calls = (uint64_t)sqlite3_column_int64(row, 14),
+                                          .cpu_ns = (uint64_t)sqlite3_column_int64(row, 15),
+                                          .ran_ns = (uint64_t)sqlite3_column_int64(row, 16),
+                                          .bytes_in = (uint64_t)sqlite3_column_int64(row, 17),
+                                          .bytes_out = (uint64_t)sqlite3_column_int64(row, 18),
+                                          .time_ns = (uint64_t)sqlite3_column_int64(row, 19)}};
         if (!each(context, &s)) {
             db_end(row);
             return 0;

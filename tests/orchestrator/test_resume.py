@@ -69,7 +69,7 @@ def test_what_must_not_be_done_twice_is_unknown(host):
     assert done["hold"]["error"]["code"] == "outcome_unknown"
     assert done["a"]["attempts"] == done["b"]["attempts"] == 1, "what was over is not run again"
     assert document["result"] == {"c": {"b": {"v": "first"}, "hold": "outcome_unknown"}}
-    assert document["receipt"]["calls"] == 1, "of the second host: c alone"
+    assert document["receipt"]["calls"] == 4, "a, b and hold with the first host, c with the second"
 
 
 def test_it_fails_cleanly_where_nothing_else_was_said(host):
@@ -140,7 +140,7 @@ def test_what_was_undone_is_not_undone_again(host):
     said = {i: s.get("compensation") for i, s in steps_of(document).items()}
     assert document["status"] == "failed" and document["error"]["step"] == "end"
     assert said == {"s3": "done", "s2": "done", "s1": "failed", "s0": "done", "end": None}
-    assert document["receipt"]["calls"] == 1, "of the second host: s0's alone"
+    assert document["receipt"]["calls"] == 9, "4 steps, end, and what undoes them: s1's was begun"
 
 
 def test_killed_at_every_step(host, long, rng):
@@ -163,6 +163,57 @@ def test_killed_at_every_step(host, long, rng):
         w = done[f"w{i}"]
         assert w["outcome"] == "succeeded" or w["error"]["code"] == "outcome_unknown", w
         assert w["attempts" if "attempts" in w else "id"] in (1, f"w{i}"), "never twice"
+
+
+def held(host, budget):
+    """Killed while `hold` runs, behind a and b; three steps wait for it."""
+    made = task(step("a"), step("b", depends_on=["a"]),
+                step("hold", "sleep", {"ms": 60_000}, depends_on=["b"], on_error="continue"),
+                *[step(f"c{i}", when=[{"step": "hold", "outcome": "failed"}]) for i in range(3)], budget=budget)
+    host.start()
+    id = host.good("POST", "/api/tasks?wait=false", made)["id"]
+    until_noted(host, HOLD)
+    kill(host)
+    return id
+
+
+@pytest.mark.parametrize("calls", [5, 6])
+def test_a_budget_of_calls_holds_over_a_kill(host, calls):
+    id = held(host, {"calls": calls})
+    with contextlib.closing(database(host)) as db:
+        used = db.execute("SELECT used_calls, used_ran > 0, used_time > 0 FROM step ORDER BY used_calls").fetchall()
+    assert used[-2:] == [(2, 1, 1), (3, 1, 1)]
+    host.start()
+    document = until_ended(host, id)
+    assert document["receipt"]["calls"] == calls, "a, b, hold, and the others as far as that goes"
+    assert document["status"] == ("failed" if calls < 6 else "succeeded")
+    assert calls == 6 or document["error"]["code"] == "limit"
+
+
+@pytest.mark.parametrize("used, budget, what", [
+    ("cpu", {"cpu": "1s"}, "CPU time"), ("out", {"bytes": 1_000_000}, "bytes"), ("time", {"time": "10m"}, "time, 10m")])
+def test_what_was_used_is_used(host, used, budget, what):
+    """A host did so much for it that nothing is left for the next one."""
+    id = held(host, budget)
+    with contextlib.closing(database(host)) as db, db:
+        db.execute(f"UPDATE step SET used_{used} = 3600 * 1000000000 WHERE step = {HOLD}")
+    host.start()
+    document = until_ended(host, id)
+    assert document["status"] == "failed" and document["error"]["code"] == "limit"
+    assert f"budget of {what}" in document["error"]["message"].replace("1000000 ", "")
+    assert document["receipt"]["calls"] == 3, "nothing more was begun"
+
+
+def test_a_database_of_before_is_taken(host):
+    """Its steps do not say what was used: nothing, then."""
+    id = held(host, {"calls": 3})
+    with contextlib.closing(database(host)) as db, db:
+        for name in ("calls", "cpu", "ran", "in", "out", "time"):
+            db.execute(f"ALTER TABLE step DROP COLUMN used_{name}")
+        db.execute("PRAGMA user_version = 1")
+    host.start()
+    document = until_ended(host, id)
+    assert document["status"] == "succeeded" and document["receipt"]["calls"] == 3
 
 
 @pytest.mark.parametrize("spoil, mend", [
