@@ -133,8 +133,15 @@ enum kill_why {
     KILL_START,
     KILL_SHUTDOWN,
     KILL_SPAWNER,
-    KILL_CPU
+    KILL_CPU,
+    KILL_EXPLAIN
 };
+
+/* The host's fault, not the plugin's: it is started anew. */
+static inline bool kill_was_ours(int why)
+{
+    return why == KILL_SPAWNER || why == KILL_EXPLAIN;
+}
 
 /* One record in the channel. */
 struct flight {
@@ -202,7 +209,9 @@ struct output {
 struct explained {
     struct loop_watch watch;
     struct loop_timer refill;
-    struct loop_task add, drop;
+    struct loop_task add, drop, check;
+    _Atomic bool lost;     /* atomic: nothing of it is answered any more, though its worker may live */
+    _Atomic bool checking; /* atomic: check is posted */
     int listener;
     double tokens;
     uint64_t tokens_ns;
@@ -470,7 +479,7 @@ struct loader {
     struct loop_timer spawner_retry;
     struct loop_timer tick; /* while a worker lives */
     struct loop_task first_pump;
-    bool supervise_runs, explain_runs, explain_stuck;
+    bool supervise_runs, explain_runs;
     struct worker *pool;    /* half-built walls */
     struct worker *workers; /* all that have not been freed */
     unsigned spawning, halves;
@@ -488,8 +497,10 @@ struct loader {
 
     struct loop *explain;
     pthread_t explain_thread;
-    pthread_mutex_t denials_lock, take_lock; /* take_lock: denials.c, outside the other */
-    _Atomic uint64_t explain_busy_ns;        /* since when it is inside one explanation; 0: it is not */
+    pthread_mutex_t denials_lock, take_lock;  /* take_lock: denials.c, outside the other */
+    _Atomic uint64_t explain_busy_ns;         /* since when it is inside one explanation; 0: it is not */
+    _Atomic bool explain_stuck, explain_over; /* atomic: it is in one for too long; the thread has ended */
+    _Atomic uint64_t explain_lost, explain_restarts, explain_mended_ns; /* atomic: see struct loader_explainer */
 
     unsigned cpus; /* that a worker may use at once */
     unsigned spinners;
@@ -639,6 +650,7 @@ int explain_open(struct loader *l, struct error *err);
 void explain_close(struct loader *l);
 void explain_add(struct worker *w, int listener); /* takes the listener */
 void explain_drop(struct worker *w);
+void explain_look(struct loader *l, uint64_t now); /* supervise, each tick: what is broken is mended */
 void denials_free(struct plugin *p);
 
 #endif

@@ -492,6 +492,8 @@ static void how_it_died(const struct worker *w, char out[160])
         snprintf(out, 160, "was ended because it broke the channel's protocol: %.80s", w->broken);
     else if (why == KILL_SPAWNER)
         snprintf(out, 160, "ended with the process that starts workers");
+    else if (why == KILL_EXPLAIN)
+        snprintf(out, 160, "was ended because nothing explained its calls any more");
     else if (why == KILL_DEADLINE || why == KILL_CANCELLED || why == KILL_CPU)
         snprintf(out, 160, "was ended because of another call that did not stop in time");
     else if (WIFSIGNALED(status))

@@ -358,6 +358,16 @@ void loader_refused(struct loader *l, const char *plugin, uint64_t worker, const
 void loader_asks_review(struct loader *l, const char *name,
                         bool (*over)(void *context, const struct question *ask, struct error *err), void *context);
 
+/* Who explains what is refused. Without it nothing is allowed: a call that needs an answer fails or waits. */
+struct loader_explainer {
+    bool stuck;         /* inside one explanation: a granted file system does not answer */
+    bool gone;          /* its thread has ended, and the next one has not begun yet */
+    uint64_t lost;      /* workers that were ended and started anew because nobody could explain their calls any more */
+    uint64_t restarts;  /* of the thread */
+    uint64_t mended_ns; /* wall: when something was mended last; 0: never */
+};
+void loader_explainer(const struct loader *l, struct loader_explainer *out); /* any thread */
+
 /* ---- what there is to choose from (offer.c) ---- */
 
 /* Grows with each change of what any name runs. Any thread. */

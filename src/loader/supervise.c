@@ -8,7 +8,6 @@
 
 #define SPAWNER_QUICK_NS NS_PER_S /* one that dies sooner after its start waits longer before the next */
 #define SPAWNER_BURY_NS (30 * NS_PER_S)
-#define EXPLAIN_STUCK_NS (5 * NS_PER_S)
 
 /* ---- the spawner ---- */
 
@@ -148,12 +147,8 @@ static void stop_idle(struct plugin *p, uint64_t now)
 static void tick(struct loop_timer *timer)
 {
     struct loader *l = (struct loader *)(void *)((char *)timer - offsetof(struct loader, tick));
-    uint64_t since = atomic_load(&l->explain_busy_ns), now = clock_mono_ns();
-    bool stuck = since && now > since + EXPLAIN_STUCK_NS;
-    if (stuck && !l->explain_stuck)
-        log_event(LOG_ERROR, "explain_stuck", "why",
-                  "a granted file system does not answer: file opens of all plugins wait for it", NULL);
-    l->explain_stuck = stuck;
+    uint64_t now = clock_mono_ns();
+    explain_look(l, now);
     if (l->cgroups_left)
         cgroup_sweep(l->cgroups);
     l->cgroups_left = false;

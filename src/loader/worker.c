@@ -101,7 +101,7 @@ static void end_early(struct worker *w, const struct error *err)
             l->halves--;
             break;
         }
-    bool lost = atomic_load(&w->why) == KILL_SPAWNER;
+    bool lost = kill_was_ours(atomic_load(&w->why));
     l->spawning -= spawning;
     w->state = WORKER_ENDED;
     unwatch_all(w);
@@ -239,6 +239,8 @@ static void died_early(struct worker *w, const struct child_event *ev)
     struct overrun o;
     if (atomic_load(&w->why) == KILL_SPAWNER)
         error_set(&err, MOAT_E_START_FAILED, "%s did not start: the process that starts workers died", name);
+    else if (atomic_load(&w->why) == KILL_EXPLAIN)
+        error_set(&err, MOAT_E_START_FAILED, "%s did not start: nothing explained its calls any more", name);
     else if (overrun_of_start(w, ev, &o))
         overrun_error(w, &o, &err, "%s did not start", name);
     else if (WIFSIGNALED(status))

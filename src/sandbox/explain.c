@@ -405,6 +405,13 @@ static void decide(struct question *q)
         decide_unknown(q);
 }
 
+/* There is no question 0: a listener says so, and nothing else does. */
+bool explain_holds(int listener)
+{
+    uint64_t none = 0;
+    return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &none) < 0 && errno == ENOENT;
+}
+
 int explain_next(int listener, const struct child *worker, const struct wall_grant *grants, size_t ngrants,
                  struct explain_event *out)
 {

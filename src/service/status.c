@@ -176,16 +176,29 @@ void service_stats(struct service *s, service_done done, void *context)
 
 /* ---- health ---- */
 
+static void tell_explainer(struct buf *out, const struct loader_explainer *e)
+{
+    tell_open(out, "explainer", '{');
+    tell_text(out, "state", e->gone ? "gone" : e->stuck ? "stuck" : "works");
+    tell_number(out, "lost", e->lost);
+    tell_number(out, "restarts", e->restarts);
+    tell_time(out, "mended", e->mended_ns);
+    tell_close(out, '}');
+}
+
 /* Open to everybody: figures, no names. */
 static void health(struct op *op, struct job *job)
 {
     struct sums t = {0};
     struct buf *out = &op->result;
     struct registry_plugin none;
+    struct loader_explainer explainer;
     int rc = registry_find_plugin(job->reader, "", &none, &op->error);
     loader_each(op->s->loader, sum, &t);
+    loader_explainer(op->s->loader, &explainer);
     unsigned anomalies = atomic_load(&op->s->monitor->anomalies);
-    bool failing = t.health[HEALTH_FAILED] || t.health[HEALTH_DEGRADED] || anomalies;
+    bool failing =
+        t.health[HEALTH_FAILED] || t.health[HEALTH_DEGRADED] || anomalies || explainer.stuck || explainer.gone;
     if (rc >= 0) {
         tell_open(out, NULL, '{');
         tell_text(out, "status", failing ? "degraded" : "healthy");
@@ -193,6 +206,7 @@ static void health(struct op *op, struct job *job)
         tell_text(out, "development", home_development_name(op->s->home.development));
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
         tell_number(out, "anomalies", anomalies);
+        tell_explainer(out, &explainer);
         tell_open(out, "plugins", '{');
         for (int h = HEALTH_UNKNOWN; h <= HEALTH_FAILED; h++)
             tell_number(out, health_name((enum health)h), t.health[h]);
