@@ -23,7 +23,7 @@ def data():
 
 @pytest.fixture
 def package(place):
-    return place.pack(plugin="seeker", only=("errand", "probe", "fill"))
+    return place.pack(plugin="seeker", only=("errand", "probe"))
 
 
 def errand(data, **changes):
