@@ -19,6 +19,7 @@
 #include "loader/canary.h"
 #include "loader/change.h"
 #include "loader/errand.h"
+#include "loader/explained.h"
 #include "loader/guard.h"
 #include "loader/hand.h"
 #include "loader/lane.h"
@@ -204,17 +205,6 @@ struct output {
     uint64_t window_ns;
     uint64_t window_bytes;
     struct line_rate rate;
-};
-
-struct explained {
-    struct loop_watch watch;
-    struct loop_timer refill;
-    struct loop_task add, drop, check;
-    _Atomic bool lost;     /* atomic: nothing of it is answered any more, though its worker may live */
-    _Atomic bool checking; /* atomic: check is posted */
-    int listener;
-    double tokens;
-    uint64_t tokens_ns;
 };
 
 struct worker {
@@ -645,12 +635,7 @@ struct memory {
 };
 struct memory memory_of(pid_t pid);
 
-/* explain.c */
-int explain_open(struct loader *l, struct error *err);
-void explain_close(struct loader *l);
-void explain_add(struct worker *w, int listener); /* takes the listener */
-void explain_drop(struct worker *w);
-void explain_look(struct loader *l, uint64_t now); /* supervise, each tick: what is broken is mended */
+/* denials.c */
 void denials_free(struct plugin *p);
 
 #endif
