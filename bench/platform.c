@@ -35,14 +35,13 @@ static void print(const char *name, const char *unit, double value, const char *
 
 /* ---- recording ---- */
 
+static char names[PAIRS][16];
+
 /* So many records over many pairs: ns of one. */
 static double record(struct moat *m, unsigned pairs)
 {
-    static char names[PAIRS][16];
     struct moat_metric metric = {.size = sizeof metric, .plugin = "platform"};
     struct moat_error error;
-    for (unsigned i = 0; i < pairs; i++)
-        snprintf(names[i], sizeof names[i], "action_%u", i);
     uint64_t from = clock_mono_ns();
     for (unsigned i = 0; i < RECORDS; i++) {
         metric.action = names[i % pairs];
@@ -247,6 +246,8 @@ int main(void)
     char home[256];
     bench_home(home);
     struct moat *m = bench_open(home);
+    for (unsigned i = 0; i < PAIRS; i++)
+        snprintf(names[i], sizeof names[i], "action_%u", i);
     bench_record(m);
     bench_record_together(m);
     bench_forecast(m);

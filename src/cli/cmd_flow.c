@@ -350,7 +350,9 @@ static int find_callers(struct flow *f)
         for (size_t k = 0; k < json_array_size(json_object_get(calls, lists[i])); k++)
             count_caller(callers, json_array_get(json_object_get(calls, lists[i]), k));
     json_object_foreach(callers, who, n)
+    {
         add(f->did, "Called %lld times by %s since the server started.", (long long)json_integer_value(n), who);
+    }
     json_object_set_new(f->told, "callers", callers);
     json_decref(calls);
     return rc;

@@ -46,15 +46,14 @@ static void show_monitor(struct cli *c, const json_t *result)
                                             {"P99", "p99", true},
                                             {"HOUR", "hour.calls", true},
                                             {"FAILED", "hour.failed", true}};
-    json_t *entries = json_deep_copy(json_object_get(result, "entries")), *entry;
-    size_t i, k;
+    json_t *entries = json_deep_copy(json_object_get(result, "entries"));
     (void)c;
-    json_array_foreach(entries, i, entry) add_ms(entry);
+    for (size_t i = 0; i < json_array_size(entries); i++)
+        add_ms(json_array_get(entries, i));
     show_table(entries, columns, sizeof columns / sizeof *columns, "Nothing was called in the last hour.");
-    json_array_foreach(entries, i, entry)
-    {
-        const json_t *anomalies = json_object_get(entry, "anomalies");
-        for (k = 0; k < json_array_size(anomalies); k++)
+    for (size_t i = 0; i < json_array_size(entries); i++) {
+        const json_t *anomalies = json_object_get(json_array_get(entries, i), "anomalies");
+        for (size_t k = 0; k < json_array_size(anomalies); k++)
             show_anomaly(json_array_get(anomalies, k));
     }
     json_decref(entries);
