@@ -13,6 +13,7 @@ struct asking {
     struct question ask;
     const char *granted; /* the one plugin that may be called; NULL: all, "": none */
     bool facts;
+    const char *readable, *writable; /* the one source; NULL: all, "": none */
     unsigned answers;
 };
 
@@ -27,6 +28,11 @@ static struct asking *once(struct question *ask)
     struct asking *a = (struct asking *)(void *)ask;
     must(++a->answers == 1);
     return a;
+}
+
+static bool may(const char *source, const char *object)
+{
+    return !source || strcmp(source, object) == 0;
 }
 
 static bool on_stop(struct question *ask, void (*stop)(struct question *ask))
@@ -51,8 +57,37 @@ static void deny(struct question *ask, int permission, const char *operation, co
 {
     const struct asking *a = once(ask);
     must(error->code == MOAT_E_PERMISSION_DENIED && *operation && strlen(object) < POLICY_SCOPE_MAX);
-    must(permission == (ask->service == ASK_FACT ? PERMISSION_SYSTEM_ACCESS : PERMISSION_AGENT_CONTROL));
-    must(ask->service == ASK_FACT ? !a->facts : a->granted != NULL);
+    static const int permissions[ASK_SERVICES] = {[ASK_CALL] = PERMISSION_AGENT_CONTROL,
+                                                  [ASK_SQL_READ] = PERMISSION_DATABASE_READ,
+                                                  [ASK_SQL_WRITE] = PERMISSION_DATABASE_WRITE,
+                                                  [ASK_FACT] = PERMISSION_SYSTEM_ACCESS,
+                                                  [ASK_CONNECT] = PERMISSION_NETWORK_ACCESS};
+    must(ask->service < ASK_SERVICES && permission == permissions[ask->service]);
+    switch (ask->service) {
+    case ASK_FACT:
+        must(!a->facts);
+        break;
+    case ASK_CALL:
+        must(a->granted != NULL);
+        break;
+    case ASK_SQL_READ:
+        must(!may(a->readable, object) && !may(a->writable, object));
+        break;
+    case ASK_SQL_WRITE:
+        must(!may(a->writable, object));
+        break;
+    default: /* nobody here has the network */
+        break;
+    }
+}
+
+/* The host's part: it is handed nothing that was not granted. */
+static void open_source(void *context, struct question *ask, const char *source, bool write)
+{
+    const struct asking *a = once(ask);
+    (void)context;
+    must(text_is_name(source, 64) && strcmp(source, (const char *)ask->bytes) == 0);
+    must(write ? may(a->writable, source) : may(a->readable, source));
 }
 
 static void call(struct question *ask, const char *plugin, const char *action, const void *parameters, size_t len)
@@ -76,9 +111,12 @@ static const struct ask_answers answers = {
 static void set(struct broker *b, const char *plugin, const char *const *grants)
 {
     static struct policy_answer answer;
-    struct decision decisions[2];
-    struct ask asks[] = {{PERMISSION_AGENT_CONTROL, false}, {PERMISSION_SYSTEM_ACCESS, false}};
-    struct policy_input in = {.asks = asks, .nasks = 2, .decisions = decisions, .now = 1000};
+    struct decision decisions[4];
+    struct ask asks[] = {{PERMISSION_AGENT_CONTROL, false},
+                         {PERMISSION_SYSTEM_ACCESS, false},
+                         {PERMISSION_DATABASE_READ, false},
+                         {PERMISSION_DATABASE_WRITE, false}};
+    struct policy_input in = {.asks = asks, .nasks = 4, .decisions = decisions, .now = 1000};
     for (; grants[in.ndecisions]; in.ndecisions++) {
         decisions[in.ndecisions] = (struct decision){0};
         must(grant_parse(grants[in.ndecisions], &decisions[in.ndecisions].grant, NULL) == 0);
@@ -92,19 +130,20 @@ static struct broker *broker(void)
     static struct broker *b;
     if (b)
         return b;
-    must(broker_new(&(struct broker_config){.now = now}, &b, NULL) == 0);
-    set(b, "all", (const char *const[]){"agent_control", "system_access", NULL});
-    set(b, "one", (const char *const[]){"agent_control=other", NULL});
+    must(broker_new(&(struct broker_config){.now = now, .open_source = open_source}, &b, NULL) == 0);
+    set(b, "all", (const char *const[]){"agent_control", "system_access", "database_write", NULL});
+    set(b, "one", (const char *const[]){"agent_control=other", "database_read=shop", "database_write=own", NULL});
     set(b, "none", (const char *const[]){NULL});
     return b;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct asking rights[] = {{.ask.plugin = "all", .facts = true},
-                                           {.ask.plugin = "one", .granted = "other"},
-                                           {.ask.plugin = "none", .granted = ""},
-                                           {.ask.plugin = "stranger", .granted = ""}};
+    static const struct asking rights[] = {
+        {.ask.plugin = "all", .facts = true, .readable = ""},
+        {.ask.plugin = "one", .granted = "other", .readable = "shop", .writable = "own"},
+        {.ask.plugin = "none", .granted = "", .readable = "", .writable = ""},
+        {.ask.plugin = "stranger", .granted = "", .readable = "", .writable = ""}};
     if (size < 2)
         return 0;
     struct asking a = rights[data[0] % 4];

@@ -1,6 +1,5 @@
 /* Queries.  The host is asked once for a seat at a data source; from then on this side and the source's helper talk
  * through its memory, and the host is not on the way. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
