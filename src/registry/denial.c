@@ -25,7 +25,7 @@ static int sum(struct db *db, int64_t plugin, int64_t *out, struct error *err)
 /* Each kind's newest first, then each kind's next: so much as one kind tries, the others keep theirs. */
 static int drop(struct db *db, int64_t plugin, struct error *err)
 {
-    int64_t before, after;
+    int64_t before = 0, after = 0;
     int rc = sum(db, plugin, &before, err);
     if (rc == 0)
         rc = db_run(db, err,

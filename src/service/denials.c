@@ -105,7 +105,7 @@ void service_denials(struct service *s, const char *name_or_null, const char *si
                      service_done done, void *context)
 {
     struct denials_op *d = op_new(s, sizeof *d, done, context);
-    uint64_t span, now = clock_wall_ns();
+    uint64_t span = 0, now = clock_wall_ns();
     if (!d)
         return;
     d->limit = limit ? limit : UINT64_MAX;

@@ -62,7 +62,7 @@ static bool is_of_the_root(const char *dir)
 /* What a new entry needs: the nearest directory that is there. */
 static bool nearest_directory(const char *path, char out[POLICY_SCOPE_MAX])
 {
-    struct stat st;
+    struct stat st = {0};
     char at[POLICY_SCOPE_MAX];
     text_copy(at, sizeof at, path);
     do {
