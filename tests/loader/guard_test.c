@@ -226,7 +226,7 @@ static void one_that_only_crashes_is_given_up(void **state)
     assert_int_equal(change("{\"note\":\"crash\",\"note_percent\":100}", 2, MINUTE, false), 0);
     for (int i = 0; i < 100 && !times_heard(NULL); i++)
         calls(1);
-    assert_int_equal(times_heard(&g), 1);
+    RIG_WAIT(times_heard(&g) == 1);
     assert_int_equal(g.state, GUARD_WORSE);
     assert_non_null(strstr(g.why, "again and again"));
     assert_int_equal(change("{\"word\":\"a\"}", 3, 0, true), 0);
@@ -281,8 +281,8 @@ static void two_changes_are_judged_as_one(void **state)
     assert_int_equal(g.revision, 2);
     assert_int_equal(now().base, 1);
     assert_int_equal(now().before.calls, 60);
-    for (int i = 0; i < 50 && times_heard(&g) == 1; i++)
-        calls(20);
+    calls(300);
+    RIG_WAIT(times_heard(&g) == 2); /* by another thread, which has its turn when the machine lets it */
     assert_int_equal(g.state, GUARD_WORSE);
     assert_int_equal(g.base, 1);
 }
