@@ -1,12 +1,13 @@
-/* killat [-v VICTIM] N COMMAND…: runs COMMAND and kills VICTIM with SIGKILL as its N-th system call begins; N 0: only
- * counts.  Prints the count and COMMAND's exit status, 128 and the signal's number when one ended it.  Exit 0: it was
- * killed or had ended, and all that was traced has ended; 1: usage or trouble.
+/* killat [-v VICTIM] [-f NAME] N COMMAND…: runs COMMAND and kills VICTIM with SIGKILL as its N-th system call begins; N
+ * 0: only counts.  Prints the count and COMMAND's exit status, 128 and the signal's number when one ended it.  Exit 0:
+ * it was killed or had ended, and all that was traced has ended; 1: usage or trouble.
  *
  * VICTIM  host     the command, all of its threads counted together (without -v): its children are not traced
  *         spawner  moat-worker in that role
  *         newborn  a child of the spawner before its exec
  *         worker   behind its wall
  *         helper   behind its wall
+ * NAME     only calls count that write to, cut or sync a file whose path has this in it
  * Of workers, newborns and helpers all are counted together and the one that makes the call is killed.  Nothing else
  * is: whether the others go by themselves, or go on, is what the test looks at. */
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,14 +103,33 @@ static struct traced *find_or_add(pid_t tid, pid_t leader)
 struct hunt {
     pid_t leader;
     enum role victim;
+    const char *file; /* or NULL: every call */
     long wanted, count;
     int status; /* of the leader */
 };
+
+static bool is_about(pid_t tid, const char *file)
+{
+    static const long calls[] = {SYS_write, SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_fdatasync};
+    struct __ptrace_syscall_info info;
+    char path[64], target[4096];
+    if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, (void *)sizeof info, &info) < 0 || info.op != PTRACE_SYSCALL_INFO_ENTRY)
+        return false;
+    bool writes = false;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        writes |= info.entry.nr == (unsigned long long)calls[i];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)tid, (int)info.entry.args[0]);
+    ssize_t n = writes ? readlink(path, target, sizeof target - 1) : -1;
+    target[n > 0 ? n : 0] = '\0';
+    return strstr(target, file) != NULL;
+}
 
 static void one_call(struct hunt *h, struct traced *t)
 {
     t->inside = !t->inside;
     if (t->role != h->victim || !t->inside || (h->wanted && h->count >= h->wanted))
+        return;
+    if (h->file && !is_about(t->tid, h->file))
         return;
     if (++h->count == h->wanted)
         kill(t->role == HOST ? h->leader : t->tid, SIGKILL);
@@ -152,13 +173,16 @@ static enum role role_named(const char *name)
 int main(int argc, char **argv)
 {
     struct hunt h = {.victim = HOST};
-    if (argc > 2 && strcmp(argv[1], "-v") == 0) {
-        h.victim = role_named(argv[2]);
-        argc -= 2;
-        argv += 2;
+    for (; argc > 2 && *argv[1] == '-'; argc -= 2, argv += 2) {
+        if (strcmp(argv[1], "-v") == 0)
+            h.victim = role_named(argv[2]);
+        else if (strcmp(argv[1], "-f") == 0)
+            h.file = argv[2];
+        else
+            h.victim = UNKNOWN;
     }
     if (argc < 3 || h.victim == UNKNOWN) {
-        fprintf(stderr, "usage: killat [-v host|spawner|newborn|worker|helper] N COMMAND [ARG...]\n");
+        fprintf(stderr, "usage: killat [-v host|spawner|newborn|worker|helper] [-f NAME] N COMMAND [ARG...]\n");
         return 1;
     }
     h.wanted = strtol(argv[1], NULL, 10);
