@@ -77,6 +77,8 @@ ATTACKS = [
     A("pass_descriptor", "descriptors in flight"),
     A("ask_for_hosts", "an empty allowlist means nothing is allowed; DNS with an empty list; IP-literal and encoded host tricks",
       "outside there is no host to ask", denied=(("connect", "network_access"),)),
+    A("call_others", "nested host calls: other plugins' actions, the machine's facts", "outside there is no host to ask",
+      denied=(("call", "agent_control"), ("ask for a fact", "system_access"))),
     A("reach_for_connections", "descriptors that the host hands to others", "outside there is no host that hands any",
       denied=(("recvmsg", None),)),
     A("listen_here", "listen", denied=(SOCKET, ("bind", "network_access"), ("listen", "network_access"))),
@@ -162,13 +164,14 @@ NOT_IN_FALLBACK = {
 LATER = {
     "database broker": ["SQL that attaches files or loads extensions"],
     "programs as plugins": ["Node must still start without io_uring", "execveat of one program and no other"],
-    "agent control": ["nested host calls", "duplicated, forged and out-of-order replies of nested calls"],
     "MCP": ["every message type fuzzed, MCP's"],
     "audit": ["a torn write at every point of the audit trail"],
 }
 
 # Lines of the list that other groups answer.
 ELSEWHERE = {
+    "duplicated, forged, late and out-of-turn questions of running calls": "tests/loader/ask_test.c",
+    "a question field by field": "tests/wire/liar_test.c",
     "wildcard, case, trailing-dot, IP-literal and encoded host tricks, with a grant": "tests/broker/net_test.c",
     "rebinding and redirects to private or link-local addresses": "tests/broker/net_test.c",
     "what can be done with a connection that was granted": "tests/broker/test_network.py",

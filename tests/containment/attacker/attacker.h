@@ -23,7 +23,7 @@ attack_run through_a_link, hard_link_out, swapped_link, rename_across, truncate_
     map_written_code, use_grants;
 /* sockets.c */
 attack_run tcp_families, udp_send, unix_pair, inherited_socket, pass_descriptor, listen_here, other_families,
-    control_lies, ask_for_hosts, reach_for_connections;
+    control_lies, ask_for_hosts, reach_for_connections, call_others;
 /* processes.c */
 attack_run daemonise, thread_bomb, vfork_child, more_namespaces, join_namespace, exec_descriptor, terminal_injection,
     outlive, other_signals, priorities, identities, read_sibling, compare_processes, new_session, scheduling,

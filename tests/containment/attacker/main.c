@@ -95,6 +95,7 @@ static const struct attack_row attacks[] = {
     ROW(other_families),
     ROW(control_lies),
     ROW(ask_for_hosts),
+    ROW(call_others),
     ROW(reach_for_connections),
 
     ROW(daemonise),

@@ -192,6 +192,35 @@ void ask_for_hosts(struct attack *a)
     }
 }
 
+/* Others' actions and the machine's facts, by the host's hand: by name, by names that are none, past the names' end. */
+void call_others(struct attack *a)
+{
+    static const struct {
+        const char *plugin, *action;
+    } calls[] = {{"data_processor", "transform"},
+                 {"DATA_PROCESSOR", "transform"},
+                 {"attacker", "attack"},
+                 {"data_processor", ""},
+                 {"", ""},
+                 {"*", "*"},
+                 {"data_processor.transform", ""},
+                 {"../data_processor", "transform"},
+                 {"nobody", "nothing"}};
+    static const char *const facts[] = {NULL, "kernel", "host_name", "", "../../proc/version", "password"};
+    static const char parameters[] = "{\"data\":[1],\"operation\":\"multiply\",\"factor\":2}";
+    bool can = a->host->size >= offsetof(struct moat_host, fact) + sizeof a->host->fact;
+    attack_tried(a, "have the host call other plugins, and tell of its machine");
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        const struct moat_reply *r =
+            can ? a->host->call(a->call, calls[i].plugin, calls[i].action, parameters, sizeof parameters - 1) : NULL;
+        attempt_fd(a, calls[i].plugin, !r ? -ENOSYS : r->ok ? 0 : -EACCES);
+    }
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        const struct moat_reply *r = can ? a->host->fact(a->call, facts[i]) : NULL;
+        attempt_fd(a, facts[i] ? facts[i] : "all facts", !r ? -ENOSYS : r->ok ? 0 : -EACCES);
+    }
+}
+
 /* The number that connections would come over, where they do: what could be received there, or put there. */
 void reach_for_connections(struct attack *a)
 {
