@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "helper/duty.h"
-#include "helper/sql.h"
 #include "helper/net.h"
+#include "helper/sql.h"
 #include "sandbox/inside_helper.h"
 #include "wire/archive.h"
 

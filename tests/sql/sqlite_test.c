@@ -279,6 +279,46 @@ static void an_end_is_an_end(void **state)
     rig_rows(r, "SELECT count(*) FROM t", "", "[[0]]");
 }
 
+static void post(struct rig *r, const char *sql)
+{
+    struct seat_request q = {.op = SEAT_QUERY, .sql_len = (uint32_t)strlen(sql)};
+    memcpy(seat_request_at(r->seat), sql, q.sql_len + 1);
+    seat_request_at(r->seat)[q.sql_len + 1] = '\0';
+    assert_true(seat_ask(r->seat, &q));
+}
+
+/* At whatever moment it is ended: what was answered is there, what was not is there whole or not at all, and the file
+ * is sound. */
+static void an_end_at_every_moment(void **state)
+{
+    struct rig *r = *state;
+    const char *seed = getenv("MOAT_SEED");
+    unsigned random = seed ? (unsigned)strtoul(seed, NULL, 10) : 1, rounds = getenv("MOAT_LONG") ? 400 : 15;
+    unsigned done = 0, perhaps = 0;
+    rig_open(r, true);
+    rig_rows(r, "CREATE TABLE t (a)", "", "");
+    for (unsigned round = 0; round < rounds; round++) {
+        for (unsigned i = rand_r(&random) % 4u; i; i--, done++)
+            rig_rows(r, "INSERT INTO t VALUES (zeroblob(2000))", "", "\"changes\":1");
+        post(r, "INSERT INTO t VALUES (zeroblob(2000))");
+        usleep((unsigned)rand_r(&random) % 2500u);
+        assert_int_equal(sql_end(r->keeper, keep, NULL, 5 * NS_PER_S, NULL), 0);
+        if (seat_wait(r->seat, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer))
+            done += r->answer.code == SEAT_DONE;
+        else
+            perhaps++;
+        rig_open(r, round % 2);
+        rig_rows(r, "PRAGMA integrity_check", "", "[[\"ok\"]]");
+        rig_rows(r, "SELECT count(*) FROM t", "", "");
+        unsigned count = (unsigned)strtoul(strstr(r->text, "[[") + 2, NULL, 10);
+        if (count < done || count > done + perhaps)
+            fail_msg("round %u: %u rows, %u were answered, %u perhaps", round, count, done, perhaps);
+        perhaps = 0;
+        done = count;
+        rig_open(r, true);
+    }
+}
+
 static void an_idle_one_leaves(void **state)
 {
     struct rig *r = *state;
@@ -388,6 +428,7 @@ int main(void)
         T(a_transaction_ends_with_its_call),
         T(a_transaction_ends_by_itself),
         T(an_end_is_an_end),
+        T(an_end_at_every_moment),
         T(an_idle_one_leaves),
         T(lies_are_answered),
         T(others_use_the_database_too),
