@@ -83,7 +83,7 @@ static void show_stream(struct wait *w, const struct ask *a)
         if (!text.len)
             pthread_cond_wait(&w->cond, &w->mutex);
         pthread_mutex_unlock(&w->mutex);
-        if (text.len)
+        if (text.len && a->stream)
             a->stream(a->context, (const char *)text.data, text.len);
         buf_free(&text);
         pthread_mutex_lock(&w->mutex);
