@@ -59,7 +59,7 @@ int follow_less(struct service *s, struct job *job, const char *name, const char
     /* A canary may hold what the current version never asked for. */
     int rc = canary_end(s, name, NULL, true, "a right of the plugin was taken back", cut < 0 ? &third : err);
     rc = cut < 0 ? cut : rc;
-    bool same = was && answer_same_wall(was, is) && was->ready == is->ready;
+    bool same = was && is && answer_same_wall(was, is) && was->ready == is->ready;
     int ended = same && plugin_is_running(s, name) ? 0 : end_workers(s, job, name, rc < 0 ? &third : err);
     rc = rc < 0 ? rc : ended;
     if (rc == 0 && queries < 0 && err)
