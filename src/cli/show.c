@@ -10,6 +10,8 @@
 /* What may not reach a terminal from a plugin, a package or a publisher: see text_plain. */
 void show_text(FILE *out, const char *text)
 {
+    if (!text)
+        text = "-"; /* a member that is not there */
     size_t len = strlen(text);
     char *plain = malloc(len + 1); /* never longer */
     if (plain)

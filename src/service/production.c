@@ -197,7 +197,7 @@ static int check_grants(struct production_op *p, struct job *job, struct error *
 {
     begin(p, "grants");
     for (size_t i = 0; i < p->nnames; i++) {
-        struct registry_counts n;
+        struct registry_counts n = {0};
         p->at = 0;
         int rc = registry_each_decision(job->reader, p->names[i], find_oldest_grant, p, err);
         if (rc == 0)
