@@ -225,6 +225,28 @@ CASES = [
     ("worker_last", "prctl", six(2**32 + 15), EPERM),
     ("worker_last", "prlimit64", six(0, 7, 0, 1), ALLOW),
     ("worker_last", "prlimit64", six(0, 7, 1), EPERM),
+    ("worker", "recvmsg", six(4), ALLOW),  # connections, where the second filter leaves it
+    ("worker", "recvmsg", six(3), NOTIFY),
+    ("worker_fallback", "recvmsg", six(4), ALLOW),
+    ("worker_last", "recvmsg", six(4), EPERM),
+    ("worker_last_net", "recvmsg", six(4), ALLOW),
+    ("worker_last_net", "sendmsg", six(4), EPERM),
+    ("worker_last_net", "seccomp", six(), EPERM),
+    ("helper_net", "socket", six(2, 1 | 0o2000000, 0), ALLOW),
+    ("helper_net", "socket", six(10, 2, 17), ALLOW),
+    ("helper_net", "socket", six(2, 1, 262), KILL),  # MPTCP
+    ("helper_net", "socket", six(2, 3, 0), KILL),  # raw
+    ("helper_net", "socket", six(1, 1, 0), KILL),  # Unix
+    ("helper_net", "socket", six(16, 3, 0), KILL),  # netlink
+    ("helper_net", "bind", six(), KILL),
+    ("helper_net", "listen", six(), KILL),
+    ("helper_net", "sendmsg", six(0), KILL),
+    ("helper_net", "sendto", six(5, 1, 1, 0, 1), KILL),  # to an address that was not connected to
+    ("helper_net", "recvmsg", six(0), ALLOW),
+    ("helper_net", "recvmsg", six(5), KILL),
+    ("helper_net", "openat", six(), 0x00050000 | 13),
+    ("helper_net", "execve", six(), KILL),
+    ("helper_net", "mmap", six(0, 4096, READ | EXEC, PRIVATE | ANONYMOUS, -1), KILL),
     ("helper", "read", six(), ALLOW),
     ("helper", "openat", six(), KILL),
     ("helper", "mmap", six(0, 4096, READ | WRITE, PRIVATE | ANONYMOUS), ALLOW),
