@@ -100,11 +100,10 @@ static bool execute(struct moat_call *call, const char *action, const char *para
     pause_ms(r.hold);
     if (!*r.path)
         return answer_end(call);
-    const struct moat_reply *reply = NULL;
-    for (long long i = 0; i < r.times; i++) {
-        host->answer(call, "0", 1); /* stands where the question goes */
+    host->answer(call, "0", 1); /* stands where the question goes */
+    const struct moat_reply *reply = call_first(call, &r);
+    for (long long i = 1; i < r.times; i++)
         reply = call_first(call, &r);
-    }
     if (strcmp(action, "deaf") == 0 && !reply->ok)
         for (;;)
             pause();
