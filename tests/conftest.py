@@ -4,12 +4,15 @@ import json
 import os
 import pathlib
 import random
+import signal
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SEED = int(os.environ.get("MOAT_SEED") or random.SystemRandom().randrange(1, 2**32))
 os.environ["MOAT_SEED"] = str(SEED)
+# Whoever runs the tests in the background has a shell that ignores it, and what is started here would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config):

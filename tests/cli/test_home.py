@@ -160,7 +160,7 @@ def test_a_socket_that_speaks_something_else(place):
 def test_interrupting_a_command(place):
     place.have("echo")
     place.serve()
-    waiting = place.start("call", "echo", "sleep", '{"ms":60000}')
+    waiting = place.start("call", "echo", "sleep", '{"ms":60000}', "--deadline", "10m")
     end = time.monotonic() + 30
     while not any(p["in_flight"] for p in place.good("list", "--loaded", "--json").json["plugins"]):
         assert time.monotonic() < end
