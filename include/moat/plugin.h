@@ -96,10 +96,9 @@ struct moat_host {
 
     /* network_access: a connection (TCP) to a host, by name or address. A descriptor for read, write, poll and close
      * and nothing else; 0 from read is the end. It outlives the call: it is the plugin's until it closes it, the worker
-     * ends or the right is taken back, after which read says the end (or ECONNRESET) and write fails with EPIPE (SIGPIPE
-     * is ignored).
-     * flags: 0 or MOAT_CONNECT_NONBLOCK. -1: why (which may be NULL) says why: permission_denied, connect_failed,
-     * limit, rate_limited, … Encryption is the plugin's own business: docs/network.md. */
+     * ends or the right is taken back, after which read says the end (or ECONNRESET) and write fails with EPIPE
+     * (SIGPIPE is ignored). flags: 0 or MOAT_CONNECT_NONBLOCK. -1: why (which may be NULL) says why: permission_denied,
+     * connect_failed, limit, rate_limited, … Encryption is the plugin's own business: docs/network.md. */
     int (*connect)(struct moat_call *call, const char *host, uint16_t port, unsigned flags,
                    const struct moat_reply **why);
 };

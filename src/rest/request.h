@@ -28,7 +28,7 @@ struct rest_request {
     struct rest *rest;
     struct rest_spares *spares;
     struct rest_request *next_spare; /* of those that are over */
-    size_t room; /* of target_text */
+    size_t room;                     /* of target_text */
     const struct route *route;
     const char *params[ROUTE_PARAMS]; /* "{name}" and what follows, decoded */
     uint64_t deadline_ns;             /* Moat-Deadline; 0: none */

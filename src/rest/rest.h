@@ -87,7 +87,7 @@ struct rest_head {
     const char *target; /* "/api/plugins/info/x?limit=3", as it was sent */
     struct rest_principal principal;
     struct rest_spares *spares; /* NULL: none */
-    uint64_t content_length; /* 0: no body; REST_LENGTH_UNKNOWN: one of unknown length */
+    uint64_t content_length;    /* 0: no body; REST_LENGTH_UNKNOWN: one of unknown length */
     /* Headers; NULL: not there. */
     const char *content_type, *deadline, *traceparent, *accept, *idempotency_key, *if_none_match, *last_event_id;
     const char *origin;       /* of a web page that asks: refused unless the setting `cors_origins` names it */

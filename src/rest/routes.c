@@ -341,7 +341,8 @@ const struct route routes[] = {
      "server; `dropped` is how many had rows that are not kept any more."},
     {"GET", "/api/plugins/info/{name}/proposals", REST_ADMIN, BODY_NONE, handle_proposals, NULL, NULL, "learn",
      "The smallest grants that would serve what the plugin was denied, each with its reason, judged by the policy; "
-     "nothing is granted. `refused`: what the policy would not let be granted. `left_out`: more than are told. `missing`: "
+     "nothing is granted. `refused`: what the policy would not let be granted. `left_out`: more than are told. "
+     "`missing`: "
      "denials of what is not there; `unnamed`: of objects whose names were not kept; `hopeless`: of what no grant "
      "allows."},
     {"GET", "/api/plugins/capabilities", REST_READ, BODY_NONE, handle_capabilities, NULL, NULL, "capabilities",
@@ -366,7 +367,8 @@ const struct route routes[] = {
      "One of them, with its last twenty changes."},
     {"PUT", "/api/parameters/{name}", REST_ADMIN, BODY_VALUE, handle_parameter_set, parameter_query, NULL,
      "parameter set",
-     "Changes it. The body is its value, as JSON. Calls are watched for ten minutes, and it is taken back when they are "
+     "Changes it. The body is its value, as JSON. Calls are watched for ten minutes, and it is taken back when they "
+     "are "
      "worse."},
     {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, health_query, NULL, "health",
      "Whether the host answers, and how its plugins are."},

@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "broker/broker.h"
-#include "broker/sql.h"
 #include "broker/net.h"
+#include "broker/sql.h"
 #include "package/package.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
@@ -17,8 +17,8 @@
 #include "service/jobs.h"
 #include "service/journal.h"
 #include "service/monitor.h"
-#include "service/parameter.h"
 #include "service/origins.h"
+#include "service/parameter.h"
 #include "service/service.h"
 #include "service/settings.h"
 #include "service/token.h"
@@ -255,7 +255,7 @@ int waits_finish(struct waits *w, uint64_t timeout_ns, struct error *err);
 /* ---- counters.c: what outlives this process ---- */
 
 void counters_tell(void *context, const struct loader_counts *counts);           /* loader_config.on_counts */
-void counters_stir(void *context); /* loader_config.on_stir */
+void counters_stir(void *context);                                               /* loader_config.on_stir */
 bool denials_tell(void *context, const struct denial *more);                     /* loader_config.on_denials */
 int denials_flush(struct job *job, const char *name_or_null, struct error *err); /* what was denied is on the disk */
 void counters_start(struct service *s);
