@@ -41,8 +41,7 @@ static const struct row {
     {LEX_VERB, KIND_DATA, 1, "count,sort,round,sum,sum up,add up,total,rank,list"},
     {LEX_VERB, KIND_DATA, 2,
      "average,aggregate,compute,calculate,filter,convert,group,sample,split,scale,multiply,divide,subtract,trim,"
-     "tabulate,"
-     "keep only,take,select"},
+     "tabulate,keep only,take,select"},
     {LEX_VERB, KIND_DATA, 3,
      "normalize,normalise,clean,clean "
      "up,deduplicate,dedupe,merge,join,transform,parse,extract,impute,reconcile,validate,"
@@ -98,15 +97,13 @@ static const struct row {
     /* what speaks for a kind */
     {LEX_TOPIC, KIND_DATA, 2,
      "sales,csv,spreadsheet,dataset,data set,column,row,record,data,outlier,duplicate,median,mean,percentile,standard "
-     "deviation,"
-     "average,sum of,statistic,numbers,values,table,sales figures,measurement,json lines,parquet,pivot table,time "
-     "series,"
-     "null values,missing values,unit conversion,aggregate"},
+     "deviation,average,sum of,statistic,numbers,values,table,sales figures,measurement,json lines,parquet,pivot "
+     "table,time series,null values,missing values,unit conversion,aggregate"},
     {LEX_TOPIC, KIND_CODE, 2,
      "function,class,unit test,bug,code,codebase,repository,repo,pull request,script,compiler,api "
-     "client,library,module,"
-     "stack trace,null pointer,test suite,regression,type hints,feature,endpoint,memory leak,segfault,frontend,backend,"
-     "race condition,algorithm,dependency,dependencies,cli,parser,button,page,form,login,exception"},
+     "client,library,module,stack trace,null pointer,test suite,regression,type hints,feature,endpoint,memory "
+     "leak,segfault,frontend,backend,race "
+     "condition,algorithm,dependency,dependencies,cli,parser,button,page,form,login,exception"},
     {LEX_TOPIC, KIND_WRITING, 2,
      "blog post,article,essay,letter,email draft,readme,documentation,press release,newsletter,paragraph,tone,copy,"
      "product description,cover letter,abstract,release notes,user guide,grammar,memo,meeting notes,speech,summary,"
@@ -116,8 +113,8 @@ static const struct row {
      "vendors,root cause,best practices,citations,studies,hypothesis"},
     {LEX_TOPIC, KIND_OPERATIONS, 2,
      "server,cluster,deployment,disk,disk space,container,pod,staging,rollback,release,node,virtual "
-     "machine,instance,cron,"
-     "log files,production,database migration,downtime,maintenance window,load balancer,pipeline,package"},
+     "machine,instance,cron,log files,production,database migration,downtime,maintenance window,load "
+     "balancer,pipeline,package"},
     {LEX_TOPIC, KIND_INTEGRATION, 2,
      "webhook,rest api,api,crm,calendar,ticket,issue tracker,rss feed,feed,sync,two-way,oauth,inbox"},
     {LEX_TOPIC, KIND_COMMUNICATION, 2,
@@ -229,52 +226,42 @@ static const struct row {
     {LEX_WHEN, WHEN_URGENT, 0,
      "asap,as soon as possible,urgent,urgently,immediately,right away,right now,at once,straight away"},
     {LEX_WHEN, WHEN_RECURRING, 0,
-     "daily,weekly,monthly,hourly,quarterly,yearly,nightly,every day,every week,every month,every hour,every morning,"
-     "every night,every evening,every minute,each day,each week,each month,each morning,each night,each quarter,every "
-     "quarter,"
-     "every monday,every tuesday,every wednesday,every thursday,every friday,every saturday,every sunday,"
-     "every weekday,each monday,each friday,every other day,once a day,once a week,once a month,twice a day,twice a "
-     "week"},
+     "daily,weekly,monthly,hourly,quarterly,yearly,nightly,every day,every week,every month,every hour,every "
+     "morning,every night,every evening,every minute,each day,each week,each month,each morning,each night,each "
+     "quarter,every quarter,every monday,every tuesday,every wednesday,every thursday,every friday,every "
+     "saturday,every sunday,every weekday,each monday,each friday,every other day,once a day,once a week,once a "
+     "month,twice a day,twice a week"},
 
     /* names of things */
     {LEX_TECHNOLOGY, 0, 0,
      "python,javascript,typescript,java,rust,golang,c++,ruby,php,kotlin,swift,bash,sql,postgres,postgresql,mysql,"
-     "sqlite,"
-     "mongodb,redis,kafka,rabbitmq,elasticsearch,docker,kubernetes,terraform,ansible,jenkins,github,gitlab,git,jira,"
-     "confluence,slack,discord,teams,salesforce,hubspot,zendesk,notion,airtable,google sheets,google drive,google "
-     "calendar,"
-     "gmail,outlook,excel,powerpoint,word document,aws,s3,ec2,lambda,azure,gcp,bigquery,snowflake,spark,pandas,numpy,"
-     "pytorch,tensorflow,grafana,prometheus,datadog,sentry,linux,windows,macos,nginx,apache,react,vue,angular,django,"
-     "flask,"
-     "fastapi,node.js,stripe,paypal,quickbooks,shopify,wordpress,twitter,linkedin,facebook,instagram,youtube,trello,"
-     "asana,"
-     "zapier,twilio,graphql,openapi,jupyter,dbt,airflow,latex,hacker news,reddit,wikipedia,arxiv,pubmed"},
+     "sqlite,mongodb,redis,kafka,rabbitmq,elasticsearch,docker,kubernetes,terraform,ansible,jenkins,github,gitlab,git,"
+     "jira,confluence,slack,discord,teams,salesforce,hubspot,zendesk,notion,airtable,google sheets,google drive,google "
+     "calendar,gmail,outlook,excel,powerpoint,word "
+     "document,aws,s3,ec2,lambda,azure,gcp,bigquery,snowflake,spark,pandas,numpy,pytorch,tensorflow,grafana,prometheus,"
+     "datadog,sentry,linux,windows,macos,nginx,apache,react,vue,angular,django,flask,fastapi,node.js,stripe,paypal,"
+     "quickbooks,shopify,wordpress,twitter,linkedin,facebook,instagram,youtube,trello,asana,zapier,twilio,graphql,"
+     "openapi,jupyter,dbt,airflow,latex,hacker news,reddit,wikipedia,arxiv,pubmed"},
     {LEX_FORMAT, 0, 0,
      "json,csv,pdf,markdown,html,xml,yaml,xlsx,plain text,png,svg,docx,a table,bullet points,bullet list,slides,a "
      "list,one page,a spreadsheet,one paragraph"},
     {LEX_UNIT, 0, 0,
      "row,record,file,page,word,item,user,customer,line,image,photo,email,ticket,person,people,server,node,product,"
-     "order,"
-     "request,sentence,paragraph,slide,character,document,column,repository,paper,article,sample,test,endpoint,euro,"
-     "dollar,"
-     "degree,kb,mb,gb,tb,kib,mib,gib,ms,percent,option,bullet,table,service,contact,subscriber,question,vendor,source,"
-     "account"},
+     "order,request,sentence,paragraph,slide,character,document,column,repository,paper,article,sample,test,endpoint,"
+     "euro,dollar,degree,kb,mb,gb,tb,kib,mib,gib,ms,percent,option,bullet,table,service,contact,subscriber,question,"
+     "vendor,source,account"},
     {LEX_UNIT, 1, 1, "second,minute,hour,day,week,month,year,business day,working day,weekday,sprint,quarter"},
     {LEX_THING, THING_SOURCE, 0,
      "the file,the files,the data,the document,the documents,the report,the spreadsheet,the list,the dataset,the "
-     "article,"
-     "the table,the database,the server,the website,the attached,the attachment,the csv,the log,the logs,the image,the "
-     "images,"
-     "the email,this file,this data,this document,this article,this text,this list,the code,the script,the api,the "
-     "page,"
-     "the bug,the issue,the function,these numbers,the numbers,the contract,the transcript,the paper,the service,the "
-     "project"},
+     "article,the table,the database,the server,the website,the attached,the attachment,the csv,the log,the logs,the "
+     "image,the images,the email,this file,this data,this document,this article,this text,this list,the code,the "
+     "script,the api,the page,the bug,the issue,the function,these numbers,the numbers,the contract,the transcript,the "
+     "paper,the service,the project"},
     {LEX_THING, THING_RECIPIENT, 0, "them,him,her,somebody,someone,the person,the right people,whoever"},
     {LEX_ENGLISH, 0, 0,
      "the,a,an,and,or,of,to,in,for,with,on,from,by,that,this,is,are,be,it,as,at,all,each,our,my,your,we,i,you,us,me,"
-     "not,"
-     "please,if,into,then,their,them,which,who,what,how,when,where,was,were,has,have,can,should,will,would,do,does,any,"
-     "but,so"},
+     "not,please,if,into,then,their,them,which,who,what,how,when,where,was,were,has,have,can,should,will,would,do,does,"
+     "any,but,so"},
 };
 
 #define ENTRIES_MAX 1600

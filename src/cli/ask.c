@@ -196,7 +196,8 @@ int ask_file(struct cli *c, struct ask *a, int out)
     return rc;
 }
 
-int ask_route(struct cli *c, struct ask *a, struct reply *reply)
+/* The answer's result into reply; of a stream of events there may be none left to tell. */
+static int ask_result(struct cli *c, struct ask *a, bool may_be_empty, struct reply *reply)
 {
     struct error err;
     int status = 0;
@@ -206,27 +207,21 @@ int ask_route(struct cli *c, struct ask *a, struct reply *reply)
     if (rc < 0)
         return cli_fail(c, &err);
     const char *document = buf_text(&reply->document);
-    if (status == 200 && rest_unwrap(document, reply->document.len, &reply->result, &reply->len))
+    bool empty = may_be_empty && !reply->document.len;
+    if (status == 200 && (empty || rest_unwrap(document, reply->document.len, &reply->result, &reply->len)))
         return 0;
     rc = cli_fail_document(c, document, reply->document.len);
     return rc ? rc : error_info(MOAT_E_INTERNAL)->exit;
 }
 
+int ask_route(struct cli *c, struct ask *a, struct reply *reply)
+{
+    return ask_result(c, a, false, reply);
+}
+
 int ask_events(struct cli *c, struct ask *a, struct reply *reply)
 {
-    struct error err;
-    int status = 0;
-    *reply = (struct reply){0};
-    int rc = ask_any(c, a, reply, &status, &err);
-    ask_free(a);
-    if (rc < 0)
-        return cli_fail(c, &err);
-    const char *document = buf_text(&reply->document);
-    if (status == 200 &&
-        (!reply->document.len || rest_unwrap(document, reply->document.len, &reply->result, &reply->len)))
-        return 0;
-    rc = cli_fail_document(c, document, reply->document.len);
-    return rc ? rc : error_info(MOAT_E_INTERNAL)->exit;
+    return ask_result(c, a, true, reply);
 }
 
 static int failure_of(const char *document, size_t len, struct error *err)

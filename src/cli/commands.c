@@ -36,8 +36,7 @@ const struct command commands[] = {
      OPT(METADATA), 1, 1, run_validate},
     {"learn", GROUP_WRITE, "NAME or FILE ACTION [PARAMS or -] [--auto DIR] [--deadline TIME]",
      "what an action needs: run it with nothing granted in a home that is thrown away, grant what you say yes to, "
-     "again; "
-     "ends with what to write into plugin.json and the commands that grant it",
+     "again; ends with what to write into plugin.json and the commands that grant it",
      "moat learn word_count-0.1.0.moat count '{\"file\":\"/data/a.txt\"}'", OPT(AUTO) | OPT(DEADLINE), 2, 3, run_learn},
 
     {"keygen", GROUP_TRUST, "FILE", "make a publisher's key: FILE is secret, FILE.pub is for others",

@@ -79,12 +79,11 @@ static int markdown(FILE *out)
     fputs("# The command line\n\n"
           "This page is made from the table of commands (`moat help pages/cli`).\n\n"
           "`moat COMMAND [ARG…] [--json] [--home DIR]`. Results go to standard output, everything for people about "
-          "them\nto standard error. With `--json` a success prints the route's `result` alone and a failure prints "
-          "the failure\ndocument of docs/api.md as one line on standard error. Commands but `doctor`, `new`, `pack`, "
+          "them\nto standard error. With `--json` a success prints the route's `result` alone and a failure prints the "
+          "failure\ndocument of docs/api.md as one line on standard error. Commands but `doctor`, `new`, `pack`, "
           "`keygen`, `inspect`,\n`completion`, `help`, `restore` and `serve` go through a route of docs/api.md: of the "
-          "home's "
-          "server when one runs, else in\nthe command's own process. A home that another command holds is waited "
-          "for, 10 seconds at most.\n\n"
+          "home's server when one runs, else in\nthe command's own process. A home that another command holds is "
+          "waited for, 10 seconds at most.\n\n"
           "A grant `G` is a permission and its scope: `file_read=/data`, `file_write=/out`, or a bare name where no "
           "scope is\nneeded. TIME is `250ms`, `90s`, `10m`, `2h`, `7d`.\n",
           out);

@@ -134,8 +134,7 @@ static void no_notice(void *context, const char *message)
 
 static const char too_mighty[] =
     "SELECT 1 FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER') AND (r.rolsuper "
-    "OR "
-    "r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolname IN ('pg_read_server_files', "
+    "OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolname IN ('pg_read_server_files', "
     "'pg_write_server_files', 'pg_execute_server_program'))";
 
 static bool check_role(struct sql_answer *a)

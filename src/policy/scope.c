@@ -188,13 +188,11 @@ static const struct scope_rule rules[PERMISSION_COUNT] = {
          "PATH", place_normalise, place_object, path_contains, path_meets, path_contains},
     [PERMISSION_NETWORK_ACCESS] =
         {false, false,
-         "`network_access=HOST:PORT`; PORT may be `*`. HOST is a name (case and a last dot do "
-         "not matter; an international name in its `xn--` form), `*.DOMAIN` for exactly one "
-         "label more, an IPv4 address in full and decimal, `[IPv6]` in any spelling (one that "
-         "maps IPv4 is the IPv4 address), or a range such as `10.0.0.0/8` or `[fd00::/8]`. The "
-         "bare name is any host. An address that is not public has to be named by an address or a range, also where it "
-         "is "
-         "what a granted name stands for: [network](network.md).",
+         "`network_access=HOST:PORT`; PORT may be `*`. HOST is a name (case and a last dot do not matter; an "
+         "international name in its `xn--` form), `*.DOMAIN` for exactly one label more, an IPv4 address in full and "
+         "decimal, `[IPv6]` in any spelling (one that maps IPv4 is the IPv4 address), or a range such as `10.0.0.0/8` "
+         "or `[fd00::/8]`. The bare name is any host. An address that is not public has to be named by an address or a "
+         "range, also where it is what a granted name stands for: [network](network.md).",
          "HOST:PORT", host_normalise, host_object, host_contains, host_meets, host_contains},
     [PERMISSION_DATABASE_READ] =
         {false, false,

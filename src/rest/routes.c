@@ -309,8 +309,7 @@ const struct route routes[] = {
     {"PUT", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_VALUE, handle_config_set, config_query, NULL,
      "config set",
      "Sets one property. The body is its value, as JSON. What runs takes it over without losing a call, and is "
-     "watched: "
-     "when calls are worse with it than before it is taken back."},
+     "watched: when calls are worse with it than before it is taken back."},
     {"DELETE", "/api/plugins/info/{name}/config/{key}", REST_ADMIN, BODY_NONE, handle_config_unset, config_query, NULL,
      "config unset", "Gives a property its default again; watched as a property that is set."},
     {"GET", "/api/plugins/info/{name}/config-history", REST_READ, BODY_NONE, handle_config_history, history_query, NULL,
@@ -342,9 +341,8 @@ const struct route routes[] = {
     {"GET", "/api/plugins/info/{name}/proposals", REST_ADMIN, BODY_NONE, handle_proposals, NULL, NULL, "learn",
      "The smallest grants that would serve what the plugin was denied, each with its reason, judged by the policy; "
      "nothing is granted. `refused`: what the policy would not let be granted. `left_out`: more than are told. "
-     "`missing`: "
-     "denials of what is not there; `unnamed`: of objects whose names were not kept; `hopeless`: of what no grant "
-     "allows."},
+     "`missing`: denials of what is not there; `unnamed`: of objects whose names were not kept; `hopeless`: of what no "
+     "grant allows."},
     {"GET", "/api/plugins/capabilities", REST_READ, BODY_NONE, handle_capabilities, NULL, NULL, "capabilities",
      "The eight capabilities, and which plugins have them."},
     {"GET", "/api/plugins/permissions", REST_READ, BODY_NONE, handle_permissions, NULL, NULL, "permissions",
@@ -368,8 +366,7 @@ const struct route routes[] = {
     {"PUT", "/api/parameters/{name}", REST_ADMIN, BODY_VALUE, handle_parameter_set, parameter_query, NULL,
      "parameter set",
      "Changes it. The body is its value, as JSON. Calls are watched for ten minutes, and it is taken back when they "
-     "are "
-     "worse."},
+     "are worse."},
     {"GET", "/api/plugins/health", REST_OPEN, BODY_NONE, handle_health, health_query, NULL, "health",
      "Whether the host answers, and how its plugins are."},
     {"POST", "/api/calls", REST_EXECUTE, BODY_ITEMS, handle_batch, NULL, batch_fields, "",
@@ -380,15 +377,13 @@ const struct route routes[] = {
      "Cancels a call that runs or waits; it answers `cancelled`, or as it ended first."},
     {"POST", "/api/tasks", REST_EXECUTE, BODY_TASK, handle_task_run, task_query, NULL, "task run",
      "Runs a task over several plugins (docs/tasks.md); each step needs the scope of its plugin. A task that failed is "
-     "an "
-     "answer as well: `status` says so. With `Accept: text/event-stream` its events come first, then `result` or "
+     "an answer as well: `status` says so. With `Accept: text/event-stream` its events come first, then `result` or "
      "`error`."},
     {"POST", "/api/tasks/check", REST_EXECUTE, BODY_TASK, handle_task_check, NULL, NULL, "task check",
      "Checks a task as running it would, and runs nothing: every finding with its JSON Pointer."},
     {"POST", "/api/tasks/select", REST_EXECUTE, BODY_TASK, handle_task_select, NULL, NULL, "",
      "Which plugin a step would get: `capability` and `action`, with `where`, `sticky`, `parameters` as in a step; "
-     "with "
-     "`explain` every candidate and why."},
+     "with `explain` every candidate and why."},
     {"GET", "/api/tasks", REST_READ, BODY_NONE, handle_task_list, tasks_query, NULL, "task list",
      "The tasks, newest first."},
     {"GET", "/api/tasks/stats", REST_READ, BODY_NONE, handle_task_stats, NULL, NULL, "",
@@ -406,8 +401,7 @@ const struct route routes[] = {
      "what the plugin logged. Of the last 1,000 failures."},
     {"GET", "/api/log", REST_READ, BODY_NONE, handle_log, log_query, NULL, "log",
      "What plugins logged and printed last, in the order it came; `next` is the `after` that goes on from there. Kept "
-     "in "
-     "memory, as far as the setting `log_memory` allows, since the server's start."},
+     "in memory, as far as the setting `log_memory` allows, since the server's start."},
     {"GET", "/api/tokens", REST_ADMIN, BODY_NONE, handle_tokens, NULL, NULL, "token list",
      "The tokens, without what lets anybody in."},
     {"POST", "/api/tokens", REST_ADMIN, BODY_OBJECT, handle_token_create, NULL, token_fields, "token create",

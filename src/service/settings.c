@@ -21,8 +21,7 @@ const struct setting settings_table[] = {
      "one request in so many is logged; 0 logs none, 1 all"},
     {"config_guard", KIND_TIME, 600 * NS_PER_S, 0, 24 * 3600 * NS_PER_S, true, F(config_guard),
      "a changed configuration is watched for so long, and taken back when calls are worse with it than before; 0: it "
-     "is "
-     "not"},
+     "is not"},
     {"cors_origins", KIND_ORIGINS, 0, 0, 0, true, F(cors_origins),
      "origins of web pages that may ask, such as \"https://console.example.org\"; requests of others are refused"},
     {"cpu_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(cpu_max),
