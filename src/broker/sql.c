@@ -322,6 +322,7 @@ static int open_locked(struct sql_keeper *k, const struct sql_opening *o, struct
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for an sql helper");
     rc = launch(h, o, err);
     if (rc < 0) {
+        seat_close(h->seat); /* nobody serves it */
         release(h);
         return rc;
     }

@@ -414,6 +414,33 @@ static void strings_are_found(void **state)
     }
 }
 
+/* Who had the seat before still thinks of it: an open one that nobody serves would cost its call all its time. */
+static void a_seat_that_nobody_serves_is_closed(void **state)
+{
+    struct rig *r = *state;
+    struct error err;
+    struct spawner *without;
+    assert_int_equal(spawner_start(getenv("WORKER"), NULL, &without, &err), 0);
+    rig_open(r, true);
+    rig_rows(r, "SELECT 1", "", "[[1]]");
+    sql_worker_gone(r->keeper, 7);
+    rig_wait_helpers(r, 0);
+    assert_true(seat_closed(r->seat));
+    struct sql_source source = {
+        .kind = SQL_SQLITE, .name = "other", .place = r->database, .own = true, .database_max = 4 << 20};
+    struct sql_opening o = {
+        .user = {.plugin = "tester", .version = "1.0.0", .source = "other", .worker = 7, .write = true},
+        .seats = r->seats,
+        .start = r->start,
+        .spawner = without};
+    assert_int_equal(sql_source_open(&source, &o, &err), 0);
+    int number = sql_open(r->keeper, &o, &err);
+    sql_source_close(&o);
+    spawner_stop(without);
+    assert_true(number < 0);
+    assert_true(seat_closed(r->seat));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +457,7 @@ int main(void)
         T(an_end_is_an_end),
         T(an_end_at_every_moment),
         T(an_idle_one_leaves),
+        T(a_seat_that_nobody_serves_is_closed),
         T(lies_are_answered),
         T(others_use_the_database_too),
         T(what_is_no_database_says_so),
