@@ -592,6 +592,7 @@ void worker_gone(struct loop_task *task); /* supervise: its loop has seen it off
 
 /* assign.c: on the supervise thread */
 int worker_prepare(struct worker *w, struct error *err); /* makes and sends its channel */
+#define LOST_MAX 3 /* starts in a row that others' deaths, not the plugin's, may cost before it is a failure */
 int worker_assign(struct worker *w, struct generation *g, struct error *err);
 
 /* output.c: on the supervise thread */

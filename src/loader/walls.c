@@ -14,6 +14,13 @@ static struct generation *first_start(struct loader *l)
     return g;
 }
 
+static void first_again(struct loader *l, struct generation *g)
+{
+    g->next_start = l->starts;
+    l->starts = g;
+    g->waits_for_wall = true;
+}
+
 static void fail_start(struct generation *g, const struct error *err)
 {
     g->starting--;
@@ -30,8 +37,12 @@ static void assign_one(struct loader *l)
     if (worker_assign(w, g, &err) == 0)
         return;
     /* Half an assignment may have been sent: that wall is of no use to anyone else. */
+    bool gone = w->child.gone;
     worker_discard(w);
-    fail_start(g, &err);
+    if (gone && (l->pool || g->lost++ < LOST_MAX))
+        first_again(l, g); /* the next one, or one that is built for it */
+    else
+        fail_start(g, &err);
 }
 
 static unsigned waiting(const struct loader *l)

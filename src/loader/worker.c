@@ -9,8 +9,6 @@
 #include "base/text.h"
 #include "loader/internal.h"
 
-#define LOST_MAX 3 /* starts in a row that the spawner's death may cost before it is a failure */
-
 /* ---- flags: any thread ---- */
 
 void worker_flag(struct worker *w, uint32_t flag)
@@ -94,7 +92,7 @@ static void end_early(struct worker *w, const struct error *err)
 {
     struct loader *l = w->l;
     struct generation *g = w->gen;
-    bool spawning = w->state == WORKER_SPAWNING;
+    bool spawning = w->state == WORKER_SPAWNING, pooled = w->state == WORKER_HALF;
     for (struct worker **link = &l->pool; *link; link = &(*link)->next)
         if (*link == w) {
             *link = w->next;
@@ -115,7 +113,7 @@ static void end_early(struct worker *w, const struct error *err)
             generation_start_failed(g, err);
     } else if (spawning) {
         walls_failed(l, err, lost);
-    } else if (!lost) {
+    } else if (pooled && !lost) {
         l->refill_failed = true; /* walls that die in the pool are not built again and again */
     }
     forget(w);

@@ -47,6 +47,7 @@ struct child {
     bool fallback; /* known from CHILD_SPAWNED on: it has no namespaces of its own */
     bool ended;    /* CHILD_FAILED or CHILD_EXITED was reported: child_next says nothing any more */
     struct surroundings around;
+    bool gone; /* wall_assign failed because it had left before: that says nothing about the assignment */
     /* private to sandbox/wall: which message of the worker is due next, whether its channel was sent, and a listener
      * that came before WALL_BUILT */
     unsigned phase;

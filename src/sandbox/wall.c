@@ -48,7 +48,7 @@ int wall_channel(struct child *worker, int h2w, int w2h, int bell, struct error 
     return worker->channel || errno == EPIPE || errno == ECONNRESET ? 0 : send_failed(err);
 }
 
-static int send_assign(const struct child *worker, const struct wall_request *r, struct error *err)
+static int send_assign(struct child *worker, const struct wall_request *r, struct error *err)
 {
     struct order_assign order;
     memset(&order, 0, sizeof order);
@@ -72,7 +72,10 @@ static int send_assign(const struct child *worker, const struct wall_request *r,
         fds[n++] = r->seats;
     if (order.nnet)
         fds[n++] = r->net;
-    return io_send(worker->control, &order, sizeof order, fds, n) ? 0 : send_failed(err);
+    if (io_send(worker->control, &order, sizeof order, fds, n))
+        return 0;
+    worker->gone = errno == EPIPE || errno == ECONNRESET;
+    return send_failed(err);
 }
 
 /* mounts[i] is the host's own, or -1. */
@@ -95,6 +98,7 @@ int wall_assign(struct child *worker, const struct wall_request *request, struct
     if (request->ngrants > WALL_GRANTS_MAX || request->ncode > WALL_CODE_MAX)
         return error_set(err, MOAT_E_LIMIT, "at most %d granted paths and %d code files", WALL_GRANTS_MAX,
                          WALL_CODE_MAX);
+    worker->gone = worker->phase == PHASE_OVER; /* its socket's end was seen, how it ended was not told yet */
     if (worker->phase != PHASE_WAITING || worker->pid <= 0)
         return error_set(err, MOAT_E_INTERNAL, "the worker is not waiting for an assignment");
     for (size_t i = 0; i < request->ngrants; i++)

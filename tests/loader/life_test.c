@@ -1,4 +1,5 @@
 /* Generations: defined, started, replaced, stopped, revoked, failing, and what calls meet meanwhile. */
+#include <poll.h>
 #include <signal.h>
 
 #include "loader/internal.h"
@@ -489,6 +490,65 @@ static void the_spawner_may_die(void **state)
     rig_expect(r, "other", "echo", "1", 0, "1");
 }
 
+/* ---- a pooled worker that leaves just before it is needed ---- */
+
+static pid_t frozen; /* the spawner, which would tell of it */
+
+static void count_halves(struct loader *l, void *context)
+{
+    *(unsigned *)context = l->halves;
+}
+
+static unsigned halves(void)
+{
+    unsigned n = 0;
+    rig_look(r, count_halves, &n);
+    return n;
+}
+
+static void end_pooled(struct loader *l, void *context)
+{
+    unsigned *left = context;
+    assert_int_equal(kill(frozen, SIGSTOP), 0);
+    for (struct worker *w = l->pool; w && *left; w = w->next, (*left)--) {
+        struct pollfd gone = {.fd = w->child.control, .events = POLLRDHUP};
+        rig_kill(w->child.pid);
+        assert_int_equal(poll(&gone, 1, 10000), 1);
+    }
+}
+
+/* With a pool of n and a plugin that runs; then `left` of the pool's are ended, which nobody is told of. */
+static void open_pool(unsigned n, unsigned left)
+{
+    rig_close(r, 0);
+    rig_config.pool = n;
+    r = rig_open();
+    rig_define(r, "echo", NULL, LOADER_START);
+    rig_define(r, "other", NULL, LOADER_LAZY);
+    RIG_WAIT(halves() == n);
+    frozen = rig_spawner(r, "echo");
+    assert_true(frozen > 1);
+    rig_look(r, end_pooled, &left);
+    assert_int_equal(left, 0);
+}
+
+static void a_pooled_worker_may_die(void **state)
+{
+    struct error err;
+    open_pool(2, 1);
+    int rc = rig_start(r, "other", &err); /* with the other one */
+    kill(frozen, SIGCONT);
+    if (rc)
+        fail_msg("%s", err.message);
+    rig_expect(r, "other", "echo", "1", 0, "1");
+    RIG_WAIT(halves() == 2); /* the pool fills up again by itself */
+    open_pool(1, 1);
+    struct test_call *c = begin("other", "echo", "2"); /* none is left: one is built for it */
+    RIG_WAIT(halves() == 0);
+    kill(frozen, SIGCONT);
+    finish(c, 0, "2");
+}
+
 static _Atomic int told_denials;
 
 static void on_denial(void *context, const struct denial *d)
@@ -802,6 +862,7 @@ int main(void)
         TEST(workers_start_on_demand),
         TEST(code_is_asked_for_when_it_is_needed),
         TEST(the_spawner_may_die),
+        TEST(a_pooled_worker_may_die),
         TEST(denials_are_explained_and_counted),
         TEST(a_granted_file_can_be_read),
         TEST(a_lying_worker_is_ended),
