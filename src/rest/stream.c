@@ -259,6 +259,20 @@ bool rest_watches(const struct rest_request *q)
     return q->follow != NULL;
 }
 
+/* What was read gives its room back, even when the reader never comes to the end of what is told. Each byte is moved
+ * once at most: what is left is less than what was read. */
+static void forget_read(struct stream *s, size_t left)
+{
+    if (left && (s->at <= STREAM_MAX || left > s->at))
+        return;
+    if (left)
+        memmove(s->text.data, s->text.data + s->at, left);
+    else
+        buf_clear(&s->text);
+    s->text.len = left;
+    s->at = 0;
+}
+
 long rest_stream_read(struct rest_request *q, void *room, size_t size)
 {
     struct stream *s = q->stream;
@@ -270,10 +284,8 @@ long rest_stream_read(struct rest_request *q, void *room, size_t size)
     if (n)
         memcpy(room, s->text.data + s->at, n);
     s->at += n;
-    if (s->at == s->text.len && !s->ended) {
-        buf_clear(&s->text);
-        s->at = 0;
-    }
+    if (!s->ended)
+        forget_read(s, left - n);
     pthread_mutex_unlock(&s->lock);
     return over ? REST_STREAM_END : (long)n;
 }
