@@ -101,6 +101,7 @@ static int take_headers(struct rest_request *q, const struct rest_head *head, st
 {
     bool tells = q->route->body == BODY_CALL || q->route->handle == handle_task_run;
     q->in_one_piece = head->in_one_piece;
+    q->wants_events = q->route->handle == handle_log && !q->in_one_piece && stream_wanted(head->accept);
     text_copy(q->last_event, sizeof q->last_event, head->last_event_id ? head->last_event_id : "");
     if (tells && stream_wanted(head->accept) && !(q->stream = stream_new(q)))
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the events");

@@ -63,7 +63,8 @@ static void add_headers(json_t *list, const struct route *r)
     } headers[] = {
         {calls, "Moat-Deadline", "a TIME, such as 250ms or 10m"},
         {call, "Idempotency-Key", "1 to 255 printable ASCII characters; the same again is not run again"},
-        {r->handle == handle_task_events, "Last-Event-ID", "the `id` of the event that was read last"},
+        {r->handle == handle_task_events || r->handle == handle_log, "Last-Event-ID",
+         "the `id` of the event that was read last"},
         {true, "traceparent", "W3C Trace Context; `why` tells of it"},
     };
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
@@ -125,7 +126,7 @@ static json_t *success(const struct route *r, const json_t *answers)
     json_t *schema = json_pack("{sss[ss]s{s{sb}sO}}", "type", "object", "required", "success", "result", "properties",
                                "success", "const", 1, "result", result ? result : json_true());
     json_t *content = json_pack("{s{so}}", "application/json", "schema", schema);
-    if (r->body == BODY_CALL || r->handle == handle_task_run)
+    if (r->body == BODY_CALL || r->handle == handle_task_run || r->handle == handle_log)
         json_object_set_new(content, "text/event-stream", json_pack("{s{ss}}", "schema", "type", "string"));
     json_t *answer = json_pack("{ssso}", "description", "done", "content", content);
     if (r->body == BODY_CALL)

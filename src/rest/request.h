@@ -56,9 +56,11 @@ struct rest_request {
     bool answered, calling, at_once;
     bool working; /* a task whose events are told: not freed until that is done, as with calling */
     bool in_one_piece;
-    bool abandoned;        /* ended by the transport while its call still runs: freed when that is done */
-    struct stream *stream; /* NULL: the answer comes in one piece */
-    struct follow *follow; /* or from here */
+    bool wants_events;        /* of a route that can tell them, and of a transport that takes them */
+    bool abandoned;           /* ended by the transport while its call still runs: freed when that is done */
+    struct stream *stream;    /* NULL: the answer comes in one piece */
+    struct follow *follow;    /* or from here */
+    struct log_follow *lines; /* or here */
     void (*follow_more)(struct rest_request *q, void *context);
     char last_event[40]; /* Last-Event-ID, or "" */
     struct batch *batch;
@@ -149,6 +151,10 @@ void stream_end(struct rest_request *q, struct call *call); /* takes the result;
 void stream_tell(struct rest_request *q, const char *event, const char *json, size_t len);
 void stream_end_with(struct rest_request *q, const struct error *error, const struct buf *result);
 void stream_answer(struct rest_request *q); /* the head of such an answer */
+/* Of one that is followed: more may be there to read. On the loop. */
+void stream_more(void *request);
+/* The query's `heartbeat`. false: it is none, and the request is answered. */
+bool stream_heartbeat(struct rest_request *q, uint64_t *span);
 
 /* The package of the request, from its upload or from `plugin_path`; NULL: it has failed. */
 const char *request_package(struct rest_request *q);

@@ -264,6 +264,7 @@ void request_free(struct rest_request *q)
     free(q->etag_known);
     stream_free(q->stream);
     follow_end(q->follow);
+    log_follow_end(q->lines);
     batch_free(q->batch);
     room_free(q);
 }

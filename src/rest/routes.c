@@ -223,6 +223,7 @@ static const struct field log_query[] = {
     {"wait", FIELD_TEXT, false,
      "with `after`: when there is nothing yet, answer once there is, or after this TIME (60s at most)"},
     {"limit", FIELD_NUMBER, false, "at most so many; 100 unless told, 1000 at most"},
+    {"heartbeat", FIELD_TEXT, false, "of events: the last `id` after so long without one (TIME); 15s unless told"},
     {0},
 };
 static const struct field token_fields[] = {
@@ -401,7 +402,8 @@ const struct route routes[] = {
      "what the plugin logged. Of the last 1,000 failures."},
     {"GET", "/api/log", REST_READ, BODY_NONE, handle_log, log_query, NULL, "log",
      "What plugins logged and printed last, in the order it came; `next` is the `after` that goes on from there. Kept "
-     "in memory, as far as the setting `log_memory` allows, since the server's start."},
+     "in memory, as far as the setting `log_memory` allows, since the server's start. With "
+     "`Accept: text/event-stream` each as an event, and what comes (docs/logs.md)."},
     {"GET", "/api/tokens", REST_ADMIN, BODY_NONE, handle_tokens, NULL, NULL, "token list",
      "The tokens, without what lets anybody in."},
     {"POST", "/api/tokens", REST_ADMIN, BODY_OBJECT, handle_token_create, NULL, token_fields, "token create",

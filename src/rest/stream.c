@@ -18,13 +18,16 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "orchestrator/orchestrator.h"
 #include "rest/request.h"
 
 #define STREAM_MAX (256 * 1024)
 #define OUTCOME_MAX (2ull << 30)
-_Static_assert(FOLLOW_END == REST_STREAM_END, "one end of both");
+_Static_assert(FOLLOW_END == REST_STREAM_END && LOG_FOLLOW_END == REST_STREAM_END, "one end of all");
+#define HEARTBEAT_NS (15 * NS_PER_S)
+#define HEARTBEAT_LEAST (100 * NS_PER_MS)
 
 struct stream {
     pthread_mutex_t lock;
@@ -247,6 +250,23 @@ void stream_end_with(struct rest_request *q, const struct error *error, const st
     end(s);
 }
 
+void stream_more(void *request)
+{
+    struct rest_request *q = request;
+    if (q->follow_more)
+        q->follow_more(q, q->context);
+}
+
+bool stream_heartbeat(struct rest_request *q, uint64_t *span)
+{
+    const char *text = request_query(q, "heartbeat");
+    *span = HEARTBEAT_NS;
+    if (!text || (clock_parse_span(text, span) && *span >= HEARTBEAT_LEAST))
+        return true;
+    request_fail(q, MOAT_E_BAD_REQUEST, "`heartbeat` is a TIME of 100ms or more, such as 15s");
+    return false;
+}
+
 void rest_stream_on_more(struct rest_request *q, void (*more)(struct rest_request *q, void *context))
 {
     if (q->stream)
@@ -256,7 +276,7 @@ void rest_stream_on_more(struct rest_request *q, void (*more)(struct rest_reques
 
 bool rest_watches(const struct rest_request *q)
 {
-    return q->follow != NULL;
+    return q->follow || q->lines;
 }
 
 /* What was read gives its room back, even when the reader never comes to the end of what is told. Each byte is moved
@@ -278,6 +298,8 @@ long rest_stream_read(struct rest_request *q, void *room, size_t size)
     struct stream *s = q->stream;
     if (q->follow)
         return follow_read(q->follow, room, size); /* whose end is the same number */
+    if (q->lines)
+        return log_follow_read(q->lines, room, size); /* likewise */
     pthread_mutex_lock(&s->lock);
     size_t left = s->text.len - s->at, n = left < size ? left : size;
     bool over = s->ended && !left;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "orchestrator/orchestrator.h"
 #include "rest/request.h"
@@ -148,37 +147,18 @@ static void follow_ready(void *context, const struct error *error, struct follow
     stream_answer(q);
 }
 
-static void follow_more(void *context)
-{
-    struct rest_request *q = context;
-    if (q->follow_more)
-        q->follow_more(q, q->context);
-}
-
-#define HEARTBEAT_NS (15 * NS_PER_S)
-
-static bool take_heartbeat(struct rest_request *q, uint64_t *span)
-{
-    const char *text = request_query(q, "heartbeat");
-    *span = HEARTBEAT_NS;
-    if (!text || (clock_parse_span(text, span) && *span >= 100 * NS_PER_MS))
-        return true;
-    request_fail(q, MOAT_E_BAD_REQUEST, "`heartbeat` is a TIME of 100ms or more, such as 15s");
-    return false;
-}
-
 void handle_task_events(struct rest_request *q)
 {
     struct task_following how = {.after = *q->last_event ? q->last_event : request_query(q, "after"),
                                  .loop = q->loop,
                                  .ready = follow_ready,
-                                 .more = follow_more,
+                                 .more = stream_more,
                                  .context = q};
     if (q->in_one_piece) {
         request_fail(q, MOAT_E_BAD_REQUEST, "events are not told this way: ask for the task itself");
         return;
     }
-    struct orchestrator *o = take_heartbeat(q, &how.heartbeat_ns) ? orchestrator(q) : NULL;
+    struct orchestrator *o = stream_heartbeat(q, &how.heartbeat_ns) ? orchestrator(q) : NULL;
     if (o)
         orchestrator_follow(o, q->params[0], &how);
 }

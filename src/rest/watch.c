@@ -34,6 +34,28 @@ void handle_token_revoke(struct rest_request *q)
 
 /* ---- what plugins said ---- */
 
+static void lines_ready(void *context, const struct error *error, struct log_follow *f)
+{
+    struct rest_request *q = context;
+    if (error) {
+        request_complete(q, error, NULL);
+        return;
+    }
+    q->lines = f;
+    stream_answer(q);
+}
+
+static void follow_log(struct rest_request *q, const struct service_log *filter)
+{
+    struct service_following how = {.loop = q->loop,
+                                    .last = *q->last_event ? q->last_event : NULL,
+                                    .ready = lines_ready,
+                                    .more = stream_more,
+                                    .context = q};
+    if (stream_heartbeat(q, &how.heartbeat_ns))
+        service_log_follow(request_service(q), filter, &how);
+}
+
 void handle_log(struct rest_request *q)
 {
     struct service_log filter = {.plugin = request_query(q, "plugin"),
@@ -47,7 +69,10 @@ void handle_log(struct rest_request *q)
                                  .before = request_number(q, "before"),
                                  .limit = request_number(q, "limit"),
                                  .goes_on = request_query(q, "after") != NULL};
-    service_log(request_service(q), &filter, request_complete, q);
+    if (q->wants_events)
+        follow_log(q, &filter);
+    else
+        service_log(request_service(q), &filter, request_complete, q);
 }
 
 /* ---- figures ---- */

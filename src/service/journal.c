@@ -21,8 +21,10 @@ struct journal {
     uint64_t oldest, newest, used, bytes;
     size_t nslots;
     struct record **slots; /* by number modulo nslots */
-    struct journal_waiter waiters[JOURNAL_WAITERS];
-    size_t nwaiters;
+    struct journal_waiter waiters[JOURNAL_WAITERS + JOURNAL_SEATS];
+    size_t nwaiters, standing; /* standing: those of the waiters that have no seat */
+    size_t seated;             /* who has one, waiting or not */
+    char name[9];
 };
 
 /* ---- records ---- */
@@ -101,6 +103,11 @@ void journal_add(struct journal *j, const struct loader_line *line)
     pthread_mutex_unlock(&j->lock);
 }
 
+const char *journal_name(const struct journal *j)
+{
+    return j->name;
+}
+
 struct journal_span journal_span(struct journal *j)
 {
     pthread_mutex_lock(&j->lock);
@@ -134,16 +141,54 @@ size_t journal_take(struct journal *j, uint64_t from, uint64_t to, struct record
 enum journal_waits journal_wait(struct journal *j, const struct journal_waiter *waiter)
 {
     pthread_mutex_lock(&j->lock);
-    enum journal_waits rc = j->ends                          ? JOURNAL_ENDS
-                            : j->newest > waiter->after      ? JOURNAL_MOVED
-                            : j->nwaiters == JOURNAL_WAITERS ? JOURNAL_CROWDED
-                                                             : JOURNAL_WAITS;
+    enum journal_waits rc = j->ends                                             ? JOURNAL_ENDS
+                            : j->newest > waiter->after                         ? JOURNAL_MOVED
+                            : !waiter->seated && j->standing == JOURNAL_WAITERS ? JOURNAL_CROWDED
+                                                                                : JOURNAL_WAITS;
     if (rc == JOURNAL_WAITS) {
         j->waiters[j->nwaiters++] = *waiter;
+        j->standing += !waiter->seated;
         pthread_cond_signal(&j->news); /* the thread may have to wake up earlier now */
     }
     pthread_mutex_unlock(&j->lock);
     return rc;
+}
+
+static struct journal_waiter take_out(struct journal *j, size_t i)
+{
+    struct journal_waiter w = j->waiters[i];
+    j->standing -= !w.seated;
+    j->waiters[i] = j->waiters[--j->nwaiters];
+    return w;
+}
+
+bool journal_unwait(struct journal *j, const void *context)
+{
+    bool found = false;
+    pthread_mutex_lock(&j->lock);
+    for (size_t i = 0; i < j->nwaiters && !found; i++) {
+        found = j->waiters[i].context == context;
+        if (found)
+            take_out(j, i);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return found;
+}
+
+bool journal_sit(struct journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    bool free = j->seated < JOURNAL_SEATS;
+    j->seated += free;
+    pthread_mutex_unlock(&j->lock);
+    return free;
+}
+
+void journal_stand(struct journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    j->seated--;
+    pthread_mutex_unlock(&j->lock);
 }
 
 void journal_end_waits(struct journal *j)
@@ -165,17 +210,23 @@ static bool is_over(const struct journal *j, const struct journal_waiter *w, uin
     return false;
 }
 
+/* None of the records fits. What left before it was looked at is not seen. */
+static void saw(struct journal_waiter *w, struct record *const *records, size_t n)
+{
+    if (n && records[0]->seq <= w->after + 1 && records[n - 1]->seq > w->after)
+        w->after = records[n - 1]->seq;
+}
+
 /* Under the lock, which wake does not need: it hands over to another thread. */
 static void wake(struct journal *j, struct record *const *records, size_t n)
 {
     uint64_t now = clock_mono_ns();
     for (size_t i = 0; i < j->nwaiters;) {
-        struct journal_waiter w = j->waiters[i];
-        if (is_over(j, &w, now, records, n)) {
-            j->waiters[i] = j->waiters[--j->nwaiters];
-            w.wake(w.context);
+        if (is_over(j, &j->waiters[i], now, records, n)) {
+            struct journal_waiter w = take_out(j, i);
+            w.wake(w.context, w.after);
         } else {
-            i++;
+            saw(&j->waiters[i++], records, n);
         }
     }
 }
@@ -259,12 +310,20 @@ static int start(struct journal *j, struct error *err)
     return 0;
 }
 
+static void name_it(struct journal *j)
+{
+    char id[33];
+    call_make_id(id);
+    memcpy(j->name, id + 32 - (sizeof j->name - 1), sizeof j->name - 1);
+}
+
 int journal_open(uint64_t bytes, struct journal **out, struct error *err)
 {
     struct journal *j = calloc(1, sizeof *j);
     if (j) {
         j->bytes = bytes;
         j->oldest = 1;
+        name_it(j);
         j->nslots = (size_t)(bytes / RECORD_LEAST) + 1;
         j->slots = calloc(j->nslots, sizeof *j->slots); /* zero pages until they are used */
     }

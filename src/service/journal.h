@@ -15,6 +15,7 @@
 #include "loader/loader.h"
 
 #define JOURNAL_WAITERS 256
+#define JOURNAL_SEATS 256
 
 struct record {
     _Atomic int refs;
@@ -36,6 +37,9 @@ void journal_close(struct journal *j);
 
 void journal_add(struct journal *j, const struct loader_line *line);
 
+/* Eight hexadecimal digits, other ones for each journal: with a record's number they mean that record for ever. */
+const char *journal_name(const struct journal *j);
+
 struct journal_span {
     uint64_t oldest, newest; /* numbers of what is kept; newest < oldest: nothing */
 };
@@ -43,13 +47,14 @@ struct journal_span journal_span(struct journal *j);
 /* References to what is kept of [from, to], in order, at most max of them from the front. How many. */
 size_t journal_take(struct journal *j, uint64_t from, uint64_t to, struct record **out, size_t max);
 
-/* Calls wake once: when a record behind `after` fits, at `until` (monotonic), or when waiting is over for good. On the
- * journal's thread, must not block. */
+/* Calls wake once: when a record behind `after` fits, at `until` (monotonic; UINT64_MAX: never), or when waiting is
+ * over for good. All up to seen was looked at and does not fit. On the journal's thread, must not block. */
 struct journal_waiter {
     uint64_t after, until;
     bool (*fits)(const void *context, const struct record *r);
-    void (*wake)(void *context);
+    void (*wake)(void *context, uint64_t seen);
     void *context;
+    bool seated; /* it has a seat */
 };
 enum journal_waits {
     JOURNAL_WAITS,
@@ -58,6 +63,12 @@ enum journal_waits {
     JOURNAL_CROWDED, /* JOURNAL_WAITERS do already */
 };
 enum journal_waits journal_wait(struct journal *j, const struct journal_waiter *waiter);
+/* The waiter with this context goes. false: there is none, its wake was called. */
+bool journal_unwait(struct journal *j, const void *context);
+/* Who waits again and again takes a seat, with which it is never crowded out, until it stands up. false: JOURNAL_SEATS
+ * are taken. */
+bool journal_sit(struct journal *j);
+void journal_stand(struct journal *j);
 /* Wakes all, and lets nobody wait from now on. */
 void journal_end_waits(struct journal *j);
 

@@ -4,11 +4,10 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "service/internal.h"
+#include "service/log.h"
 #include "service/tell.h"
 
 #define LIMIT_DEFAULT 100
-#define LIMIT_MAX 1000
 #define WAIT_MAX_NS (60 * NS_PER_S)
 #define AT_ONCE 64
 #define LINES_OF_CALL 200
@@ -22,7 +21,7 @@ static void tell_or_null(struct buf *out, const char *key, const char *text)
     tell_text(out, key, *text ? text : NULL);
 }
 
-static void tell_record(struct buf *out, const struct record *r)
+void log_tell(struct buf *out, const struct record *r)
 {
     tell_open(out, NULL, '{');
     tell_number(out, "seq", r->seq);
@@ -42,23 +41,12 @@ static void tell_record(struct buf *out, const struct record *r)
 
 /* ---- a page ---- */
 
-struct log_op {
-    struct op op;
-    char plugin[MANIFEST_NAME_MAX + 1], call[33], trace[33];
-    unsigned level;                         /* at least */
-    int source;                             /* enum line_source, or -1: any */
-    uint64_t since_ns;                      /* wall */
-    uint64_t after, before, limit, wait_ns; /* after: when `goes_on` */
-    uint64_t until;                         /* monotonic; 0: not waited yet */
-    bool goes_on;
-};
-
-static bool fits(const void *context, const struct record *r)
+bool log_fits(const void *filter, const struct record *r)
 {
-    const struct log_op *l = context;
-    return r->level >= l->level && (l->source < 0 || r->source == (enum line_source)l->source) &&
-           r->at_ns >= l->since_ns && (!*l->plugin || strcmp(l->plugin, r->plugin) == 0) &&
-           (!*l->call || strcmp(l->call, r->call) == 0) && (!*l->trace || strcmp(l->trace, r->trace) == 0);
+    const struct log_filter *f = filter;
+    return r->level >= f->level && (f->source < 0 || r->source == (enum line_source)f->source) &&
+           r->at_ns >= f->since_ns && (!*f->plugin || strcmp(f->plugin, r->plugin) == 0) &&
+           (!*f->call || strcmp(f->call, r->call) == 0) && (!*f->trace || strcmp(f->trace, r->trace) == 0);
 }
 
 /* Of [from, to] what fits, from the front; *seen: all up to there was looked at. */
@@ -72,7 +60,7 @@ static size_t page_forward(struct log_op *l, struct record **page, uint64_t *see
             bool room = used < l->limit;
             if (room)
                 *seen = some[i]->seq;
-            if (room && fits(l, some[i]))
+            if (room && log_fits(&l->filter, some[i]))
                 page[used++] = some[i];
             else
                 record_unref(some[i]);
@@ -114,9 +102,14 @@ static size_t page_backward(struct journal *j, uint64_t to, uint64_t since_ns, s
     return used;
 }
 
-static bool fits_page(void *context, const struct record *r)
+static bool fits_page(void *filter, const struct record *r)
 {
-    return fits(context, r);
+    return log_fits(filter, r);
+}
+
+size_t log_newest(struct log_op *l, uint64_t to, struct record **page)
+{
+    return page_backward(l->op.s->journal, to, l->filter.since_ns, l->limit, page, fits_page, &l->filter);
 }
 
 /* lost: of what came behind `after`, so much had left before it was asked for. */
@@ -126,7 +119,7 @@ static void tell_page(struct log_op *l, struct record **page, size_t n, uint64_t
     tell_open(out, NULL, '{');
     tell_open(out, "records", '[');
     for (size_t i = 0; i < n; i++) {
-        tell_record(out, page[i]);
+        log_tell(out, page[i]);
         record_unref(page[i]);
     }
     tell_close(out, ']');
@@ -135,22 +128,27 @@ static void tell_page(struct log_op *l, struct record **page, size_t n, uint64_t
     tell_close(out, '}');
 }
 
-/* A name that nobody has, and of which nothing is remembered, is a slip of the keys. */
-static int check_name(struct log_op *l, struct job *job, size_t found)
+int log_check_name(struct log_op *l, struct job *job, size_t found)
 {
     struct registry_plugin plugin;
-    if (!*l->plugin || found)
+    if (!*l->filter.plugin || found)
         return 0;
-    int rc = registry_find_plugin(job->reader, l->plugin, &plugin, &l->op.error);
+    int rc = registry_find_plugin(job->reader, l->filter.plugin, &plugin, &l->op.error);
     if (rc == 0 || (rc > 0 && !plugin.versions))
-        return error_set(&l->op.error, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", l->plugin);
+        return error_set(&l->op.error, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", l->filter.plugin);
     return rc < 0 ? rc : 0;
 }
 
 static void page(struct op *op, struct job *job);
 
-static void wake(void *op)
+static bool fits_op(const void *op, const struct record *r)
 {
+    return log_fits(&((const struct log_op *)op)->filter, r);
+}
+
+static void wake(void *op, uint64_t seen)
+{
+    (void)seen; /* the page is looked through again: a record that fits is behind it */
     op_loader_done(op, NULL);
 }
 
@@ -164,7 +162,7 @@ static bool waits(struct log_op *l, uint64_t seen)
         return false;
     l->after = seen;
     struct journal_waiter w = {
-        .after = seen, .until = l->until, .fits = fits, .wake = wake, .context = op_wait(&l->op, page)};
+        .after = seen, .until = l->until, .fits = fits_op, .wake = wake, .context = op_wait(&l->op, page)};
     switch (journal_wait(l->op.s->journal, &w)) {
     case JOURNAL_WAITS:
         return true;
@@ -183,7 +181,7 @@ static bool waits(struct log_op *l, uint64_t seen)
 static void page(struct op *op, struct job *job)
 {
     struct log_op *l = (struct log_op *)op;
-    struct record *list[LIMIT_MAX];
+    struct record *list[LOG_PAGE_MAX];
     if (op->code < 0) {
         op_end(op, op->code);
         return;
@@ -198,9 +196,9 @@ static void page(struct op *op, struct job *job)
         n = page_forward(l, list, &seen);
     } else {
         uint64_t to = l->before && l->before <= span.newest ? l->before - 1 : span.newest;
-        n = page_backward(op->s->journal, to, l->since_ns, l->limit, list, fits_page, l);
+        n = log_newest(l, to, list);
     }
-    int rc = check_name(l, job, n);
+    int rc = log_check_name(l, job, n);
     if (rc == 0 && l->goes_on && !n && l->wait_ns && waits(l, seen))
         return;
     tell_page(l, list, n, seen, lost);
@@ -221,32 +219,32 @@ static int parse_times(struct log_op *l, const struct service_log *f, struct err
     if (f->since && !clock_parse_span(f->since, &span))
         return error_set(err, MOAT_E_BAD_REQUEST, "since is not a TIME such as 90s, 10m or 7d");
     if (f->since)
-        l->since_ns = now > span ? now - span : 0;
+        l->filter.since_ns = now > span ? now - span : 0;
     if (f->wait && (!clock_parse_span(f->wait, &l->wait_ns) || l->wait_ns > WAIT_MAX_NS))
         return error_set(err, MOAT_E_BAD_REQUEST, "wait is not a TIME of at most 60s");
     return 0;
 }
 
-static int parse(struct log_op *l, const struct service_log *f, struct error *err)
+int log_parse(struct log_op *l, const struct service_log *f, struct error *err)
 {
     struct target target;
-    l->source = -1;
+    l->filter.source = -1;
     l->goes_on = f->goes_on;
     l->after = f->after;
     l->before = f->before;
-    l->limit = !f->limit ? LIMIT_DEFAULT : f->limit < LIMIT_MAX ? f->limit : LIMIT_MAX;
+    l->limit = !f->limit ? LIMIT_DEFAULT : f->limit < LOG_PAGE_MAX ? f->limit : LOG_PAGE_MAX;
     if (f->plugin && target_parse(f->plugin, false, &target, err) < 0)
         return -(int)err->code;
     if (f->plugin)
-        memcpy(l->plugin, target.name, sizeof l->plugin);
+        memcpy(l->filter.plugin, target.name, sizeof l->filter.plugin);
     int level = f->level ? index_of(f->level, level_names, 4) : 0;
     if (level < 0)
         return error_set(err, MOAT_E_BAD_REQUEST, "level is one of debug, info, warn, error");
-    l->level = (unsigned)level;
-    if (f->source && (l->source = index_of(f->source, source_names, LINE_SOURCES)) < 0)
+    l->filter.level = (unsigned)level;
+    if (f->source && (l->filter.source = index_of(f->source, source_names, LINE_SOURCES)) < 0)
         return error_set(err, MOAT_E_BAD_REQUEST, "source is one of log, output, host");
-    if (!text_copy(l->call, sizeof l->call, f->call ? f->call : "") ||
-        !text_copy(l->trace, sizeof l->trace, f->trace ? f->trace : ""))
+    if (!text_copy(l->filter.call, sizeof l->filter.call, f->call ? f->call : "") ||
+        !text_copy(l->filter.trace, sizeof l->filter.trace, f->trace ? f->trace : ""))
         return error_set(err, MOAT_E_BAD_REQUEST, "the ids of calls and of traces have 32 digits");
     return parse_times(l, f, err);
 }
@@ -256,7 +254,7 @@ void service_log(struct service *s, const struct service_log *filter, service_do
     struct log_op *l = op_new(s, sizeof *l, done, context);
     if (!l)
         return;
-    l->op.code = parse(l, filter, &l->op.error);
+    l->op.code = log_parse(l, filter, &l->op.error);
     op_begin(&l->op, NULL, page);
 }
 
@@ -294,7 +292,7 @@ void service_log_of(struct service *s, const char *call_id, struct buf *out)
                   : page_backward(s->journal, journal_span(s->journal).newest, 0, LINES_OF_CALL, list, is_of_call, &of);
     tell_open(out, NULL, '[');
     for (size_t i = 0; i < n; i++) {
-        tell_record(out, list[i]);
+        log_tell(out, list[i]);
         record_unref(list[i]);
     }
     tell_close(out, ']');

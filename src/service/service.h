@@ -339,6 +339,22 @@ struct service_log {
     bool goes_on;
 };
 void service_log(struct service *s, const struct service_log *filter, service_done done, void *context);
+/* The same as text/event-stream, from the newest `limit` on, or behind `after`, and what comes. */
+struct log_follow;
+struct service_following {
+    struct loop *loop;     /* one of the service's: where it is read */
+    const char *last;      /* the id of the event that was read last, or NULL; outdoes the filter's after */
+    uint64_t heartbeat_ns; /* the id of what was looked at last, after so long without an event */
+    /* Once: an error, on any thread; or who follows, on the loop: read what there is. */
+    void (*ready)(void *context, const struct error *error, struct log_follow *f);
+    void (*more)(void *context); /* on the loop, after ready: there may be more to read */
+    void *context;
+};
+void service_log_follow(struct service *s, const struct service_log *filter, const struct service_following *how);
+/* On the loop: bytes put into room; 0: none now, more comes; LOG_FOLLOW_END: the server ends. */
+#define LOG_FOLLOW_END (-1)
+long log_follow_read(struct log_follow *f, void *room, size_t size);
+void log_follow_end(struct log_follow *f); /* on the loop; more does not come any more. NULL is fine */
 /* Those that wait are answered now, and nobody waits from now on: the server ends. Any thread. */
 void service_end_waits(struct service *s);
 /* The lines of one call, and when its worker died in it the last ones of that worker: a JSON array. Any thread; reads

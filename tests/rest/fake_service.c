@@ -459,6 +459,22 @@ void service_log(struct service *s, const struct service_log *filter, service_do
            or_null(filter->wait));
 }
 
+void service_log_follow(struct service *s, const struct service_log *filter, const struct service_following *how)
+{
+    struct error err;
+    error_set(&err, MOAT_E_QUEUE_FULL, "log follow %s last=%s", or_null(filter->plugin), or_null(how->last));
+    how->ready(how->context, &err, NULL);
+}
+
+long log_follow_read(struct log_follow *f, void *room, size_t size)
+{
+    return LOG_FOLLOW_END;
+}
+
+void log_follow_end(struct log_follow *f)
+{
+}
+
 void service_end_waits(struct service *s)
 {
 }

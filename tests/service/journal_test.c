@@ -117,6 +117,7 @@ struct woken {
     pthread_cond_t cond;
     int times;
     const char *plugin;
+    uint64_t seen;
 };
 
 static bool of_plugin(const void *context, const struct record *r)
@@ -125,16 +126,17 @@ static bool of_plugin(const void *context, const struct record *r)
     return strcmp(r->plugin, w->plugin) == 0;
 }
 
-static void wake(void *context)
+static void wake(void *context, uint64_t seen)
 {
     struct woken *w = context;
     pthread_mutex_lock(&w->lock);
+    w->seen = seen;
     w->times++;
     pthread_cond_signal(&w->cond);
     pthread_mutex_unlock(&w->lock);
 }
 
-#define WOKEN(name) ((struct woken){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, name})
+#define WOKEN(name) ((struct woken){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, name, 0})
 
 static enum journal_waits begin(struct journal *j, struct woken *w, uint64_t after, uint64_t ns)
 {
@@ -187,6 +189,62 @@ static void waiting_ends_by_time_and_for_good(void **state)
     assert_int_equal(b.times, 1);
 }
 
+/* Who waits for what fits learns how far was looked, so that it misses nothing of what left meanwhile. */
+static void who_waits_is_told_how_far_was_looked(void **state)
+{
+    struct journal *j = opened(64 << 10);
+    struct woken a = WOKEN("alpha"), b = WOKEN("beta");
+    assert_int_equal(begin(j, &a, 0, 60 * NS_PER_S), JOURNAL_WAITS);
+    for (uint64_t i = 1; i <= 1000; i++) { /* far more than are kept, each looked at before the next */
+        b.times = 0;
+        assert_int_equal(begin(j, &b, i - 1, 60 * NS_PER_S), JOURNAL_WAITS);
+        add(j, "beta", "");
+        wait_woken(&b);
+    }
+    assert_true(journal_span(j).oldest > 2);
+    add(j, "alpha", "");
+    wait_woken(&a);
+    assert_int_equal(a.seen, 1000);
+    journal_close(j);
+}
+
+static void who_leaves_is_not_woken(void **state)
+{
+    struct journal *j = opened(64 << 10);
+    struct woken a = WOKEN("alpha"), b = WOKEN("alpha");
+    assert_int_equal(begin(j, &a, 0, 60 * NS_PER_S), JOURNAL_WAITS);
+    assert_int_equal(begin(j, &b, 0, 60 * NS_PER_S), JOURNAL_WAITS);
+    assert_true(journal_unwait(j, &a));
+    assert_false(journal_unwait(j, &a));
+    add(j, "alpha", "one");
+    wait_woken(&b);
+    assert_false(journal_unwait(j, &b));
+    journal_close(j);
+    assert_int_equal(a.times, 0);
+    assert_int_equal(b.times, 1);
+}
+
+static void a_seat_is_never_crowded_out(void **state)
+{
+    struct journal *j = opened(64 << 10);
+    struct woken a = WOKEN("alpha"), b = WOKEN("alpha");
+    for (int i = 0; i < JOURNAL_SEATS; i++)
+        assert_true(journal_sit(j));
+    assert_false(journal_sit(j));
+    journal_stand(j);
+    assert_true(journal_sit(j));
+    for (int i = 0; i < JOURNAL_WAITERS; i++)
+        assert_int_equal(begin(j, &a, 0, 60 * NS_PER_S), JOURNAL_WAITS);
+    struct journal_waiter w = {.until = UINT64_MAX, .fits = of_plugin, .wake = wake, .context = &b, .seated = true};
+    for (int i = 0; i < JOURNAL_SEATS; i++)
+        assert_int_equal(journal_wait(j, &w), JOURNAL_WAITS);
+    assert_true(journal_unwait(j, &b)); /* whose room is another seat's, and nobody else's */
+    assert_int_equal(begin(j, &a, 0, 60 * NS_PER_S), JOURNAL_CROWDED);
+    assert_int_equal(journal_wait(j, &w), JOURNAL_WAITS);
+    journal_close(j);
+    assert_int_equal(b.times, JOURNAL_SEATS);
+}
+
 static void only_so_many_wait(void **state)
 {
     struct journal *j = opened(64 << 10);
@@ -230,9 +288,15 @@ static void many_threads_add_while_others_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(records_keep_what_they_were_given),  cmocka_unit_test(the_oldest_leave_first),
-        cmocka_unit_test(a_line_larger_than_all_is_lost),     cmocka_unit_test(who_waits_is_woken_once_by_what_fits),
-        cmocka_unit_test(waiting_ends_by_time_and_for_good),  cmocka_unit_test(only_so_many_wait),
+        cmocka_unit_test(records_keep_what_they_were_given),
+        cmocka_unit_test(the_oldest_leave_first),
+        cmocka_unit_test(a_line_larger_than_all_is_lost),
+        cmocka_unit_test(who_waits_is_woken_once_by_what_fits),
+        cmocka_unit_test(waiting_ends_by_time_and_for_good),
+        cmocka_unit_test(who_waits_is_told_how_far_was_looked),
+        cmocka_unit_test(who_leaves_is_not_woken),
+        cmocka_unit_test(a_seat_is_never_crowded_out),
+        cmocka_unit_test(only_so_many_wait),
         cmocka_unit_test(many_threads_add_while_others_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
