@@ -117,7 +117,9 @@ void keep_step(struct run *r, uint32_t i)
     t->ended_ns = s->ended_ns;
     t->used = used_by(r);
     t->text = s->result;
-    t->len = s->len;
+    t->len = s->result ? s->len : 0;
+    t->file_len = s->spilled ? s->len : 0;
+    t->file_sum = s->sum;
     tasks_write(r->o->tasks, t);
 }
 
@@ -152,6 +154,7 @@ bool keep_note(struct unit *u)
 static void ended(struct tasks_record *record)
 {
     struct kept *k = (struct kept *)(void *)record;
+    k->run->end_failed = record->failed < 0;
     loop_post(k->run->place->loop, &k->run->task_on_loop);
     buf_free(&k->text);
     free(k);
@@ -162,6 +165,7 @@ static void leave(struct loop_task *task)
     struct run *r = (struct run *)(void *)((char *)task - offsetof(struct run, task_on_loop));
     if (r->tell_late)
         run_tell_end(r);
+    large_drop(r);
     run_leave_table(r);
     atomic_fetch_sub(&r->o->unwritten, 1);
     run_unref(r); /* the record's */

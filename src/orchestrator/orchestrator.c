@@ -399,6 +399,7 @@ static void orchestrator_free(void *guest)
     planner_free(o->planner); /* then what it read is refused */
     if (o->places.n)
         wait_for_loops(o);
+    spill_close(o->spill);
     tasks_reader_free(o->reader);
     tasks_close(o->tasks);
     if (o->places.n)
@@ -410,6 +411,23 @@ static void orchestrator_free(void *guest)
     pthread_mutex_destroy(&o->lock);
     pthread_cond_destroy(&o->nothing);
     free(o);
+}
+
+/* Of a task that goes on: what cannot be read is kept. */
+static bool goes_on(void *context, const char *task)
+{
+    const struct orchestrator *o = context;
+    struct tasks_row row;
+    struct error err;
+    int rc = o->reader ? tasks_find(o->reader, task, &row, NULL, &err) : 0;
+    return rc < 0 || (rc == 1 && !row.ended_ns);
+}
+
+static int open_spill(struct orchestrator *o, struct error *err)
+{
+    int rc = spill_open(service_home(o->service)->registry_dir, service_setting(o->service, "tasks_result_memory"),
+                        service_setting(o->service, "tasks_results_max"), &o->spill, err);
+    return rc < 0 ? rc : spill_sweep(o->spill, goes_on, o, err);
 }
 
 static void *orchestrator_new(struct service *s, struct error *err)
@@ -431,6 +449,8 @@ static void *orchestrator_new(struct service *s, struct error *err)
         rc = tasks_open(service_home(s)->registry_dir, keep, keep_ns / NS_PER_MS, &o->tasks, err);
     if (rc == 0 && keep)
         rc = tasks_reader_new(o->tasks, &o->reader, err);
+    if (rc == 0)
+        rc = open_spill(o, err);
     if (rc == 0)
         rc = planner_new(service_registry(s), &o->planner, err);
     if (rc < 0) {

@@ -79,7 +79,9 @@ static void restore_over(struct run *r, struct remembered *m)
     s->began_ns = m->step.at_ns;
     s->ended_ns = m->step.ended_ns;
     s->result = m->result;
-    s->len = m->step.len;
+    s->len = m->step.file_len ? m->step.file_len : m->step.len;
+    s->spilled = m->step.file_len > 0;
+    s->sum = m->step.file_sum;
     s->message = m->message;
     m->result = NULL;
     m->message = NULL;
@@ -198,7 +200,7 @@ static void resume_one(struct orchestrator *o, const struct found *f, struct reg
     memcpy(r->id, f->id, sizeof r->id);
     trace_child((struct trace_place){r->id, ""}, r->traceparent); /* what it belonged to is not kept */
     r->began_wall_ns = f->began_ns;
-    r->kept = r->resumed = r->told = true;
+    r->kept = r->resumed = r->told = r->large = true;
     if (remember_all(r, &err) < 0) { /* it stays interrupted: the next host tries again */
         log_event(LOG_ERROR, "task_not_resumed", "task", r->id, "why", err.message, NULL);
         run_unref(r);

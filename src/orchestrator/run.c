@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "json/cursor.h"
 
 #define UNWRITTEN_MAX 2000
 #define TURN_MOST (4u << 20) /* bytes that conditions look at before the loop does something else */
@@ -148,7 +149,7 @@ static void leave_rest(struct run *r)
 /* May be called from inside itself: what it would do there is done by the outer one. */
 void run_pump(struct run *r)
 {
-    if (r->pumping || r->ended)
+    if (r->pumping || r->ending || r->ended)
         return;
     r->pumping = true;
     do {
@@ -254,40 +255,47 @@ void run_start(struct run *r)
 }
 
 /* The results of the steps that nobody needed, by their ids. */
-static void put_leaves(struct run *r)
+static int put_leaves(struct values *v, struct buf *out, struct error *err)
 {
+    const struct run *r = v->run;
+    const uint8_t *json;
     bool first = true;
-    buf_putc(&r->result, '{');
-    for (uint32_t i = 0; i < r->task->nsteps; i++) {
+    int rc = 0;
+    buf_putc(out, '{');
+    for (uint32_t i = 0; i < r->task->nsteps && rc == 0; i++) {
         const struct step_run *s = &r->steps[i];
-        if (r->task->steps[i].nheirs || !s->result)
+        if (r->task->steps[i].nheirs || (!s->result && !s->spilled))
             continue;
-        buf_printf(&r->result, "%s\"%s\":", first ? "" : ",", r->task->steps[i].id);
-        buf_put(&r->result, s->result, s->len);
+        rc = values_result(v, i, &json, err);
+        if (rc < 0)
+            break;
+        buf_printf(out, "%s\"%s\":", first ? "" : ",", r->task->steps[i].id);
+        buf_put(out, json, cursor_length(json));
         first = false;
     }
-    buf_putc(&r->result, '}');
+    buf_putc(out, '}');
+    return rc;
+}
+
+int run_result(struct values *v, struct buf *out, struct error *err)
+{
+    const struct task_template *t = v->run->task->result;
+    struct template_source source = {values_get, v};
+    int rc = t ? template_fill(t, &source, out, err) : put_leaves(v, out, err);
+    if (rc == 0 && out->failed)
+        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the result");
+    if (rc < 0)
+        error_prefix(err, "the task's result");
+    return rc;
 }
 
 static void make_result(struct run *r)
 {
-    struct values values = {.run = r, .scratch = BUF_INIT(4096)};
-    struct template_source source = {values_get, &values};
+    struct values v = VALUES_INIT(r, NULL);
     struct error why;
-    int rc = 0;
-    r->result = BUF_INIT(256u << 20);
-    if (r->task->result)
-        rc = template_fill(r->task->result, &source, &r->result, &why);
-    else
-        put_leaves(r);
-    if (rc == 0 && r->result.failed)
-        rc = error_set(&why, MOAT_E_OUT_OF_MEMORY, "no memory for the result");
-    buf_free(&values.scratch);
-    if (rc == 0)
-        return;
-    error_prefix(&why, "the task's result");
-    set_failure(r, &why);
-    r->stop = STOP_FAILED;
+    int rc = run_result(&v, &r->result, &why);
+    values_free(&v);
+    run_close(r, rc, &why);
 }
 
 static enum run_status status_of(const struct run *r)
@@ -325,11 +333,14 @@ static void tell_trace(const struct run *r)
     service_tell_task(r->o->service, &t);
 }
 
-static void run_end(struct run *r)
+void run_close(struct run *r, int made, const struct error *why)
 {
+    r->ending = false;
     r->ended = true;
-    if (r->stop == STOP_NOT)
-        make_result(r);
+    if (made < 0 && r->stop == STOP_NOT) {
+        set_failure(r, why);
+        r->stop = STOP_FAILED;
+    }
     r->status = status_of(r);
     /* Counted before anybody is told: who asks then finds it. */
     atomic_fetch_add_explicit(&r->o->ended[r->status], 1, memory_order_relaxed);
@@ -344,8 +355,18 @@ static void run_end(struct run *r)
     run_tell_end(r);
     if (!r->tell_late && keep_end(r))
         return;
+    large_drop(r);
     run_leave_table(r);
     run_unref(r);
+}
+
+static void run_end(struct run *r)
+{
+    r->result = BUF_INIT(256u << 20);
+    if (r->stop != STOP_NOT)
+        run_close(r, 0, NULL);
+    else if (!large_end(r))
+        make_result(r);
 }
 
 void run_cannot(struct run *r)

@@ -5,7 +5,9 @@
  *
  *     orchestrator.c  from a request to a run: reading, planning, the tables of what runs
  *     run.c           which step is next; the end
- *     step.c          one step: its condition, its items, its outcome
+ *     step.c          one step: its condition, its calls, its outcome
+ *     each.c          the items of a step with for_each
+ *     large.c         results that are too large for memory: to the disk, and back for who refers to them
  *     unit.c          one call of a step, with its retries and its fallback
  *     value.c         what references stand for
  *     lane.c          how many calls of a plugin are under way
@@ -24,6 +26,7 @@
 #include "orchestrator/orchestrator.h"
 #include "orchestrator/planner.h"
 #include "orchestrator/roster.h"
+#include "orchestrator/spill.h"
 #include "registry/tasks.h"
 
 enum run_status { RUN_RUNNING, RUN_SUCCEEDED, RUN_FAILED, RUN_CANCELLED, RUN_INTERRUPTED, RUN_STATUS_COUNT };
@@ -67,6 +70,7 @@ struct orchestrator {
     struct loader *loader;
     struct catalog *catalog;
     struct planner *planner;
+    struct spill *spill; /* the planner's */
     struct places {
         struct place *list;
         unsigned n;
@@ -96,9 +100,18 @@ struct each {              /* of a step with for_each */
     const uint8_t **items; /* and the end behind them */
     uint32_t n, next, running, failed;
     uint64_t told_ns; /* when its progress was told */
+    size_t total;     /* bytes of all results */
+    size_t held;      /* of those that are in memory, which are a list: */
+    uint32_t first_held;
+    uint32_t first_writing; /* those that the planner writes, the planner's list meanwhile */
+    bool writing;           /* one of the calls waits for that, and no other begins */
+    bool on_disk;           /* some are */
     struct piece_of {
-        uint8_t *result; /* NULL: null */
+        uint8_t *result; /* NULL: null, or it is on the disk */
         size_t len;
+        bool spilled;
+        struct spill_item place;
+        uint32_t after; /* in its list, or NO_ITEM */
     } * results;
 };
 
@@ -112,8 +125,10 @@ struct step_run {
     bool fell_back, compensated, compensation_failed;
     enum moat_code code; /* why it failed */
     char *message;
-    uint8_t *result; /* JSON with JSON_PAD behind */
-    size_t len;
+    uint8_t *result; /* JSON with JSON_PAD behind; NULL: none, or it is on the disk */
+    size_t len;      /* wherever it is */
+    bool spilled;    /* on the disk */
+    uint64_t sum;    /* for reading it back */
     struct offer *ran_by;        /* the last: a reference, or NULL */
     char *why;                   /* of the choice, when that was asked for: JSON */
     uint64_t began_ns, ended_ns; /* wall */
@@ -175,6 +190,8 @@ struct run {
     bool kept;      /* remembered in the tasks' database */
     bool resumed;   /* another host began it */
     bool closing;   /* this host ends: the next one goes on */
+    bool large;     /* there are results of it on the disk, or may be */
+    bool end_failed; /* its end could not be written: the next host goes on */
     struct remembered *remembered;
     struct loop_task begun; /* what was written of its beginning */
     int begin_code;
@@ -190,6 +207,7 @@ struct run {
     uint32_t in_flight, nunits;
     enum stop stop;
     bool compensate, compensating, pumping, ended;
+    bool ending; /* the planner makes its result */
     uint32_t undoing; /* how many successes are left to look at */
     uint32_t *successes;
     uint32_t culprit; /* the step that failed the task, or UINT32_MAX */
@@ -202,6 +220,25 @@ struct run {
     uint64_t calls, cpu_ns, ran_ns, bytes_in, bytes_out;
     enum run_status status;
 };
+
+/* value.c: what references stand for. On the loop nothing of it may be on the disk: values_on_disk. */
+struct values {
+    const struct run *run;
+    const struct unit *unit; /* or NULL */
+    struct buf scratch;
+    size_t looked; /* bytes of documents, on the way to values inside */
+    struct loaded *loaded;
+    size_t read_back; /* its bytes */
+};
+#define VALUES_INIT(of, unit_or_null) ((struct values){.run = (of), .unit = (unit_or_null), .scratch = BUF_INIT(4096)})
+void values_free(struct values *v);
+/* MOAT_E_LIMIT: beyond TASK_LOOKED_MAX; MOAT_E_STORAGE_FAILED: what is on the disk is not what was written. */
+int values_get(void *context, const struct ref *ref, const uint8_t **value, size_t *len, struct error *err);
+int values_result(struct values *v, uint32_t step, const uint8_t **json, struct error *err); /* *json NULL: none */
+/* Bytes that have to be looked through for its parameters. */
+size_t values_size(const struct unit *u);
+bool values_on_disk(const struct run *r, const struct task_template *t); /* t may be NULL */
+int condition_holds(struct values *v, const struct task_condition *c, struct error *err); /* 1, 0, or an error */
 
 /* orchestrator.c */
 void run_unref(struct run *r);
@@ -233,14 +270,42 @@ void run_pump(struct run *r);
 void run_stop(struct run *r, enum stop stop, const struct error *why); /* nothing more begins */
 void run_ready(struct run *r, uint32_t step);
 void run_queue(struct run *r, struct unit *u);
+int run_result(struct values *v, struct buf *out, struct error *err); /* loop or planner, as step_look */
+/* It is over; made: 0, or its result could not be made, and why. */
+void run_close(struct run *r, int made, const struct error *why);
 
 /* step.c */
 void step_start(struct run *r, uint32_t i);
 void step_unit_done(struct unit *u);          /* its call's result is the unit's; takes it and the unit */
+void step_unit_over(struct unit *u);          /* the same, when the result is where it is to be */
 void step_unit_failed(struct unit *u);        /* code and message stand in the unit; takes the unit */
 void step_unknown(struct run *r, uint32_t i); /* begun by another host, and nobody knows how it ended */
 void step_unit_dropped(struct unit *u);       /* it never began, and never will; takes the unit */
 void step_free(struct step_run *s);
+/* Whether it runs: 1, or 0: it is skipped; and then its items. Only looks at what is over: on the loop, or, when it is
+ * of the results on disk, on the planner. */
+int step_look(struct values *v, uint32_t i, struct each **items, struct error *err);
+void step_go(struct run *r, uint32_t i, int wanted, struct each *items, const struct error *why); /* what came of that */
+void step_over(struct run *r, uint32_t i, enum task_outcome outcome);
+void step_failed(struct run *r, uint32_t i, enum moat_code code, char *message); /* takes the message */
+
+/* each.c */
+int each_make(struct values *v, uint32_t i, struct each **out, struct error *err);
+void each_free(struct each *e); /* NULL is fine */
+void each_go_on(struct run *r, uint32_t i); /* one item more is over, or it begins */
+/* Takes the call's result. true: some are written to the disk first, then the unit is over, or has failed. */
+bool each_takes(struct unit *u);
+
+/* large.c: what blocks goes to the planner and comes back to the loop. true: it does. */
+bool large_takes(struct unit *u);            /* its call's result is large: then the unit is over, or has failed */
+bool large_looks(struct run *r, uint32_t i); /* what decides about the step is on the disk: then step_go comes */
+bool large_end(struct run *r);               /* what its result refers to is: then run_close comes */
+void large_drop(struct run *r);              /* it has ended: what it has there goes */
+/* With a unit, so that the run does not end meanwhile. */
+void large_send(struct unit *u, void (*work)(struct chore *chore, struct registry_reader *reader),
+                void (*back)(struct loop_task *task));
+void large_back(struct unit *u, int there, const struct error *err); /* on the planner: what came of it */
+int large_came(struct unit *u, struct error *err);                   /* on the loop: the same */
 
 /* unit.c */
 struct unit *unit_new(struct run *r, uint32_t step, uint32_t item, enum unit_phase phase); /* NULL: no memory */
@@ -249,6 +314,7 @@ void unit_begin(struct unit *u); /* fills and calls; counted in flight until ste
 void unit_call(struct unit *u);  /* lane.c lets it */
 const struct task_action *unit_action(const struct unit *u);
 bool run_within_budget(const struct run *r, struct error *why);
+void unit_cannot(struct unit *u, const struct error *why); /* no other try: it would be the same again; takes the unit */
 void unit_stop(struct unit *u); /* the run stops: cancelled as far as it has come */
 
 /* lane.c */
@@ -256,19 +322,6 @@ struct lane *lane_of(struct place *p, const char *plugin); /* NULL: no memory */
 void lane_enter(struct unit *u);                           /* calls unit_call now or later */
 void lane_leave(struct unit *u);
 void lane_forget(struct unit *u); /* it waits there (before): it does not any more */
-
-/* value.c */
-struct values {
-    const struct run *run;
-    const struct unit *unit; /* or NULL */
-    struct buf scratch;
-    size_t looked; /* bytes of documents, on the way to values inside */
-};
-/* MOAT_E_LIMIT: beyond TASK_LOOKED_MAX. */
-int values_get(void *context, const struct ref *ref, const uint8_t **value, size_t *len, struct error *err);
-/* Bytes that have to be looked through for its parameters. */
-size_t values_size(const struct unit *u);
-bool condition_holds(struct run *r, const struct task_condition *c); /* adds to r->looked */
 
 /* document.c */
 void document_run(struct buf *out, const struct run *r);                           /* all of it */

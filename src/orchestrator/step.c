@@ -3,23 +3,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "json/json.h"
 #include "orchestrator/run.h"
-#include "json/cursor.h"
 
 /* ---- its end ---- */
-
-static void each_free(struct each *e)
-{
-    for (uint32_t i = 0; e && i < e->n; i++)
-        if (e->results)
-            free(e->results[i].result);
-    if (!e)
-        return;
-    free(e->results);
-    free(e->items);
-    free(e->text);
-    free(e);
-}
 
 void step_free(struct step_run *s)
 {
@@ -38,7 +25,7 @@ static void tell_heirs(struct run *r, uint32_t i)
             run_ready(r, step->heirs[k]);
 }
 
-static void step_over(struct run *r, uint32_t i, enum task_outcome outcome)
+void step_over(struct run *r, uint32_t i, enum task_outcome outcome)
 {
     struct step_run *s = &r->steps[i];
     s->state = STEP_OVER;
@@ -55,7 +42,7 @@ static void step_over(struct run *r, uint32_t i, enum task_outcome outcome)
     tell_heirs(r, i);
 }
 
-static void step_failed(struct run *r, uint32_t i, enum moat_code code, char *message)
+void step_failed(struct run *r, uint32_t i, enum moat_code code, char *message)
 {
     const struct task_step *step = &r->task->steps[i];
     struct step_run *s = &r->steps[i];
@@ -77,156 +64,40 @@ static void step_fails(struct run *r, uint32_t i, const struct error *err)
     step_failed(r, i, err->code, strdup(err->message));
 }
 
-/* ---- for_each ---- */
-
-static bool launch(struct run *r, uint32_t i)
-{
-    struct each *e = r->steps[i].each;
-    while (e->next < e->n && e->running < r->task->steps[i].items_at_once && r->stop == STOP_NOT) {
-        struct unit *u = unit_new(r, i, e->next, PHASE_RUN);
-        if (!u)
-            return false;
-        e->next++;
-        e->running++;
-        run_queue(r, u);
-    }
-    return true;
-}
-
-/* [r0,r1,…] */
-static uint8_t *join(const struct each *e, size_t *len)
-{
-    size_t room = 2;
-    for (uint32_t i = 0; i < e->n; i++)
-        room += e->results[i].len + 5;
-    uint8_t *out = malloc(room + JSON_PAD), *at = out;
-    if (!out)
-        return NULL;
-    *at++ = '[';
-    for (uint32_t i = 0; i < e->n; i++) {
-        const struct piece_of *p = &e->results[i];
-        if (i)
-            *at++ = ',';
-        memcpy(at, p->result ? p->result : (const uint8_t *)"null", p->result ? p->len : 4);
-        at += p->result ? p->len : 4;
-    }
-    *at++ = ']';
-    memset(at, 0, JSON_PAD);
-    *len = (size_t)(at - out);
-    return out;
-}
-
-static void each_over(struct run *r, uint32_t i)
-{
-    struct step_run *s = &r->steps[i];
-    struct each *e = s->each;
-    bool failed = e->failed > 0;
-    char *message = s->message;
-    s->message = NULL;
-    if (!failed || r->task->steps[i].on_error == ON_ERROR_CONTINUE)
-        s->result = join(e, &s->len);
-    if (!failed && !s->result) {
-        failed = true;
-        s->code = MOAT_E_OUT_OF_MEMORY;
-    }
-    each_free(e);
-    s->each = NULL;
-    if (failed)
-        step_failed(r, i, s->code, message);
-    else
-        step_over(r, i, OUTCOME_SUCCEEDED);
-}
-
-/* One item more is over: is all of it? */
-static void each_go_on(struct run *r, uint32_t i)
-{
-    struct each *e = r->steps[i].each;
-    event_items(r, i);
-    bool gives_up = e->failed && r->task->steps[i].on_error != ON_ERROR_CONTINUE;
-    if (!gives_up && !launch(r, i) && !e->running) {
-        e->failed++;
-        r->steps[i].code = MOAT_E_OUT_OF_MEMORY;
-        gives_up = true;
-    }
-    if (!e->running && (gives_up || e->next == e->n))
-        each_over(r, i);
-}
-
-static bool find_items(struct each *e, const uint8_t *array, const uint8_t *end)
-{
-    const uint8_t *item, *at = array;
-    while (e->n <= TASK_ITEMS_MAX && cursor_next_item(&at, &item))
-        e->n++;
-    e->items = calloc(e->n + 1, sizeof *e->items);
-    e->results = calloc(e->n + 1, sizeof *e->results);
-    at = array;
-    for (uint32_t i = 0; e->items && cursor_next_item(&at, &item) && i < e->n; i++)
-        e->items[i] = item;
-    if (e->items)
-        e->items[e->n] = end;
-    return e->items && e->results;
-}
-
-static int make_items(struct run *r, uint32_t i, struct each *e, struct error *err)
-{
-    struct values values = {.run = r, .scratch = BUF_INIT(4096)};
-    struct template_source source = {values_get, &values};
-    struct buf out = BUF_INIT(TASK_TEXT_MAX);
-    int rc = template_fill(r->task->steps[i].items, &source, &out, err);
-    buf_free(&values.scratch);
-    e->text = out.data;
-    if (rc == 0 && cursor_kind(cursor_root(e->text)) != CURSOR_ARRAY)
-        rc = error_set(err, MOAT_E_BAD_PARAMETERS, "the items of step %s are no array", r->task->steps[i].id);
-    if (rc == 0 && !find_items(e, cursor_root(e->text), e->text + out.len))
-        rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the items");
-    if (rc == 0 && e->n > TASK_ITEMS_MAX)
-        rc = error_set(err, MOAT_E_LIMIT, "step %s has more than %d items", r->task->steps[i].id, TASK_ITEMS_MAX);
-    return rc;
-}
-
-static void start_each(struct run *r, uint32_t i)
-{
-    struct error err;
-    struct each *e = calloc(1, sizeof *e);
-    int rc = e ? make_items(r, i, e, &err) : error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for the items");
-    if (rc < 0) {
-        each_free(e);
-        step_fails(r, i, &err);
-        return;
-    }
-    r->steps[i].each = e;
-    each_go_on(r, i);
-}
-
 /* ---- its beginning ---- */
 
 /* Without `when`: not after what was skipped or has failed. */
-static bool is_wanted(struct run *r, uint32_t i)
+static int is_wanted(struct values *v, uint32_t i, struct error *err)
 {
+    const struct run *r = v->run;
     const struct task_step *step = &r->task->steps[i];
-    for (uint32_t k = 0; k < step->nwhen; k++)
-        if (!condition_holds(r, &step->when[k]))
-            return false;
+    size_t looked = 0;
+    for (uint32_t k = 0; k < step->nwhen; k++) {
+        v->looked = 0; /* the bound is each one's */
+        int rc = condition_holds(v, &step->when[k], err);
+        looked += v->looked;
+        v->looked = looked;
+        if (rc <= 0)
+            return rc;
+    }
     for (uint32_t k = 0; !step->nwhen && k < step->nneeds; k++)
         if (r->steps[step->needs[k]].outcome != OUTCOME_SUCCEEDED)
-            return false;
-    return true;
+            return 0;
+    return 1;
 }
 
-void step_start(struct run *r, uint32_t i)
+int step_look(struct values *v, uint32_t i, struct each **items, struct error *err)
+{
+    int rc = is_wanted(v, i, err);
+    if (rc <= 0 || !v->run->task->steps[i].items)
+        return rc;
+    rc = each_make(v, i, items, err);
+    return rc < 0 ? rc : 1;
+}
+
+static void begin_call(struct run *r, uint32_t i)
 {
     struct error err;
-    if (!is_wanted(r, i)) {
-        step_over(r, i, OUTCOME_SKIPPED);
-        return;
-    }
-    r->steps[i].state = STEP_RUNNING;
-    r->steps[i].began_ns = clock_wall_ns();
-    event_step_begun(r, i);
-    if (r->task->steps[i].items) {
-        start_each(r, i);
-        return;
-    }
     struct unit *u = unit_new(r, i, NO_ITEM, PHASE_RUN);
     if (u) {
         run_queue(r, u);
@@ -234,6 +105,38 @@ void step_start(struct run *r, uint32_t i)
     }
     error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for the call");
     step_fails(r, i, &err);
+}
+
+void step_go(struct run *r, uint32_t i, int wanted, struct each *items, const struct error *why)
+{
+    struct step_run *s = &r->steps[i];
+    if (wanted == 0) {
+        step_over(r, i, OUTCOME_SKIPPED);
+        return;
+    }
+    s->state = STEP_RUNNING;
+    s->began_ns = clock_wall_ns();
+    event_step_begun(r, i);
+    s->each = items;
+    if (wanted < 0)
+        step_fails(r, i, why);
+    else if (items)
+        each_go_on(r, i);
+    else
+        begin_call(r, i);
+}
+
+void step_start(struct run *r, uint32_t i)
+{
+    struct values v = VALUES_INIT(r, NULL);
+    struct each *items = NULL;
+    struct error err;
+    if (large_looks(r, i))
+        return;
+    int wanted = step_look(&v, i, &items, &err);
+    r->looked += v.looked;
+    values_free(&v);
+    step_go(r, i, wanted, items, &err);
 }
 
 /* ---- what its calls come to ---- */
@@ -247,7 +150,8 @@ static void keep_offer(struct step_run *s, struct unit *u)
     u->offer = NULL;
 }
 
-void step_unit_done(struct unit *u)
+/* Its result is where it is to be. */
+void step_unit_over(struct unit *u)
 {
     struct run *r = u->run;
     uint32_t i = u->step, item = u->item;
@@ -255,7 +159,6 @@ void step_unit_done(struct unit *u)
     uint8_t *result = u->call.result;
     size_t len = u->call.result_len;
     bool undone = u->phase == PHASE_COMPENSATE;
-    memset(result + len, 0, JSON_PAD);
     s->fell_back |= u->phase == PHASE_FALLBACK;
     if (!undone)
         keep_offer(s, u);
@@ -269,12 +172,19 @@ void step_unit_done(struct unit *u)
     } else if (item == NO_ITEM) {
         s->result = result;
         s->len = len;
+        s->spilled = !result;
         step_over(r, i, OUTCOME_SUCCEEDED);
     } else {
-        s->each->results[item] = (struct piece_of){result, len};
         s->each->running--;
         each_go_on(r, i);
     }
+}
+
+void step_unit_done(struct unit *u)
+{
+    memset(u->call.result + u->call.result_len, 0, JSON_PAD);
+    if (u->phase == PHASE_COMPENSATE || !(u->item == NO_ITEM ? large_takes(u) : each_takes(u)))
+        step_unit_over(u);
 }
 
 void step_unit_failed(struct unit *u)

@@ -203,6 +203,13 @@ static void failed(struct unit *u, enum moat_code code, const char *message)
         step_unit_failed(u);
 }
 
+void unit_cannot(struct unit *u, const struct error *why)
+{
+    u->tries = UINT32_MAX;
+    u->others = OTHERS_MAX;
+    failed(u, why->code, why->message);
+}
+
 /* ---- who runs it ---- */
 
 static void explain(struct unit *u, const struct roster_action *a, int64_t chosen, const char *sticky)
@@ -345,7 +352,7 @@ void unit_call(struct unit *u)
 static int fill(struct unit *u, struct error *err)
 {
     const struct task_template *t = unit_action(u)->parameters;
-    struct values values = {.run = u->run, .unit = u, .scratch = BUF_INIT(4096)};
+    struct values values = VALUES_INIT(u->run, u);
     struct template_source source = {values_get, &values};
     buf_clear(&u->parameters);
     if (!t || t->plain) {
@@ -353,7 +360,7 @@ static int fill(struct unit *u, struct error *err)
         return put ? 0 : error_set(err, MOAT_E_TOO_LARGE, "the parameters are too large, or there is no memory");
     }
     int rc = template_fill(t, &source, &u->parameters, err);
-    buf_free(&values.scratch);
+    values_free(&values);
     return rc;
 }
 
@@ -369,9 +376,7 @@ static void filled(struct unit *u, int code, const struct error *err)
     if (stopped) {
         step_unit_dropped(u);
     } else if (code < 0) {
-        u->tries = UINT32_MAX; /* it would be the same again */
-        u->others = OTHERS_MAX;
-        failed(u, err->code, err->message);
+        unit_cannot(u, err);
     } else if (u->phase != PHASE_COMPENSATE && r->calls >= r->task->budget.calls) {
         r->calls++;
         run_within_budget(r, &why);
@@ -408,14 +413,9 @@ static void filled_there(struct loop_task *task)
 {
     struct unit *u = (struct unit *)(void *)((char *)task - offsetof(struct unit, task));
     struct run *r = run_ref(u->run);
-    static const struct error unknown = {.code = MOAT_E_OUT_OF_MEMORY, .message = "no memory for the reason"};
-    struct error *err = u->error;
-    int code = u->there;
-    u->error = NULL;
-    u->there = 0;
-    u->filling = false;
-    filled(u, code, err ? err : &unknown);
-    free(err);
+    struct error err;
+    int code = large_came(u, &err);
+    filled(u, code, &err);
     run_pump(r);
     run_unref(r);
 }
@@ -424,11 +424,8 @@ static void fill_there(struct chore *chore, struct registry_reader *reader)
 {
     struct unit *u = (struct unit *)(void *)((char *)chore - offsetof(struct unit, chore));
     struct error err;
-    u->there = fill(u, &err);
-    if (u->there < 0 && (u->error = malloc(sizeof err)))
-        *u->error = err;
-    u->task.run = filled_there;
-    loop_post(u->run->place->loop, &u->task);
+    int code = fill(u, &err);
+    large_back(u, code, &err);
 }
 
 void unit_begin(struct unit *u)
@@ -446,10 +443,8 @@ void unit_begin(struct unit *u)
         failed(u, MOAT_E_OUT_OF_MEMORY, "no memory for the call");
         return;
     }
-    if (values_size(u) > FILL_HERE) {
-        u->filling = true;
-        u->chore.work = fill_there;
-        planner_post(r->o->planner, &u->chore);
+    if (values_size(u) > FILL_HERE || values_on_disk(r, unit_action(u)->parameters)) {
+        large_send(u, fill_there, filled_there);
         return;
     }
     int rc = fill(u, &err);

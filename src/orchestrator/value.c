@@ -1,5 +1,6 @@
 /* What references stand for while a task runs. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -37,26 +38,94 @@ static const uint8_t *of_index(struct values *v)
     return v->unit && buf_printf(&v->scratch, "%u", v->unit->item) ? v->scratch.data : NULL;
 }
 
-static const uint8_t *document_of(struct values *v, const struct ref *ref)
+/* What was read back from the disk, as long as these values are looked at. */
+struct loaded {
+    struct loaded *next;
+    uint32_t step;
+    uint8_t *json;
+};
+
+void values_free(struct values *v)
+{
+    for (struct loaded *l = v->loaded, *next; l; l = next) {
+        next = l->next;
+        free(l->json);
+        free(l);
+    }
+    v->loaded = NULL;
+    buf_free(&v->scratch);
+}
+
+static int too_much(struct error *err)
+{
+    return error_set(err, MOAT_E_LIMIT, "filling a template takes more steps than are allowed");
+}
+
+static int load(struct values *v, uint32_t step, const uint8_t **json, struct error *err)
 {
     const struct run *r = v->run;
+    const struct step_run *s = &r->steps[step];
+    v->read_back += s->len;
+    if (v->read_back > TASK_LOOKED_MAX)
+        return too_much(err);
+    struct loaded *l = malloc(sizeof *l);
+    if (!l)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for a result on disk");
+    int rc = spill_read(r->o->spill, r->id, step, s->len, s->sum, &l->json, err);
+    if (rc < 0) {
+        free(l);
+        error_prefix(err, "the result of step %s", r->task->steps[step].id);
+        return rc;
+    }
+    l->step = step;
+    l->next = v->loaded;
+    v->loaded = l;
+    *json = cursor_root(l->json);
+    return 0;
+}
+
+int values_result(struct values *v, uint32_t step, const uint8_t **json, struct error *err)
+{
+    const struct step_run *s = &v->run->steps[step];
+    *json = s->result ? cursor_root(s->result) : NULL;
+    if (!s->spilled)
+        return 0;
+    for (const struct loaded *l = v->loaded; l; l = l->next)
+        if (l->step == step) {
+            *json = cursor_root(l->json);
+            return 0;
+        }
+    return load(v, step, json, err);
+}
+
+static const uint8_t *of_item(const struct values *v)
+{
+    return v->unit ? v->run->steps[v->unit->step].each->items[v->unit->item] : NULL;
+}
+
+/* *document NULL: there is none. */
+static int document_of(struct values *v, const struct ref *ref, const uint8_t **document, struct error *err)
+{
     switch (ref->kind) {
     case REF_INPUT:
-        return r->task->input;
+        *document = v->run->task->input;
+        break;
     case REF_RESULT:
-        return r->steps[ref->step].result ? cursor_root(r->steps[ref->step].result) : NULL;
+        return values_result(v, ref->step, document, err);
     case REF_OUTCOME:
-        return of_outcome(v, ref);
+        *document = of_outcome(v, ref);
+        break;
     case REF_ERROR:
-        return of_error(v, ref);
+        *document = of_error(v, ref);
+        break;
     case REF_ITEM:
-        if (!v->unit)
-            return NULL;
-        return r->steps[v->unit->step].each->items[v->unit->item];
+        *document = of_item(v);
+        break;
     case REF_INDEX:
-        return of_index(v);
+        *document = of_index(v);
+        break;
     }
-    return NULL;
+    return 0;
 }
 
 /* Bytes of what a reference leads into; of the input as good as: reading has counted them. */
@@ -73,12 +142,14 @@ static size_t size_of(const struct run *r, const struct unit *u, const struct re
 int values_get(void *context, const struct ref *ref, const uint8_t **value, size_t *len, struct error *err)
 {
     struct values *v = context;
+    const uint8_t *document = NULL;
     v->looked += ref->ntokens ? size_of(v->run, v->unit, ref) : 0;
     if (v->looked > TASK_LOOKED_MAX)
-        return error_set(err, MOAT_E_LIMIT, "filling a template takes more steps than are allowed");
-    const uint8_t *document = document_of(v, ref), *found = document ? ref_follow(ref, document) : NULL;
+        return too_much(err);
+    int rc = document_of(v, ref, &document, err);
+    const uint8_t *found = rc == 0 && document ? ref_follow(ref, document) : NULL;
     if (!found)
-        return 0;
+        return rc;
     *value = found;
     *len = cursor_length(found);
     return 1;
@@ -93,17 +164,24 @@ size_t values_size(const struct unit *u)
     return sum;
 }
 
-bool condition_holds(struct run *r, const struct task_condition *c)
+bool values_on_disk(const struct run *r, const struct task_template *t)
 {
-    struct values v = {.run = r, .scratch = BUF_INIT(4096)};
+    for (uint32_t i = 0; r->large && t && i < t->nrefs; i++)
+        if (t->refs[i].kind == REF_RESULT && r->steps[t->refs[i].step].spilled)
+            return true;
+    return false;
+}
+
+int condition_holds(struct values *v, const struct task_condition *c, struct error *err)
+{
     const uint8_t *value = NULL;
     size_t len;
     int64_t steps = EQUAL_STEPS;
     if (c->is_outcome)
-        return r->steps[c->ref.step].outcome == c->outcome;
-    bool equal =
-        values_get(&v, &c->ref, &value, &len, NULL) == 1 && cursor_equal(c->equals, value, &steps) && steps >= 0;
-    r->looked += v.looked;
-    buf_free(&v.scratch);
+        return v->run->steps[c->ref.step].outcome == c->outcome;
+    int rc = values_get(v, &c->ref, &value, &len, err);
+    if (rc < 0)
+        return rc;
+    bool equal = rc == 1 && cursor_equal(c->equals, value, &steps) && steps >= 0;
     return equal != c->negated;
 }

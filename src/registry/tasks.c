@@ -34,7 +34,10 @@ static const char step_2[] = "ALTER TABLE step ADD COLUMN used_calls INTEGER NOT
                              "ALTER TABLE step ADD COLUMN used_in INTEGER NOT NULL DEFAULT 0;"
                              "ALTER TABLE step ADD COLUMN used_out INTEGER NOT NULL DEFAULT 0;"
                              "ALTER TABLE step ADD COLUMN used_time INTEGER NOT NULL DEFAULT 0;";
-static const struct schema_step steps[] = {{step_1, NULL}, {step_2, NULL}};
+/* file_…: of a result that is not in the row: its length, or 0, and a checksum. */
+static const char step_3[] = "ALTER TABLE step ADD COLUMN file_len INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE step ADD COLUMN file_sum INTEGER NOT NULL DEFAULT 0;";
+static const struct schema_step steps[] = {{step_1, NULL}, {step_2, NULL}, {step_3, NULL}};
 #define VERSION ((int)(sizeof steps / sizeof *steps))
 
 /* ---- one record ---- */
@@ -69,15 +72,17 @@ static int write_step_end(struct db *db, const struct tasks_record *r, struct er
     int rc =
         db_run(db, err,
                "INSERT INTO step (task, step, outcome, code, message, plugin, attempts, finished, fell_back, undoing,"
-               " undone, undo_failed, began, ended, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+               " undone, undo_failed, began, ended, file_len, file_sum, result)"
+               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                " ON CONFLICT DO UPDATE SET outcome = excluded.outcome, code = excluded.code,"
                " message = excluded.message, plugin = excluded.plugin, attempts = excluded.attempts,"
                " finished = excluded.finished, fell_back = excluded.fell_back, undone = excluded.undone,"
                " undo_failed = excluded.undo_failed, began = excluded.began, ended = excluded.ended,"
-               " result = excluded.result",
-               "tiiittiiiiiiiib", r->id, (int64_t)r->step, (int64_t)r->outcome, (int64_t)r->code, r->message, r->plugin,
+               " file_len = excluded.file_len, file_sum = excluded.file_sum, result = excluded.result",
+               "tiiittiiiiiiiiiib", r->id, (int64_t)r->step, (int64_t)r->outcome, (int64_t)r->code, r->message, r->plugin,
                (int64_t)r->attempts, (int64_t)r->finished, (int64_t)r->fell_back, (int64_t)r->undoing,
-               (int64_t)r->undone, (int64_t)r->undo_failed, (int64_t)r->at_ns, (int64_t)r->ended_ns, r->text, r->len);
+               (int64_t)r->undone, (int64_t)r->undo_failed, (int64_t)r->at_ns, (int64_t)r->ended_ns,
+               (int64_t)r->file_len, (int64_t)r->file_sum, r->text, r->len);
     return rc < 0 ? rc : write_used(db, r, err);
 }
 

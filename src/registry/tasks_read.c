@@ -105,7 +105,8 @@ int tasks_each_step(struct tasks_reader *r, const char *id,
     sqlite3_stmt *row;
     int rc = db_start(&r->db, err, &row,
                       "SELECT step, outcome, code, message, plugin, attempts, finished, fell_back, undoing, undone,"
-                      " undo_failed, began, ended, result, used_calls, used_cpu, used_ran, used_in, used_out, used_time"
+                      " undo_failed, began, ended, result, used_calls, used_cpu, used_ran, used_in, used_out, used_time,"
+                      " file_len, file_sum"
                       " FROM step WHERE task = ? ORDER BY finished, step",
                       "t", id);
     for (; rc == 1; rc = db_next(&r->db, err, row)) {
@@ -130,7 +131,9 @@ int tasks_each_step(struct tasks_reader *r, const char *id,
                                           .ran_ns = (uint64_t)sqlite3_column_int64(row, 16),
                                           .bytes_in = (uint64_t)sqlite3_column_int64(row, 17),
                                           .bytes_out = (uint64_t)sqlite3_column_int64(row, 18),
-                                          .time_ns = (uint64_t)sqlite3_column_int64(row, 19)}};
+                                          .time_ns = (uint64_t)sqlite3_column_int64(row, 19)},
+                                 .file_len = (uint64_t)sqlite3_column_int64(row, 20),
+                                 .file_sum = (uint64_t)sqlite3_column_int64(row, 21)};
         if (!each(context, &s)) {
             db_end(row);
             return 0;
