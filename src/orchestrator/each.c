@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/run.h"
 #include "json/cursor.h"
 #include "json/json.h"
-#include "orchestrator/run.h"
 
 #define EACH_MOST TASK_LOOKED_MAX /* bytes of the results of one step: nobody could look at more */
 
@@ -152,6 +152,7 @@ static void written(struct loop_task *task)
     struct each *e = r->steps[u->step].each;
     struct error err;
     int rc = large_came(u, &err);
+    lane_leave(u);
     hold_rest(e);
     if (rc < 0) {
         forget(e, u->item);
@@ -171,7 +172,7 @@ static bool write_held(struct unit *u, struct each *e)
     e->first_writing = e->first_held;
     e->first_held = NO_ITEM;
     e->held = 0;
-    large_send(u, write_there, written);
+    large_send_urgent(u, write_there, written);
     return true;
 }
 
@@ -188,6 +189,7 @@ bool each_takes(struct unit *u)
         return write_held(u, e);
     error_set(&err, MOAT_E_LIMIT, "the results of its items have more than %u bytes together", EACH_MOST);
     forget(e, u->item);
+    lane_leave(u);
     unit_cannot(u, &err);
     return true;
 }

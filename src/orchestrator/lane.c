@@ -1,5 +1,5 @@
 /* How many calls of one plugin are under way from one loop: a task, or ten thousand, must not fill the plugin's queue,
- * in which others wait as well. */
+ * in which others wait as well, nor memory with results that are not on the disk yet. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,12 +39,34 @@ static struct unit *take_first(struct lane *l)
     return u;
 }
 
+/* So many that their results, as large as those of before, are no more than LANE_BYTES; few, as long as little is known
+ * of those. */
+static uint32_t room_of(const struct lane *l)
+{
+    uint64_t known = LANE_CALLS_FIRST + atomic_load_explicit(&l->done, memory_order_relaxed);
+    uint64_t n = l->large ? LANE_BYTES / l->large : LANE_CALLS;
+    n = n < known ? n : known;
+    return n < LANE_CALLS_LEAST ? LANE_CALLS_LEAST : n < LANE_CALLS ? (uint32_t)n : LANE_CALLS;
+}
+
+void lane_saw(struct lane *l, size_t len)
+{
+    l->large = len > l->large ? len : l->large - (l->large - len) / 16;
+}
+
+static void call_in(struct lane *l, struct unit *u)
+{
+    l->calls++;
+    u->lane = l;
+    u->in_lane = true;
+    unit_call(u);
+}
+
 void lane_enter(struct unit *u)
 {
     struct lane *l = u->lane;
-    if (l->calls < LANE_CALLS) {
-        l->calls++;
-        unit_call(u);
+    if (l->calls < room_of(l)) {
+        call_in(l, u);
         return;
     }
     u->next = NULL;
@@ -56,14 +78,14 @@ void lane_enter(struct unit *u)
 void lane_leave(struct unit *u)
 {
     struct lane *l = u->lane;
-    u->lane = NULL;
-    l->calls--;
-    struct unit *next = take_first(l);
-    if (!next)
+    struct unit *next;
+    if (!u->in_lane)
         return;
-    l->calls++;
-    next->lane = l;
-    unit_call(next);
+    u->lane = NULL;
+    u->in_lane = false;
+    l->calls--;
+    while (l->calls < room_of(l) && (next = take_first(l)))
+        call_in(l, next);
 }
 
 void lane_forget(struct unit *u)

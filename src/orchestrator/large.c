@@ -1,8 +1,8 @@
 /* Results that are too large for memory: to the disk before their step is over, and back for who refers to them. */
 #include <stdlib.h>
 
-#include "json/json.h"
 #include "orchestrator/run.h"
+#include "json/json.h"
 
 static struct unit *of_chore(struct chore *chore)
 {
@@ -16,13 +16,26 @@ static struct unit *of_task(struct loop_task *task)
 
 /* ---- there and back ---- */
 
-void large_send(struct unit *u, void (*work)(struct chore *chore, struct registry_reader *reader),
-                void (*back)(struct loop_task *task))
+static void prepare(struct unit *u, void (*work)(struct chore *chore, struct registry_reader *reader),
+                    void (*back)(struct loop_task *task))
 {
     u->filling = true;
     u->chore.work = work;
     u->task.run = back;
+}
+
+void large_send(struct unit *u, void (*work)(struct chore *chore, struct registry_reader *reader),
+                void (*back)(struct loop_task *task))
+{
+    prepare(u, work, back);
     planner_post(u->run->o->planner, &u->chore);
+}
+
+void large_send_urgent(struct unit *u, void (*work)(struct chore *chore, struct registry_reader *reader),
+                       void (*back)(struct loop_task *task))
+{
+    prepare(u, work, back);
+    planner_post_urgent(u->run->o->planner, &u->chore);
 }
 
 void large_back(struct unit *u, int there, const struct error *err)
@@ -66,6 +79,7 @@ static void written(struct loop_task *task)
     struct unit *u = of_task(task);
     struct run *r = run_ref(u->run);
     struct error err;
+    lane_leave(u);
     if (large_came(u, &err) < 0)
         unit_cannot(u, &err);
     else
@@ -79,7 +93,7 @@ bool large_takes(struct unit *u)
     if (!spill_wants(u->run->o->spill, u->call.result_len))
         return false;
     u->run->large = true;
-    large_send(u, write_there, written);
+    large_send_urgent(u, write_there, written);
     return true;
 }
 

@@ -6,20 +6,28 @@
 struct planner {
     pthread_mutex_t lock;
     pthread_cond_t work;
-    struct chore *first, **end;
+    struct line {
+        struct chore *first, **end;
+    } urgent, rest;
     bool stopping;
     pthread_t thread;
     struct registry_reader *reader;
 };
 
+static struct chore *take(struct line *l)
+{
+    struct chore *c = l->first;
+    if (c && !(l->first = c->next))
+        l->end = &l->first;
+    return c;
+}
+
 static struct chore *next_chore(struct planner *p)
 {
     pthread_mutex_lock(&p->lock);
-    while (!p->first && !p->stopping)
+    while (!p->urgent.first && !p->rest.first && !p->stopping)
         pthread_cond_wait(&p->work, &p->lock);
-    struct chore *c = p->first;
-    if (c && !(p->first = c->next))
-        p->end = &p->first;
+    struct chore *c = take(p->urgent.first ? &p->urgent : &p->rest);
     pthread_mutex_unlock(&p->lock);
     return c;
 }
@@ -38,7 +46,8 @@ int planner_new(struct registry *registry, struct planner **out, struct error *e
     struct planner *p = calloc(1, sizeof *p);
     if (!p)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the planner");
-    p->end = &p->first;
+    p->urgent.end = &p->urgent.first;
+    p->rest.end = &p->rest.first;
     int rc = registry_reader_new(registry, &p->reader, err);
     if (rc < 0) {
         free(p);
@@ -57,14 +66,24 @@ int planner_new(struct registry *registry, struct planner **out, struct error *e
     return 0;
 }
 
-void planner_post(struct planner *p, struct chore *chore)
+static void post(struct planner *p, struct line *l, struct chore *chore)
 {
     chore->next = NULL;
     pthread_mutex_lock(&p->lock);
-    *p->end = chore;
-    p->end = &chore->next;
+    *l->end = chore;
+    l->end = &chore->next;
     pthread_cond_signal(&p->work);
     pthread_mutex_unlock(&p->lock);
+}
+
+void planner_post(struct planner *p, struct chore *chore)
+{
+    post(p, &p->rest, chore);
+}
+
+void planner_post_urgent(struct planner *p, struct chore *chore)
+{
+    post(p, &p->urgent, chore);
 }
 
 void planner_free(struct planner *p)

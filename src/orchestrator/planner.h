@@ -13,7 +13,8 @@ struct chore {
 
 struct planner;
 int planner_new(struct registry *registry, struct planner **out, struct error *err);
-void planner_post(struct planner *p, struct chore *chore); /* any thread */
-void planner_free(struct planner *p);                      /* what was posted is run first; NULL is fine */
+void planner_post(struct planner *p, struct chore *chore);        /* any thread */
+void planner_post_urgent(struct planner *p, struct chore *chore); /* before those: memory waits for it */
+void planner_free(struct planner *p);                             /* what was posted is run first; NULL is fine */
 
 #endif

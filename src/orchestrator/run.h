@@ -33,15 +33,20 @@ enum run_status { RUN_RUNNING, RUN_SUCCEEDED, RUN_FAILED, RUN_CANCELLED, RUN_INT
 const char *run_status_name(enum run_status s);
 int run_status_parse(const char *text); /* -1: no such */
 
-/* ---- lanes: at most LANE_CALLS calls of one plugin from one loop, the rest waits here, where it costs nothing ---- */
+/* ---- lanes: at most LANE_CALLS calls of one plugin from one loop, of large results fewer; the rest waits here, where
+ * it costs nothing ---- */
 
 #define LANE_CALLS 128
+#define LANE_CALLS_FIRST 16
+#define LANE_CALLS_LEAST 4
+#define LANE_BYTES (64u << 20)
 
 struct unit;
 struct lane {
     struct lane *next;
     char plugin[MANIFEST_NAME_MAX + 1];
     uint32_t calls;
+    size_t large;              /* bytes of the results of late, the large ones */
     struct unit *first, **end; /* waiting */
     /* One writer, this loop; read by any thread. */
     _Atomic uint64_t done, failed, ran_ns, cpu_ns;
@@ -125,10 +130,10 @@ struct step_run {
     bool fell_back, compensated, compensation_failed;
     enum moat_code code; /* why it failed */
     char *message;
-    uint8_t *result; /* JSON with JSON_PAD behind; NULL: none, or it is on the disk */
-    size_t len;      /* wherever it is */
-    bool spilled;    /* on the disk */
-    uint64_t sum;    /* for reading it back */
+    uint8_t *result;             /* JSON with JSON_PAD behind; NULL: none, or it is on the disk */
+    size_t len;                  /* wherever it is */
+    bool spilled;                /* on the disk */
+    uint64_t sum;                /* for reading it back */
     struct offer *ran_by;        /* the last: a reference, or NULL */
     char *why;                   /* of the choice, when that was asked for: JSON */
     uint64_t began_ns, ended_ns; /* wall */
@@ -161,6 +166,7 @@ struct unit {
     struct error *error;                    /* of filling, or noting, on another thread; NULL: no memory for it */
     int there;                              /* what that came to: 0 or an error */
     bool is_noted;                          /* keep_note was asked for it */
+    bool in_lane;                           /* lane_leave is to come */
     bool called, filling, resting, counted; /* resting: until its timer; counted: in the run's in_flight */
 };
 
@@ -186,11 +192,11 @@ struct run {
     struct error *error;
     struct faults faults;
     bool check_only, told;
-    bool tell_late; /* its end is told when it is on the disk */
-    bool kept;      /* remembered in the tasks' database */
-    bool resumed;   /* another host began it */
-    bool closing;   /* this host ends: the next one goes on */
-    bool large;     /* there are results of it on the disk, or may be */
+    bool tell_late;  /* its end is told when it is on the disk */
+    bool kept;       /* remembered in the tasks' database */
+    bool resumed;    /* another host began it */
+    bool closing;    /* this host ends: the next one goes on */
+    bool large;      /* there are results of it on the disk, or may be */
     bool end_failed; /* its end could not be written: the next host goes on */
     struct remembered *remembered;
     struct loop_task begun; /* what was written of its beginning */
@@ -207,7 +213,7 @@ struct run {
     uint32_t in_flight, nunits;
     enum stop stop;
     bool compensate, compensating, pumping, ended;
-    bool ending; /* the planner makes its result */
+    bool ending;      /* the planner makes its result */
     uint32_t undoing; /* how many successes are left to look at */
     uint32_t *successes;
     uint32_t culprit; /* the step that failed the task, or UINT32_MAX */
@@ -237,7 +243,7 @@ int values_get(void *context, const struct ref *ref, const uint8_t **value, size
 int values_result(struct values *v, uint32_t step, const uint8_t **json, struct error *err); /* *json NULL: none */
 /* Bytes that have to be looked through for its parameters. */
 size_t values_size(const struct unit *u);
-bool values_on_disk(const struct run *r, const struct task_template *t); /* t may be NULL */
+bool values_on_disk(const struct run *r, const struct task_template *t);                  /* t may be NULL */
 int condition_holds(struct values *v, const struct task_condition *c, struct error *err); /* 1, 0, or an error */
 
 /* orchestrator.c */
@@ -285,13 +291,14 @@ void step_free(struct step_run *s);
 /* Whether it runs: 1, or 0: it is skipped; and then its items. Only looks at what is over: on the loop, or, when it is
  * of the results on disk, on the planner. */
 int step_look(struct values *v, uint32_t i, struct each **items, struct error *err);
-void step_go(struct run *r, uint32_t i, int wanted, struct each *items, const struct error *why); /* what came of that */
+void step_go(struct run *r, uint32_t i, int wanted, struct each *items,
+             const struct error *why); /* what came of that */
 void step_over(struct run *r, uint32_t i, enum task_outcome outcome);
 void step_failed(struct run *r, uint32_t i, enum moat_code code, char *message); /* takes the message */
 
 /* each.c */
 int each_make(struct values *v, uint32_t i, struct each **out, struct error *err);
-void each_free(struct each *e); /* NULL is fine */
+void each_free(struct each *e);             /* NULL is fine */
 void each_go_on(struct run *r, uint32_t i); /* one item more is over, or it begins */
 /* Takes the call's result. true: some are written to the disk first, then the unit is over, or has failed. */
 bool each_takes(struct unit *u);
@@ -304,6 +311,8 @@ void large_drop(struct run *r);              /* it has ended: what it has there 
 /* With a unit, so that the run does not end meanwhile. */
 void large_send(struct unit *u, void (*work)(struct chore *chore, struct registry_reader *reader),
                 void (*back)(struct loop_task *task));
+void large_send_urgent(struct unit *u, void (*work)(struct chore *chore, struct registry_reader *reader),
+                       void (*back)(struct loop_task *task));        /* memory is freed by it */
 void large_back(struct unit *u, int there, const struct error *err); /* on the planner: what came of it */
 int large_came(struct unit *u, struct error *err);                   /* on the loop: the same */
 
@@ -314,14 +323,16 @@ void unit_begin(struct unit *u); /* fills and calls; counted in flight until ste
 void unit_call(struct unit *u);  /* lane.c lets it */
 const struct task_action *unit_action(const struct unit *u);
 bool run_within_budget(const struct run *r, struct error *why);
-void unit_cannot(struct unit *u, const struct error *why); /* no other try: it would be the same again; takes the unit */
-void unit_stop(struct unit *u); /* the run stops: cancelled as far as it has come */
+void unit_cannot(struct unit *u,
+                 const struct error *why); /* no other try: it would be the same again; takes the unit */
+void unit_stop(struct unit *u);            /* the run stops: cancelled as far as it has come */
 
 /* lane.c */
 struct lane *lane_of(struct place *p, const char *plugin); /* NULL: no memory */
 void lane_enter(struct unit *u);                           /* calls unit_call now or later */
-void lane_leave(struct unit *u);
-void lane_forget(struct unit *u); /* it waits there (before): it does not any more */
+void lane_leave(struct unit *u);           /* its result is no burden any more; nothing when it has left */
+void lane_saw(struct lane *l, size_t len); /* a result of so many bytes */
+void lane_forget(struct unit *u);          /* it waits there (before): it does not any more */
 
 /* document.c */
 void document_run(struct buf *out, const struct run *r);                           /* all of it */

@@ -32,7 +32,8 @@ bool spill_wants(const struct spill *s, size_t len);
 /* MOAT_E_LIMIT: the bound on all of them; MOAT_E_STORAGE_FAILED. *sum is for reading it back. */
 int spill_write(struct spill *s, const char *task, uint32_t step, const void *bytes, size_t len, uint64_t *sum,
                 struct error *err);
-/* *out has JSON_PAD behind; the caller's, free(). MOAT_E_STORAGE_FAILED: it is not there, or is not what was written. */
+/* *out has JSON_PAD behind; the caller's, free(). MOAT_E_STORAGE_FAILED: it is not there, or is not what was written.
+ */
 int spill_read(struct spill *s, const char *task, uint32_t step, size_t len, uint64_t sum, uint8_t **out,
                struct error *err);
 

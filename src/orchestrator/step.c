@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "json/json.h"
 #include "orchestrator/run.h"
+#include "json/json.h"
 
 /* ---- its end ---- */
 
@@ -183,8 +183,10 @@ void step_unit_over(struct unit *u)
 void step_unit_done(struct unit *u)
 {
     memset(u->call.result + u->call.result_len, 0, JSON_PAD);
-    if (u->phase == PHASE_COMPENSATE || !(u->item == NO_ITEM ? large_takes(u) : each_takes(u)))
-        step_unit_over(u);
+    if (u->phase != PHASE_COMPENSATE && (u->item == NO_ITEM ? large_takes(u) : each_takes(u)))
+        return;
+    lane_leave(u);
+    step_unit_over(u);
 }
 
 void step_unit_failed(struct unit *u)

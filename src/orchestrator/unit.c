@@ -283,6 +283,7 @@ static void account(struct unit *u)
     add(&l->failed, u->call.code != 0);
     add(&l->ran_ns, receipt->ran_ns);
     add(&l->cpu_ns, receipt->cpu_ns);
+    lane_saw(l, u->call.code == 0 ? u->call.result_len : 0);
 }
 
 static void call_done(struct call *call)
@@ -293,11 +294,11 @@ static void call_done(struct call *call)
     bool free_of_budget = u->phase == PHASE_COMPENSATE;
     u->called = false;
     account(u);
-    lane_leave(u);
     if (call->code == 0) {
         u->code = MOAT_E_OK;
         step_unit_done(u);
     } else {
+        lane_leave(u);
         failed(u, call->error.code, call->error.message);
     }
     if (!free_of_budget && !run_within_budget(r, &why))

@@ -79,8 +79,8 @@ static int write_step_end(struct db *db, const struct tasks_record *r, struct er
                " finished = excluded.finished, fell_back = excluded.fell_back, undone = excluded.undone,"
                " undo_failed = excluded.undo_failed, began = excluded.began, ended = excluded.ended,"
                " file_len = excluded.file_len, file_sum = excluded.file_sum, result = excluded.result",
-               "tiiittiiiiiiiiiib", r->id, (int64_t)r->step, (int64_t)r->outcome, (int64_t)r->code, r->message, r->plugin,
-               (int64_t)r->attempts, (int64_t)r->finished, (int64_t)r->fell_back, (int64_t)r->undoing,
+               "tiiittiiiiiiiiiib", r->id, (int64_t)r->step, (int64_t)r->outcome, (int64_t)r->code, r->message,
+               r->plugin, (int64_t)r->attempts, (int64_t)r->finished, (int64_t)r->fell_back, (int64_t)r->undoing,
                (int64_t)r->undone, (int64_t)r->undo_failed, (int64_t)r->at_ns, (int64_t)r->ended_ns,
                (int64_t)r->file_len, (int64_t)r->file_sum, r->text, r->len);
     return rc < 0 ? rc : write_used(db, r, err);

@@ -44,8 +44,8 @@ struct tasks_record {
     uint32_t step, attempts, finished;           /* finished: the how-manieth success */
     int outcome, code, status;
     bool undoing, undone, undo_failed, fell_back;
-    uint64_t at_ns, ended_ns; /* wall */
-    struct tasks_used used;   /* of a step's records */
+    uint64_t at_ns, ended_ns;    /* wall */
+    struct tasks_used used;      /* of a step's records */
     uint64_t file_len, file_sum; /* a step's result that is in a file, not in text: its length, or 0, and a checksum */
     /* NULL: nobody waits. On this module's thread, must not block; code is 0 or an error. */
     void (*done)(struct tasks_record *record);

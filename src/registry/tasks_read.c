@@ -103,12 +103,13 @@ int tasks_each_step(struct tasks_reader *r, const char *id,
                     bool (*each)(void *context, const struct tasks_record *step), void *context, struct error *err)
 {
     sqlite3_stmt *row;
-    int rc = db_start(&r->db, err, &row,
-                      "SELECT step, outcome, code, message, plugin, attempts, finished, fell_back, undoing, undone,"
-                      " undo_failed, began, ended, result, used_calls, used_cpu, used_ran, used_in, used_out, used_time,"
-                      " file_len, file_sum"
-                      " FROM step WHERE task = ? ORDER BY finished, step",
-                      "t", id);
+    int rc =
+        db_start(&r->db, err, &row,
+                 "SELECT step, outcome, code, message, plugin, attempts, finished, fell_back, undoing, undone,"
+                 " undo_failed, began, ended, result, used_calls, used_cpu, used_ran, used_in, used_out, used_time,"
+                 " file_len, file_sum"
+                 " FROM step WHERE task = ? ORDER BY finished, step",
+                 "t", id);
     for (; rc == 1; rc = db_next(&r->db, err, row)) {
         struct tasks_record s = {.verb = TASKS_STEP_END,
                                  .step = (uint32_t)sqlite3_column_int64(row, 0),

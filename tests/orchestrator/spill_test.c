@@ -166,12 +166,56 @@ static void test_sweep(void **state)
     assert_int_equal(spill_write(p->s, other, 3, text, LEN, &sum, &err), -MOAT_E_LIMIT);
 }
 
+/* They come back each by itself, in whatever order, and are told from what another step has. */
+static void test_items(void **state)
+{
+    static const char *const texts[] = {"1", "[2,3]", "{}", "\"four\""};
+    struct place *p = *state;
+    struct spill_item items[4];
+    struct error err;
+    char room[16];
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(spill_add_item(p->s, task, 7, texts[i], strlen(texts[i]), &items[i], &err), 0);
+    put(p, task, 7);
+    for (size_t i = 4; i-- > 0;) {
+        size_t len = strlen(texts[i]);
+        assert_int_equal(spill_read_item(p->s, task, 7, &items[i], room, len, &err), 0);
+        assert_memory_equal(room, texts[i], len);
+    }
+    items[1].at++;
+    assert_int_equal(spill_read_item(p->s, task, 7, &items[1], room, 5, &err), -MOAT_E_STORAGE_FAILED);
+    assert_non_null(strstr(err.message, "/7.items"));
+    assert_int_equal(spill_read_item(p->s, task, 7, &items[3], room, 16, &err), -MOAT_E_STORAGE_FAILED);
+    spill_drop_items(p->s, task, 7);
+    assert_int_equal(spill_read_item(p->s, task, 7, &items[0], room, 1, &err), -MOAT_E_STORAGE_FAILED);
+    assert_int_equal(access(p->file, F_OK), 0);
+}
+
+/* They count as the others do, and are given back. */
+static void test_bound_of_items(void **state)
+{
+    struct place *p = *state;
+    struct spill_item item;
+    struct error err;
+    put(p, task, 1);
+    assert_int_equal(spill_add_item(p->s, task, 7, text, LEN, &item, &err), 0);
+    assert_int_equal(spill_add_item(p->s, task, 7, text, LEN, &item, &err), -MOAT_E_LIMIT);
+    spill_drop_items(p->s, task, 7);
+    put(p, task, 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, clean)
     const struct CMUnitTest tests[] = {
-        TEST(test_back),  TEST(test_each_byte_counts), TEST(test_a_damaged_record), TEST(test_gone), TEST(test_bound),
+        TEST(test_back),
+        TEST(test_each_byte_counts),
+        TEST(test_a_damaged_record),
+        TEST(test_gone),
+        TEST(test_bound),
         TEST(test_sweep),
+        TEST(test_items),
+        TEST(test_bound_of_items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
