@@ -255,7 +255,7 @@ int spill_read(struct spill *s, const char *task, uint32_t step, size_t len, uin
     struct place_of p = name_of(task, step, "");
     uint8_t *bytes = NULL;
     int errnum = read_file(s, p.name, len, &bytes);
-    if (!errnum && !is_whole(bytes, len, sum)) {
+    if (!errnum && (!bytes || !is_whole(bytes, len, sum))) {
         free(bytes);
         errnum = EBADMSG;
     }
