@@ -152,7 +152,8 @@ def test_who_follows_sees_where_it_is_and_what_comes(tasks):
     assert follower.next() is None, "nothing behind the end"
     late = follow(tasks, id).all()
     assert names(late) == ["task_ended"] and late[0][1]["status"] == "cancelled"
-    assert late[0][1]["receipt"]["calls"] == 51 and "steps" not in late[0][1]
+    # `hold` has begun; whether it was called yet depends on who was faster.
+    assert late[0][1]["receipt"]["calls"] in (50, 51) and "steps" not in late[0][1]
 
 
 def test_a_client_that_comes_back_goes_on_from_its_last_event(tasks):
