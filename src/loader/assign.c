@@ -54,6 +54,8 @@ static void group(struct worker *w, const struct manifest_limits *limits)
 {
     struct loader *l = w->l;
     struct cgroup_limits most = {.memory = limits->memory + limits->tmp + GROUP_EXTRA, .processes = limits->processes};
+    for (size_t i = 0; i < w->request.nprograms; i++)
+        most.memory += w->request.programs[i].size; /* a copy of what is shipped */
     if (l->cgroups && !cgroup_make(l->cgroups, &most, w->child.pid, &w->cgroup))
         log_event(LOG_WARN, "cgroup_failed", "why", strerror(errno), "#pid", log_num(w->child.pid), NULL);
 }
@@ -109,6 +111,8 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
     const struct manifest_limits *limits = &g->limits;
     w->request = (struct wall_request){.grants = s->grants,
                                        .ngrants = s->ngrants,
+                                       .programs = s->programs,
+                                       .nprograms = s->nprograms,
                                        .execute_code = s->execute_code,
                                        .accepted = p->l->config.accepted_layers,
                                        .libraries = s->libraries,

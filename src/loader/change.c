@@ -16,6 +16,14 @@ static bool same_rights(const struct spec *a, const struct spec *b)
         if (strcmp(x->path, y->path) != 0 || x->dev != y->dev || x->ino != y->ino || x->writable != y->writable)
             return false;
     }
+    if (a->nprograms != b->nprograms)
+        return false;
+    for (size_t i = 0; i < a->nprograms; i++) {
+        const struct wall_program *x = &a->programs[i], *y = &b->programs[i];
+        if (strcmp(x->place, y->place) != 0 || x->shipped != y->shipped || x->file.dev != y->file.dev ||
+            x->file.ino != y->file.ino)
+            return false;
+    }
     return true;
 }
 

@@ -53,12 +53,11 @@ static void pause_it(struct explained *e)
 
 static int explain_one(struct worker *w, struct refused *ev)
 {
-    const struct spec *s = w->gen->spec;
     /* Before the answer: the call may be over right after it. */
     ev->action = atomic_load_explicit(&w->running, memory_order_relaxed);
     lines_call_now(w, ev->action, ev->call);
     atomic_store_explicit(&w->l->explain_busy_ns, clock_mono_ns(), memory_order_relaxed);
-    int got = explain_next(w->explained.listener, &w->child, s->grants, s->ngrants, &ev->event);
+    int got = explain_next(w->explained.listener, &w->child, &w->request, &ev->event);
     atomic_store_explicit(&w->l->explain_busy_ns, 0, memory_order_relaxed);
     return got;
 }

@@ -31,6 +31,7 @@ void spec_unref(struct spec *s)
         io_close(&s->code[i]);
     if (s->assets > 0)
         io_close(&s->assets);
+    free(s->programs);
     free(s->config);
     free(s);
 }

@@ -198,8 +198,10 @@ struct spec {
     size_t config_len;
     struct wall_grant grants[WALL_GRANTS_MAX];
     size_t ngrants;
-    bool execute_code;
-    bool network; /* its workers can be handed connections */
+    struct wall_program *programs; /* owned; NULL: none */
+    size_t nprograms;
+    bool execute_code; /* it may map new code */
+    bool network;      /* its workers can be handed connections */
 };
 struct spec *spec_ref(struct spec *s);
 void spec_unref(struct spec *s);

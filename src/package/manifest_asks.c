@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "package/manifest_internal.h"
+#include "package/paths.h"
 
 #define POINTER_MAX 512
 
@@ -25,6 +26,12 @@ static const char *path_scope(const char *text)
             (p[1] == '.' && p[2] == '.' && (p[3] == '/' || !p[3])))
             return "has an empty, \".\" or \"..\" component";
     return NULL;
+}
+
+/* One of this machine's, or one that the package ships: that it does is looked at when the assets are known. */
+static const char *program_scope(const char *text)
+{
+    return text[0] == '/' ? path_scope(text) : path_problem(text);
 }
 
 static const char *host_scope(const char *text)
@@ -57,7 +64,7 @@ static const struct rule {
     [PERMISSION_NETWORK_ACCESS] = {"hosts", host_scope},
     [PERMISSION_DATABASE_READ] = {"sources", source_scope},
     [PERMISSION_DATABASE_WRITE] = {"sources", source_scope},
-    [PERMISSION_EXECUTE_CODE] = {"programs", path_scope},
+    [PERMISSION_EXECUTE_CODE] = {"programs", program_scope},
     [PERMISSION_SYSTEM_ACCESS] = {NULL, NULL},
     [PERMISSION_AGENT_CONTROL] = {"actions", action_scope},
 };
@@ -65,6 +72,15 @@ static const struct rule {
 const char *manifest_scopes_member(enum permission p)
 {
     return rules[p].member;
+}
+
+/* A program that the package is to ship. */
+static bool is_there(const struct manifest *m, const char *program)
+{
+    for (size_t i = 0; program[0] != '/' && i < m->nassets; i++)
+        if (strcmp(m->assets[i], program) == 0)
+            return true;
+    return program[0] == '/';
 }
 
 static int read_scopes(struct reader *r, json_t *scopes, const char *pointer, struct manifest_ask *ask)
@@ -82,6 +98,8 @@ static int read_scopes(struct reader *r, json_t *scopes, const char *pointer, st
         for (size_t i = 0; rc == 0 && i < ask->nscopes; i++) {
             const char *problem = printable(ask->scopes[i]) ? rule->check(ask->scopes[i]) : "has a control character";
             snprintf(at, sizeof at, "%s/%s/%zu", pointer, name, i);
+            if (!problem && ask->permission == PERMISSION_EXECUTE_CODE && !is_there(r->m, ask->scopes[i]))
+                problem = "is not among the package's assets";
             if (problem)
                 rc = reader_refuse(r, at, "\"%s\" %s", ask->scopes[i], problem);
         }

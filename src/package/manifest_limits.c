@@ -35,6 +35,14 @@ static int read_span(struct reader *r, json_t *limits, const char *name, const c
     return 0;
 }
 
+static bool starts_programs(const struct manifest *m)
+{
+    for (size_t i = 0; i < m->nasks; i++)
+        if (m->asks[i].permission == PERMISSION_EXECUTE_CODE && m->asks[i].nscopes)
+            return true;
+    return false;
+}
+
 int manifest_read_limits(struct reader *r)
 {
     struct manifest_limits *l = &r->m->limits;
@@ -55,5 +63,8 @@ int manifest_read_limits(struct reader *r)
     read_count(limits, "processes", &l->processes);
     read_count(limits, "workers", &l->workers);
     read_count(limits, "descriptors", &l->descriptors);
+    if (starts_programs(r->m) && l->processes < 2)
+        return reader_refuse(r, "/limits/processes",
+                             "a program is a process beside the worker: \"processes\" must be at least 2");
     return 0;
 }

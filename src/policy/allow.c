@@ -39,13 +39,21 @@ const struct ceiling *policy_forbids(const struct policy_answer *a, enum permiss
     return forbidden(a, &g, known);
 }
 
+static bool admits(const struct grant *g, const struct grant *object)
+{
+    const struct scope_rule *rule = scope_rule(g->permission);
+    if (g->permission == object->permission && !*g->scope && *object->scope && rule->bare_gives)
+        return rule->bare_gives(object->scope);
+    return scope_admits(g, object);
+}
+
 /* Without an object any grant of the permission will do. */
 static bool holds(const struct policy_answer *a, const struct grant *object, uint64_t now)
 {
     for (size_t i = 0; i < a->ngrants; i++) {
         const struct grant *g = &a->grants[i];
         if (g->permission == object->permission && in_time(a->until[i], now) &&
-            (!*object->scope || scope_admits(g, object)))
+            (!*object->scope || admits(g, object)))
             return true;
     }
     return false;
@@ -54,7 +62,7 @@ static bool holds(const struct policy_answer *a, const struct grant *object, uin
 static bool any_ended(const struct policy_answer *a, const struct grant *object, uint64_t now)
 {
     for (size_t i = 0; i < a->ngrants; i++)
-        if (!in_time(a->until[i], now) && scope_admits(&a->grants[i], object))
+        if (!in_time(a->until[i], now) && admits(&a->grants[i], object))
             return true;
     return false;
 }

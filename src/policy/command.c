@@ -44,7 +44,8 @@ bool policy_command(const char *plugin, int permission, const char *object, char
      * form, not a wrong command. */
     if (!*object || !rule->object || !rule->object(object, exact.scope))
         return put_command(out, plugin, &form);
-    bool is_path = permission == PERMISSION_FILE_READ || permission == PERMISSION_FILE_WRITE;
+    bool is_path = permission == PERMISSION_FILE_READ || permission == PERMISSION_FILE_WRITE ||
+                   (permission == PERMISSION_EXECUTE_CODE && exact.scope[0] == '/');
     if (is_path && scope_path_is_closed(exact.scope))
         return false;
     return put_command(out, plugin, &exact) || put_command(out, plugin, &form);

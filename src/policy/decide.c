@@ -123,7 +123,7 @@ static bool says_something(const struct policy_answer *out, const struct grant *
 {
     for (size_t i = 0; i < out->ngrants; i++) {
         bool outlasts = out->until[i] == 0 || (until && until <= out->until[i]);
-        if (outlasts && scope_contains(&out->grants[i], g) && !names_less(&out->grants[i], g))
+        if (outlasts && scope_gives(&out->grants[i], g) && !names_less(&out->grants[i], g))
             return false;
     }
     return true;

@@ -58,5 +58,5 @@ bool grant_covers(const struct grant *a, const struct grant *b)
      * nothing when that fails. */
     struct grant outer, inner;
     return a->permission == b->permission && scope_normal(a, false, &outer) && scope_normal(b, false, &inner) &&
-           scope_contains(&outer, &inner);
+           scope_gives(&outer, &inner);
 }

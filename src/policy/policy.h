@@ -33,7 +33,7 @@ bool grant_normalise(struct grant *g);
 bool grant_equal(const struct grant *a, const struct grant *b);
 /* Does a cover b: the same permission, and a's scope contains b's? */
 bool grant_covers(const struct grant *a, const struct grant *b);
-/* The place of a file permission's scope; false: it has none. */
+/* The place of a scope that is one: of a file permission, or of a program of this machine. false: it is none. */
 bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX]);
 
 /* ---- ceilings ---- */

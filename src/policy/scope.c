@@ -119,9 +119,16 @@ static bool place_object(const char *text, char out[POLICY_SCOPE_MAX])
     return place_normalise(text, out, &why);
 }
 
+/* Of a program: by its path in the package. */
+static bool is_shipped(const char *scope)
+{
+    return *scope != '/';
+}
+
 bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX])
 {
-    bool file = g->permission == PERMISSION_FILE_READ || g->permission == PERMISSION_FILE_WRITE;
+    bool file = g->permission == PERMISSION_FILE_READ || g->permission == PERMISSION_FILE_WRITE ||
+                (g->permission == PERMISSION_EXECUTE_CODE && !is_shipped(g->scope));
     return file && *g->scope && text_copy(path, POLICY_SCOPE_MAX, g->scope);
 }
 
@@ -174,6 +181,57 @@ static bool action_meets(const char *a, const char *b)
     return action_contains(a, b) || action_contains(b, a);
 }
 
+/* ---- programs ---- */
+
+#define PACKAGE_PLACE "/package/" /* where a worker sees them (sandbox/wall.h) */
+
+/* A path of the package as it is written in the manifest, or one of the host's. */
+static bool program_normalise(const char *text, char out[POLICY_SCOPE_MAX], const char **why)
+{
+    char rooted[POLICY_SCOPE_MAX], normal[POLICY_SCOPE_MAX];
+    if (!is_shipped(text))
+        return path_normalise(text, out, why);
+    int n = snprintf(rooted, sizeof rooted, "/%s", text);
+    *why = "the path is too long";
+    if (n < 0 || (size_t)n >= sizeof rooted || !path_normalise(rooted, normal, why))
+        return false;
+    *why = "the scope must be the path of a program: one of this machine's, absolute, or one of the package's";
+    return strcmp(normal, rooted) == 0 && normal[1] && text_copy(out, POLICY_SCOPE_MAX, normal + 1);
+}
+
+/* What was refused of memory has its protection as the object, such as "rwx". */
+static bool is_memory(const char *text)
+{
+    return strlen(text) == 3 && strspn(text, "rwx-") == 3;
+}
+
+/* What a plugin named is absolute; what it named in its package is granted as the manifest has it. */
+static bool program_object(const char *text, char out[POLICY_SCOPE_MAX])
+{
+    char path[POLICY_SCOPE_MAX];
+    const char *why;
+    size_t n = strlen(PACKAGE_PLACE);
+    if (is_shipped(text))
+        return !is_memory(text) && program_normalise(text, out, &why);
+    if (!path_object(text, path) || strcmp(path, "/") == 0)
+        return false;
+    return text_copy(out, POLICY_SCOPE_MAX, strncmp(path, PACKAGE_PLACE, n) == 0 ? path + n : path);
+}
+
+/* Also a directory of them, as a ceiling has it. */
+static bool program_contains(const char *outer, const char *inner)
+{
+    size_t n = strlen(outer);
+    if (strcmp(outer, "/") == 0)
+        return !is_shipped(inner);
+    return strncmp(outer, inner, n) == 0 && (inner[n] == '\0' || inner[n] == '/');
+}
+
+static bool program_meets(const char *a, const char *b)
+{
+    return program_contains(a, b) || program_contains(b, a);
+}
+
 /* ---- the table ---- */
 
 static const struct scope_rule rules[PERMISSION_COUNT] = {
@@ -201,7 +259,12 @@ static const struct scope_rule rules[PERMISSION_COUNT] = {
          "NAME", source_normalise, source_object, same_text, same_text, same_text},
     [PERMISSION_DATABASE_WRITE] = {false, false, "`database_write=NAME`: as `database_read`, which it includes.",
                                    "NAME", source_normalise, source_object, same_text, same_text, same_text},
-    [PERMISSION_EXECUTE_CODE] = {.walls = true, .about = "`execute_code`: no scope."},
+    [PERMISSION_EXECUTE_CODE] =
+        {false, true,
+         "`execute_code`: to map new code, and to run what the package ships. `execute_code=PROGRAM`: to run that program "
+         "and no more; PROGRAM is a file of this machine by its absolute path, or one of the package's as "
+         "`plugin.json` has it. [Programs](programs.md).",
+         NULL, program_normalise, program_object, program_contains, program_meets, program_contains, is_shipped},
     [PERMISSION_SYSTEM_ACCESS] = {.about = "`system_access`: no scope."},
     [PERMISSION_AGENT_CONTROL] = {false, false,
                                   "`agent_control=PLUGIN.ACTION`, or `agent_control=PLUGIN` for all of its actions.",
@@ -227,12 +290,22 @@ bool scope_contains(const struct grant *outer, const struct grant *inner)
     return !*outer->scope || (*inner->scope && rule->contains && rule->contains(outer->scope, inner->scope));
 }
 
-bool scope_meets(const struct grant *a, const struct grant *b)
+bool scope_meets(const struct grant *never, const struct grant *g)
 {
-    if (a->permission != b->permission)
+    if (never->permission != g->permission)
         return false;
-    const struct scope_rule *rule = scope_rule(a->permission);
-    return !*a->scope || !*b->scope || (rule->meets && rule->meets(a->scope, b->scope));
+    const struct scope_rule *rule = scope_rule(g->permission);
+    if (!*never->scope || (!*g->scope && !rule->bare_gives))
+        return true;
+    return *g->scope ? rule->meets && rule->meets(never->scope, g->scope) : rule->bare_gives(never->scope);
+}
+
+bool scope_gives(const struct grant *outer, const struct grant *inner)
+{
+    const struct scope_rule *rule = scope_rule(outer->permission);
+    if (outer->permission == inner->permission && !*outer->scope && *inner->scope && rule->bare_gives)
+        return rule->bare_gives(inner->scope);
+    return scope_contains(outer, inner);
 }
 
 bool scope_admits(const struct grant *g, const struct grant *object)

@@ -18,13 +18,17 @@ struct scope_rule {
     bool (*contains)(const char *outer, const char *inner);
     bool (*meets)(const char *a, const char *b);
     bool (*admits)(const char *scope, const char *object); /* is the object within? */
+    /* Does the bare name give what lies in this scope? NULL: it gives all. A ceiling's bare name always forbids all. */
+    bool (*bare_gives)(const char *scope);
 };
 
 const struct scope_rule *scope_rule(enum permission p);
 
-/* Of grants that are normal: no scope is everything. */
+/* Of a ceiling (or of grants whose bare name gives all) that is normal: no scope is everything. */
 bool scope_contains(const struct grant *outer, const struct grant *inner);
-bool scope_meets(const struct grant *a, const struct grant *b);
+bool scope_meets(const struct grant *never, const struct grant *g);
+/* Of a grant: does it give all that the other one gives? */
+bool scope_gives(const struct grant *outer, const struct grant *inner);
 /* Of a grant or a ceiling, and what `object` made. */
 bool scope_admits(const struct grant *g, const struct grant *object);
 /* false: a scope that means nothing. bare: may the scope be left out where a grant needs one? */

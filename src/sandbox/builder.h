@@ -6,6 +6,11 @@
 #include "sandbox/inside.h"
 #include "sandbox/messages.h"
 
+struct builder_program {
+    struct order_program order;
+    int mount; /* made by the host, or -1 */
+};
+
 struct builder {
     int control;
     bool fallback; /* no namespaces: the wall of inside_fallback.c */
@@ -14,6 +19,7 @@ struct builder {
     struct order_assign order;
     struct order_grant grants[WALL_GRANTS_MAX];
     int mounts[WALL_GRANTS_MAX]; /* made by the host, or -1 */
+    struct builder_program *programs; /* order.nprograms, or NULL */
     int listener;
     struct inside *out;
     char message[256]; /* more than errno says, or empty */
@@ -43,6 +49,8 @@ int inside_step_libraries(struct builder *b);
 int inside_step_limits(struct builder *b);
 int inside_step_sealed(struct builder *b);
 int inside_step_grants(struct builder *b);
+int inside_step_package(struct builder *b);
+int inside_step_programs(struct builder *b);
 int inside_step_capabilities(struct builder *b);
 int inside_step_landlock(struct builder *b);
 int inside_step_landlock_alone(struct builder *b);
@@ -58,6 +66,12 @@ void inside_load_library(const char *soname);
 
 /* How the temporary files are mounted, in both halves. */
 void inside_tmp_options(char *out, size_t size, uint64_t bytes);
+
+/* The order's programs, as they come; false: they are not what was announced. */
+bool inside_receive_programs(struct builder *b);
+
+/* A granted file or directory, *mount or our own, at `place` below the private root; 0, or the errno with b->message. */
+int inside_attach(struct builder *b, const struct order_grant *g, const char *place, bool program, int *mount);
 
 /* Shared with the helper's lock. */
 int inside_drop_capabilities(bool none_is_fine); /* true: a process that never had any has nothing to drop */

@@ -14,12 +14,15 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include "base/buf.h"
 #include "base/io.h"
 #include "base/words.h"
 #include "sandbox/explain_path.h"
 #include "sandbox/explain_table.h"
 #include "sandbox/kernel.h"
+#include "sandbox/posture_text.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
@@ -31,8 +34,7 @@ struct question {
     struct seccomp_notif_resp answer; /* error 0 and no flag: not decided */
     const struct seccomp_notif *asked;
     const struct child *worker;
-    const struct wall_grant *grants;
-    size_t ngrants;
+    const struct wall_request *given;
     struct explain_event *event;
 };
 
@@ -80,6 +82,20 @@ static bool read_link(const char *path, char *out, size_t size)
     return true;
 }
 
+/* Its descriptors are the asker's: a program that the worker started has others. The asker's number is a thread's. */
+static int descriptor_of(const struct question *q, int number)
+{
+    char path[64];
+    unsigned pid = 0;
+    buf_auto status = BUF_INIT(64 * 1024);
+    if (!q->given->nprograms || (pid_t)q->asked->pid == q->worker->pid)
+        return kernel_pidfd_getfd(q->worker->pidfd, number);
+    snprintf(path, sizeof path, "/proc/%d/status", (int)q->asked->pid);
+    const char *group = io_read_file(path, &status, NULL) == 0 ? posture_field(buf_text(&status), "Tgid") : NULL;
+    fd_auto process = group && sscanf(group, "%u", &pid) == 1 ? kernel_pidfd_open((pid_t)pid) : -1;
+    return process < 0 ? -1 : kernel_pidfd_getfd(process, number);
+}
+
 /* The directory that a relative path starts at, as it is called inside: the worker's root is that of its mounts. */
 static bool directory_of(const struct question *q, int argument, char *out, size_t size)
 {
@@ -89,7 +105,7 @@ static bool directory_of(const struct question *q, int argument, char *out, size
         snprintf(path, sizeof path, "/proc/%d/cwd", (int)q->asked->pid);
         return read_link(path, out, size);
     }
-    fd_auto fd = kernel_pidfd_getfd(q->worker->pidfd, dir);
+    fd_auto fd = descriptor_of(q, dir);
     if (fd < 0)
         return false;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -179,15 +195,32 @@ static void decide_look(struct question *q, const struct explain_row *row)
     struct explain_judgement j = {.errnum = ENOENT, .permission = -1};
     if (read_path(q, row->dir, row->path, path, sizeof path)) {
         explain_neutralise(q->event->object, sizeof q->event->object, path);
-        j = explain_judge(path, ACCESS_READ, q->grants, q->ngrants);
+        j = explain_judge(path, ACCESS_READ, q->given->grants, q->given->ngrants);
     }
     refuse(q, j.errnum ? j.errnum : EPERM, j.permission, "seccomp");
 }
 
+/* What the dynamic loader looks for in vain when a program starts: lists that no view holds, and libraries where they
+ * might be. One that this machine has is told of; the answer inside is the same. */
+static bool looked_for_in_vain(const struct question *q, const char *path)
+{
+    const char *name = strrchr(path, '/');
+    if (!q->given->nprograms || !name)
+        return false;
+    if (strcmp(path, "/etc/ld.so.cache") == 0 || strcmp(path, "/etc/ld.so.preload") == 0)
+        return true;
+    return strstr(name, ".so") && access(path, F_OK) < 0;
+}
+
 static void judge_path(struct question *q, const char *path, enum explain_access access)
 {
-    struct explain_judgement j = q->worker->fallback ? explain_judge_alone(path, access, q->grants, q->ngrants)
-                                                     : explain_judge(path, access, q->grants, q->ngrants);
+    const struct wall_grant *grants = q->given->grants;
+    size_t ngrants = q->given->ngrants;
+    struct explain_judgement j = q->worker->fallback ? explain_judge_alone(path, access, grants, ngrants)
+                                                     : explain_judge(path, access, grants, ngrants);
+    if (!q->worker->fallback && access != ACCESS_WRITE &&
+        (explain_is_program(path, q->given) || looked_for_in_vain(q, path)))
+        return;
     if (q->worker->fallback && access == ACCESS_READ && is_own_descriptor(q, path))
         return;
     explain_neutralise(q->event->object, sizeof q->event->object, path);
@@ -255,6 +288,20 @@ static void decide_files(struct question *q, const struct explain_row *row)
         refuse(q, EPERM, -1, "seccomp");
     if (!q->event->denied)
         leave_to_the_kernel(q);
+}
+
+/* What was named is left to the mounts and to Landlock, which let nothing else be executed, whatever the path has become
+ * meanwhile. One answer for what is there and what is not. */
+static void decide_program(struct question *q, const struct explain_row *row)
+{
+    char path[EXPLAIN_PATH_MAX];
+    bool readable = read_path(q, row->dir, row->path, path, sizeof path);
+    if (readable)
+        explain_neutralise(q->event->object, sizeof q->event->object, path);
+    if (readable && !q->worker->fallback && explain_is_program(path, q->given))
+        leave_to_the_kernel(q);
+    else
+        refuse(q, q->given->nprograms ? EACCES : EPERM, row->permission, "seccomp");
 }
 
 static void name_path(struct question *q, const struct explain_row *row)
@@ -372,6 +419,9 @@ static void decide_known(struct question *q, const struct explain_row *row)
     case OBJECT_MEMORY:
         decide_memory(q, row);
         return;
+    case OBJECT_PROGRAM:
+        decide_program(q, row);
+        return;
     case OBJECT_PATH:
         name_path(q, row);
         break;
@@ -412,8 +462,7 @@ bool explain_holds(int listener)
     return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &none) < 0 && errno == ENOENT;
 }
 
-int explain_next(int listener, const struct child *worker, const struct wall_grant *grants, size_t ngrants,
-                 struct explain_event *out)
+int explain_next(int listener, const struct child *worker, const struct wall_request *given, struct explain_event *out)
 {
     /* Newer kernels may write more than this header knows. */
     union {
@@ -431,8 +480,7 @@ int explain_next(int listener, const struct child *worker, const struct wall_gra
     struct question q = {.answer = {.id = asked.notif.id},
                          .asked = &asked.notif,
                          .worker = worker,
-                         .grants = grants,
-                         .ngrants = ngrants,
+                         .given = given,
                          .event = out};
     decide(&q);
     /* Still the same thread's question: what was read was its memory and not a stranger's with the same number. */

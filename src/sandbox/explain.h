@@ -25,8 +25,8 @@ void explain_setup(int listener);
 /* Is it a listener still? What took its number, or broke it, answers nobody's questions. */
 bool explain_holds(int listener);
 
-/* Takes one waiting notification and answers it. 1: *out is filled; 0: nothing was waiting; -1: the worker is gone. */
-int explain_next(int listener, const struct child *worker, const struct wall_grant *grants, size_t ngrants,
-                 struct explain_event *out);
+/* Takes one waiting notification, of the worker or of what it started, and answers it by what the worker was given.
+ * 1: *out is filled; 0: nothing was waiting; -1: the worker is gone. */
+int explain_next(int listener, const struct child *worker, const struct wall_request *given, struct explain_event *out);
 
 #endif

@@ -108,6 +108,14 @@ struct explain_judgement explain_judge_alone(const char *path, enum explain_acce
                                                                              : PERMISSION_FILE_READ};
 }
 
+bool explain_is_program(const char *path, const struct wall_request *given)
+{
+    for (size_t i = 0; i < given->nprograms; i++)
+        if (strcmp(path, given->programs[i].place) == 0 || strcmp(path, given->programs[i].file.path) == 0)
+            return true;
+    return false;
+}
+
 /* Length of the UTF-8 character at p, or 0.  Overlong forms, surrogates and what lies above U+10FFFF are none. */
 static size_t utf8_length(const unsigned char *p)
 {

@@ -27,6 +27,9 @@ struct explain_judgement explain_judge(const char *path, enum explain_access acc
 struct explain_judgement explain_judge_alone(const char *path, enum explain_access access,
                                              const struct wall_grant *grants, size_t ngrants);
 
+/* May it be executed inside? (Then it may be read, too.) path is normal. */
+bool explain_is_program(const char *path, const struct wall_request *given);
+
 /* Control characters, bytes that are not ASCII or UTF-8, and what does not fit, made harmless. */
 void explain_neutralise(char *out, size_t size, const char *text);
 

@@ -66,7 +66,7 @@ static const struct explain_row rows[] = {
     {SYS_statfs, "statfs", -1, OBJECT_PATH, -1, 0, -1, -1, -1, -1},
     {SYS_memfd_create, "memfd_create", -1, OBJECT_NONE, -1, -1, -1, -1, -1, -1},
     {SYS_clone, "start a process", -1, OBJECT_NONE, -1, -1, -1, -1, -1, -1},
-    {SYS_execve, "execute a program", CODE, OBJECT_PATH, -1, 0, -1, -1, -1, -1},
+    {SYS_execve, "execute a program", CODE, OBJECT_PROGRAM, -1, 0, -1, -1, -1, -1},
     {SYS_execveat, "execute a program", CODE, OBJECT_PATH, 0, 1, -1, -1, -1, -1},
     {SYS_mmap, "map memory", CODE, OBJECT_MEMORY, -1, -1, -1, -1, -1, -1},
     {SYS_mprotect, "change memory", CODE, OBJECT_MEMORY, -1, -1, -1, -1, -1, -1},

@@ -13,13 +13,14 @@ enum explain_object {
     OBJECT_PAIR,    /* two paths to change: dir, path, and dir2, path2 */
     OBJECT_LOOK,    /* a path to look at: dir, path, flags; asked only behind the fallback wall */
     OBJECT_PATH,    /* a path, only to name it: dir, path */
+    OBJECT_PROGRAM, /* a path to execute: dir, path */
     OBJECT_FAMILY,  /* an address family and a socket type: arguments 0 and 1 */
     OBJECT_ADDRESS, /* a socket address: path is its argument, the next its length */
     OBJECT_MEMORY,  /* protection in argument 2, flags in 3 */
     OBJECT_PROCESS, /* a process number in `path` */
 };
 
-/* Only the kinds OPEN, CHANGE and PAIR are ever left to the kernel; everything else is refused whatever is read. */
+/* Only the kinds OPEN, CHANGE, PAIR and PROGRAM are ever left to the kernel; everything else is refused whatever is read. */
 struct explain_row {
     int number;
     const char *operation;

@@ -106,18 +106,18 @@ static void id_map(struct idmap *m, int tree, const struct stat *st)
 }
 
 /* A detached copy with its flags, or -1. */
-static int detached(int fd, bool writable)
+static int detached(int fd, bool writable, bool program)
 {
     fd_auto tree = kernel_open_tree(fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
-    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
-                                                 (writable ? 0 : MOUNT_ATTR_RDONLY),
+    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                                                 (program ? 0 : MOUNT_ATTR_NOEXEC) | (writable ? 0 : MOUNT_ATTR_RDONLY),
                                      .propagation = MS_PRIVATE};
     if (tree < 0 || kernel_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0)
         return -1;
     return io_steal(&tree);
 }
 
-int idmap_mount(struct idmap *m, const struct wall_grant *g, int *out, struct error *err)
+int idmap_mount(struct idmap *m, const struct wall_grant *g, bool program, int *out, struct error *err)
 {
     *out = -1;
     /* An ordinary user, or a worker with the host's own id: the plain way gives the same rights. */
@@ -129,7 +129,7 @@ int idmap_mount(struct idmap *m, const struct wall_grant *g, int *out, struct er
         return error_errno(err, MOAT_E_START_FAILED, errno, "the granted path %s cannot be opened any more", g->path);
     if (st.st_dev != g->dev || st.st_ino != g->ino)
         return error_set(err, MOAT_E_START_FAILED, "%s is no longer what was granted: grant it again", g->path);
-    *out = detached(fd, g->writable);
+    *out = detached(fd, g->writable, program);
     if (*out >= 0)
         id_map(m, *out, &st);
     return 0;

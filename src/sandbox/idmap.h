@@ -22,7 +22,7 @@ struct idmap {
 void idmap_clear(struct idmap *m);
 
 /* *out is the detached mount, the caller's; or -1 when this host cannot make one: then the worker makes its own, the
- * plain way.  An error when the path is no longer what was granted. */
-int idmap_mount(struct idmap *m, const struct wall_grant *g, int *out, struct error *err);
+ * plain way.  program: it may be executed.  An error when the path is no longer what was granted. */
+int idmap_mount(struct idmap *m, const struct wall_grant *g, bool program, int *out, struct error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -69,7 +70,7 @@ static bool receive_assignment(struct builder *b)
     ssize_t got = io_recv(b->control, &b->order, sizeof b->order, fds, &n);
     if (got != (ssize_t)sizeof b->order || b->order.version != MESSAGE_VERSION || b->order.kind != ORDER_ASSIGN ||
         b->order.ngrants > WALL_GRANTS_MAX || b->order.ncode > WALL_CODE_MAX || b->order.nassets > 1 ||
-        b->order.nseats > 1 || b->order.nnet > 1 ||
+        b->order.nseats > 1 || b->order.nnet > 1 || b->order.nprograms > WALL_PROGRAMS_MAX ||
         n != 1 + b->order.ncode + b->order.nassets + b->order.nseats + b->order.nnet)
         return false;
     b->out->start = fds[0];
@@ -109,11 +110,14 @@ bool inside_build(int control, bool fallback, void (*channel)(struct inside *in)
     bool given = receive_channel(&b);
     if (given)
         channel(out);
-    if (!given || !receive_assignment(&b) || !receive_grants(&b)) {
+    if (!given || !receive_assignment(&b) || !receive_grants(&b) || !inside_receive_programs(&b)) {
         inside_report(control, WALL_FAILED, 0, EPROTO, "assignment", "", -1);
         return false;
     }
-    return run_steps(&b, fallback ? inside_fallback_full_steps : inside_full_steps);
+    bool built = run_steps(&b, fallback ? inside_fallback_full_steps : inside_full_steps);
+    out->programs = b.order.nprograms > 0;
+    free(b.programs);
+    return built;
 }
 
 /* read, not recvmsg: the filter is in force. */

@@ -17,6 +17,7 @@ struct inside {
     int assets; /* 0: none */
     int seats;  /* 0: none; closed by who maps it, before any code is loaded */
     bool net;   /* inside_connection works */
+    bool programs; /* processes can be started */
     int home;   /* the fallback wall: the root directory, to come back to without a name; else -1 */
 };
 

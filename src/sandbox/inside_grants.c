@@ -75,7 +75,7 @@ int inside_step_limits(struct builder *b)
 /* A detached copy of the granted tree with its flags: the host's own when it made one (as root: files readable only by
  * root work), else opened here.  The path is resolved without following any link and must still be what the host saw
  * when it was granted; flags are set while the copy is attached nowhere. */
-static int granted_tree(const struct order_grant *g, int *tree)
+static int granted_tree(const struct order_grant *g, bool program, int *tree)
 {
     fd_auto fd = -1;
     struct stat st;
@@ -94,7 +94,8 @@ static int granted_tree(const struct order_grant *g, int *tree)
     fd_auto copy = kernel_open_tree(fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
     if (copy < 0)
         return errno;
-    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
+    struct kernel_mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                                                 (program ? 0 : MOUNT_ATTR_NOEXEC) |
                                                  (g->writable ? 0 : MOUNT_ATTR_RDONLY),
                                      .propagation = MS_PRIVATE};
     if (kernel_mount_setattr(copy, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0)
@@ -119,19 +120,18 @@ static int component(int dir, const char *name, bool directory, int *out)
     return *out < 0 ? errno : 0;
 }
 
-/* The place below the private root where the grant appears: the same path as outside. */
-static int mount_point(int root, const struct order_grant *g, int *out)
+static int mount_point(int root, const char *place, bool directory, int *out)
 {
     char name[256];
     fd_auto dir = fcntl(root, F_DUPFD_CLOEXEC, 0);
-    for (const char *p = g->path + 1; dir >= 0;) {
+    for (const char *p = place + 1; dir >= 0;) {
         size_t len = strcspn(p, "/");
         if (len == 0 || len >= sizeof name)
             return EINVAL;
         memcpy(name, p, len);
         name[len] = '\0';
         bool last = p[len] == '\0';
-        int next = -1, e = component(dir, name, !last || g->directory, &next);
+        int next = -1, e = component(dir, name, !last || directory, &next);
         if (e)
             return e;
         io_close(&dir);
@@ -145,26 +145,26 @@ static int mount_point(int root, const struct order_grant *g, int *out)
     return errno;
 }
 
-static int mount_grant(struct builder *b, size_t i)
+int inside_attach(struct builder *b, const struct order_grant *g, const char *place, bool program, int *mount)
 {
-    const struct order_grant *g = &b->grants[i];
     fd_auto point = -1;
-    int e = granted_tree(g, &b->mounts[i]);
+    int e = granted_tree(g, program, mount);
     if (!e)
-        e = mount_point(b->root, g, &point);
-    if (!e && kernel_move_mount(b->mounts[i], "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+        e = mount_point(b->root, place, g->directory, &point);
+    if (!e && kernel_move_mount(*mount, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
         e = errno;
     if (e)
-        snprintf(b->message, sizeof b->message, "%.200s%s", g->path,
+        snprintf(b->message, sizeof b->message, "%.200s%s", place,
                  e == ESTALE ? " is no longer what was granted" : "");
-    io_close(&b->mounts[i]);
+    io_close(mount);
     return e;
 }
 
 int inside_step_grants(struct builder *b)
 {
     for (uint32_t i = 0; i < b->order.ngrants; i++) {
-        int e = mount_grant(b, i);
+        /* The same path as outside. */
+        int e = inside_attach(b, &b->grants[i], b->grants[i].path, false, &b->mounts[i]);
         if (e)
             return e;
     }
@@ -198,9 +198,11 @@ static int pivot(struct builder *b)
 
 const struct step inside_full_steps[] = {
     {"libraries", inside_step_libraries},
-    {"limits", inside_step_limits},
     {"sealed_files", inside_step_sealed},
+    {"package", inside_step_package},
+    {"limits", inside_step_limits},
     {"grants", inside_step_grants},
+    {"programs", inside_step_programs}, /* over what lies in a grant */
     {"root_read_only", root_read_only},
     {"pivot", pivot},
     {"capabilities", inside_step_capabilities}, /* mounting is over */

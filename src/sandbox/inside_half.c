@@ -46,8 +46,11 @@ int inside_step_no_new_privs(struct builder *b)
 /* Whatever leaked into the spawner ends here: 0 to 2 and the control socket stay, and a number is kept. */
 int inside_step_descriptors(struct builder *b)
 {
-    (void)b;
-    return kernel_close_range(WORKER_LIFELINE, ~0u) < 0 || dup3(0, WORKER_NET, O_CLOEXEC) < 0 ? errno : 0;
+    /* A program that the plugin starts does not get the socket to the host. */
+    return kernel_close_range(WORKER_LIFELINE, ~0u) < 0 || dup3(0, WORKER_NET, O_CLOEXEC) < 0 ||
+                   fcntl(b->control, F_SETFD, FD_CLOEXEC) < 0
+               ? errno
+               : 0;
 }
 
 /* No terminal to push characters into, no process group to signal. */

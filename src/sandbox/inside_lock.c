@@ -80,6 +80,7 @@ int inside_step_capabilities(struct builder *b)
 #define FS_NEVER \
     (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK | \
      LANDLOCK_ACCESS_FS_MAKE_SOCK | FS_IOCTL)
+#define FS_PROGRAM (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE)
 #define FS_OF_FILES (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE)
 
 struct ruleset {
@@ -116,6 +117,21 @@ static int allow_beneath(int ruleset, const char *path, uint64_t access, bool di
     return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? errno : 0;
 }
 
+/* What else there may be to execute stays FS_NEVER: neither grants nor /tmp have it. */
+static int allow_programs(const struct builder *b, int ruleset)
+{
+    bool shipped = false;
+    int e = 0;
+    for (uint32_t i = 0; i < b->order.nprograms && !e; i++) {
+        const struct order_program *p = &b->programs[i].order;
+        if (p->shipped)
+            shipped = true;
+        else
+            e = allow_beneath(ruleset, p->place, FS_PROGRAM, true, NULL);
+    }
+    return shipped && !e ? allow_beneath(ruleset, WALL_PACKAGE_PLACE, FS_READ | FS_PROGRAM, true, NULL) : e;
+}
+
 static int allow_grants(const struct builder *b, int ruleset, uint64_t all)
 {
     const uint64_t write = all & ~FS_NEVER;
@@ -124,7 +140,7 @@ static int allow_grants(const struct builder *b, int ruleset, uint64_t all)
         const struct order_grant *g = &b->grants[i];
         e = allow_beneath(ruleset, g->path, g->writable ? write : FS_READ, g->directory, b->fallback ? g : NULL);
     }
-    return e;
+    return e ? e : allow_programs(b, ruleset);
 }
 
 /* Mounts decide what can be named; Landlock decides again, in another part of the kernel, what may be done with it.

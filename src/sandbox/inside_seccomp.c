@@ -48,10 +48,14 @@ static int install_own(const struct policy_program *p, unsigned long flags)
  * for the host's answer can still be killed at once. */
 int inside_step_filter(struct builder *b)
 {
-    bool execute = b->order.execute_code;
-    const struct policy_program *p = b->fallback ? &policy_worker_fallback
-                                     : execute   ? &policy_worker_execute
-                                                 : &policy_worker;
+    static const struct {
+        const struct policy_program *asking, *quiet;
+    } filters[2][2] = {
+        {{&policy_worker, &policy_worker_quiet}, {&policy_worker_programs, &policy_worker_programs_quiet}},
+        {{&policy_worker_execute, &policy_worker_execute_quiet},
+         {&policy_worker_execute_programs, &policy_worker_execute_programs_quiet}}};
+    bool execute = b->order.execute_code, programs = b->order.nprograms > 0;
+    const struct policy_program *p = b->fallback ? &policy_worker_fallback : filters[execute][programs].asking;
     int (*put)(const struct policy_program *, unsigned long) = b->fallback ? install_own : install;
     b->listener = put(p, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     if (b->listener < 0 && errno == EINVAL)
@@ -62,7 +66,7 @@ int inside_step_filter(struct builder *b)
         return errno; /* it cannot do without */
     /* EBUSY: somebody around us listens already, as some container managers do.  EINVAL: an old kernel.  The wall holds
      * without, only unexplained; whether that is enough the host decides from the missing listener. */
-    return install(execute ? &policy_worker_execute_quiet : &policy_worker_quiet, 0) < 0 ? errno : 0;
+    return install(filters[execute][programs].quiet, 0) < 0 ? errno : 0;
 }
 
 int inside_step_listener(struct builder *b)

@@ -11,7 +11,7 @@
 #include "sandbox/wall_limits.h"
 
 /* Goes up with every change of this file. */
-#define MESSAGE_VERSION 0x4d4f0005u
+#define MESSAGE_VERSION 0x4d4f0006u
 
 /* argv[1] of the moat-worker executable. */
 #define ROLE_SPAWNER "spawner"
@@ -65,8 +65,8 @@ struct spawn_status {
 };
 
 /* Host to worker: the channel with h2w, w2h and bell, which a half-built wall maps while it waits; one assignment with
- * start, the code and perhaps the assets, then ngrants grants, later one go. */
-enum order_kind { ORDER_ASSIGN = 1, ORDER_GRANT, ORDER_GO, ORDER_CHANNEL };
+ * start, the code and perhaps the assets, then ngrants grants and nprograms programs, later one go. */
+enum order_kind { ORDER_ASSIGN = 1, ORDER_GRANT, ORDER_GO, ORDER_CHANNEL, ORDER_PROGRAM };
 
 struct order_channel {
     uint32_t version, kind;
@@ -75,7 +75,8 @@ struct order_channel {
 struct order_assign {
     uint32_t version, kind;
     uint32_t execute_code, accepted, libraries, ngrants, ncode, nassets, nseats, nnet; /* the last three: 0 or 1 */
-    struct wall_limits limits;                                                         /* filled */
+    uint32_t nprograms;
+    struct wall_limits limits; /* filled */
 };
 
 /* With one descriptor when the host made the mount itself. */
@@ -84,6 +85,14 @@ struct order_grant {
     uint64_t dev, ino;
     uint32_t writable, directory;
     char path[WALL_PATH_MAX];
+};
+
+/* As a grant of the file; a shipped one comes from the assets, and its file says nothing. */
+struct order_program {
+    struct order_grant file; /* kind ORDER_PROGRAM */
+    uint32_t shipped, unused;
+    uint64_t offset, size;
+    char place[WALL_PATH_MAX];
 };
 
 struct order_go {

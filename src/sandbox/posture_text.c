@@ -149,17 +149,42 @@ static const struct wall_grant *grant_of(const struct wall_request *r, const cha
     return best;
 }
 
+const char *wall_program_mount(const struct wall_request *request, const struct wall_program *p)
+{
+    return !p->shipped && grant_of(request, p->place) ? p->file.path : p->place;
+}
+
+/* The program that appears there; the package's file system for all that it ships. */
+static const struct wall_program *program_at(const struct wall_request *r, const char *path)
+{
+    for (size_t i = 0; i < r->nprograms; i++)
+        if (strcmp(r->programs[i].shipped ? WALL_PACKAGE_PLACE : wall_program_mount(r, &r->programs[i]), path) == 0)
+            return &r->programs[i];
+    return NULL;
+}
+
 struct mounts {
-    bool root, tmp;
+    bool root, tmp, package;
     bool granted[WALL_GRANTS_MAX];
+    bool program[WALL_PROGRAMS_MAX];
 };
 
 /* NULL when the mount is as it must be; else what is wrong. */
 static const char *judge_mount(const struct mount_line *m, const struct wall_request *r, struct mounts *seen)
 {
     bool ro = has_option(m->options, "ro");
-    if (!has_option(m->options, "nosuid") || !has_option(m->options, "nodev") || !has_option(m->options, "noexec"))
-        return "lacks nosuid, nodev or noexec";
+    const struct wall_program *p = program_at(r, m->point);
+    if (!has_option(m->options, "nosuid") || !has_option(m->options, "nodev"))
+        return "lacks nosuid or nodev";
+    if (p && p->shipped && (seen->package || strcmp(m->type, "tmpfs") != 0))
+        return "is not the package's";
+    if (p) {
+        seen->package |= p->shipped;
+        seen->program[p - r->programs] = true;
+        return ro ? NULL : "is writable and may be executed";
+    }
+    if (!has_option(m->options, "noexec"))
+        return "lacks noexec";
     const struct wall_grant *g = grant_of(r, m->point);
     if (g) {
         if (strcmp(g->path, m->point) == 0)
@@ -199,6 +224,12 @@ static bool judge_mounts(const char *mountinfo, const struct wall_request *r, ch
     if (!seen.root) {
         snprintf(why, 128, "its root is not a private, read-only one");
         return false;
+    }
+    for (size_t i = 0; i < r->nprograms; i++) {
+        if (!seen.program[i] && !(r->programs[i].shipped && seen.package)) {
+            snprintf(why, 128, "the program %.80s is not mounted", r->programs[i].place);
+            return false;
+        }
     }
     for (size_t i = 0; i < r->ngrants; i++) {
         if (!seen.granted[i]) {

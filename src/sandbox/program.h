@@ -15,6 +15,8 @@ struct policy_program {
  * left to the other walls, what would be refused is refused. */
 extern const struct policy_program policy_worker, policy_worker_quiet;
 extern const struct policy_program policy_worker_execute, policy_worker_execute_quiet;
+extern const struct policy_program policy_worker_programs, policy_worker_programs_quiet;
+extern const struct policy_program policy_worker_execute_programs, policy_worker_execute_programs_quiet;
 extern const struct policy_program policy_worker_fallback; /* without namespaces; its SELF is put in when it is set */
 extern const struct policy_program policy_worker_last;     /* the second filter … */
 extern const struct policy_program policy_worker_last_net; /* … of a worker that gets connections */

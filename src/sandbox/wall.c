@@ -25,17 +25,35 @@ static int send_failed(struct error *err)
     return error_errno(err, MOAT_E_START_FAILED, errno, "cannot send the assignment");
 }
 
+static void fill_grant(struct order_grant *order, enum order_kind kind, const struct wall_grant *g)
+{
+    memset(order, 0, sizeof *order);
+    order->version = MESSAGE_VERSION;
+    order->kind = kind;
+    order->dev = g->dev;
+    order->ino = g->ino;
+    order->writable = g->writable;
+    order->directory = g->directory;
+    snprintf(order->path, sizeof order->path, "%s", g->path);
+}
+
 static int send_grant(const struct child *worker, const struct wall_grant *g, int mount, struct error *err)
 {
     struct order_grant order;
+    fill_grant(&order, ORDER_GRANT, g);
+    return io_send(worker->control, &order, sizeof order, &mount, mount >= 0 ? 1 : 0) ? 0 : send_failed(err);
+}
+
+static int send_program(const struct child *worker, const struct wall_request *r, const struct wall_program *p,
+                        int mount, struct error *err)
+{
+    struct order_program order;
     memset(&order, 0, sizeof order);
-    order.version = MESSAGE_VERSION;
-    order.kind = ORDER_GRANT;
-    order.dev = g->dev;
-    order.ino = g->ino;
-    order.writable = g->writable;
-    order.directory = g->directory;
-    snprintf(order.path, sizeof order.path, "%s", g->path);
+    fill_grant(&order.file, ORDER_PROGRAM, &p->file);
+    order.shipped = p->shipped;
+    order.offset = p->offset;
+    order.size = p->size;
+    snprintf(order.place, sizeof order.place, "%s", wall_program_mount(r, p));
     return io_send(worker->control, &order, sizeof order, &mount, mount >= 0 ? 1 : 0) ? 0 : send_failed(err);
 }
 
@@ -58,6 +76,7 @@ static int send_assign(struct child *worker, const struct wall_request *r, struc
     order.accepted = r->accepted;
     order.libraries = r->libraries;
     order.ngrants = (uint32_t)r->ngrants;
+    order.nprograms = worker->fallback ? 0 : (uint32_t)r->nprograms; /* the fallback wall starts none */
     order.ncode = (uint32_t)r->ncode;
     order.nassets = r->assets > 0;
     order.nseats = r->seats > 0;
@@ -78,26 +97,42 @@ static int send_assign(struct child *worker, const struct wall_request *r, struc
     return send_failed(err);
 }
 
-/* mounts[i] is the host's own, or -1. */
-static int make_mounts(const struct child *worker, const struct wall_grant *const *grants, size_t n, int *mounts,
-                       struct error *err)
+#define MOUNTS_MAX (WALL_GRANTS_MAX + WALL_PROGRAMS_MAX)
+
+/* mounts[i] is the host's own, or -1: of the grants, then of the programs. */
+static int make_mounts(const struct child *worker, const struct wall_grant *const *grants, const struct wall_request *r,
+                       int mounts[MOUNTS_MAX], struct error *err)
 {
     struct idmap map = IDMAP_INIT(worker->uid, worker->gid);
-    int e = 0;
-    for (size_t i = 0; i < n; i++)
+    int e = 0, *program = mounts + r->ngrants;
+    for (size_t i = 0; i < MOUNTS_MAX; i++)
         mounts[i] = -1;
-    for (size_t i = 0; i < n && !e && !worker->fallback; i++)
-        e = idmap_mount(&map, grants[i], &mounts[i], err);
+    for (size_t i = 0; i < r->ngrants && !e && !worker->fallback; i++)
+        e = idmap_mount(&map, grants[i], false, &mounts[i], err);
+    for (size_t i = 0; i < r->nprograms && !e && !worker->fallback; i++)
+        if (!r->programs[i].shipped)
+            e = idmap_mount(&map, &r->programs[i].file, true, &program[i], err);
     idmap_clear(&map);
+    return e;
+}
+
+static int send_places(const struct child *worker, const struct wall_grant *const *grants, const struct wall_request *r,
+                       const int *mounts, struct error *err)
+{
+    int e = 0;
+    for (size_t i = 0; i < r->ngrants && !e; i++)
+        e = send_grant(worker, grants[i], mounts[i], err);
+    for (size_t i = 0; i < r->nprograms && !e && !worker->fallback; i++)
+        e = send_program(worker, r, &r->programs[i], mounts[r->ngrants + i], err);
     return e;
 }
 
 int wall_assign(struct child *worker, const struct wall_request *request, struct error *err)
 {
     const struct wall_grant *sorted[WALL_GRANTS_MAX];
-    if (request->ngrants > WALL_GRANTS_MAX || request->ncode > WALL_CODE_MAX)
-        return error_set(err, MOAT_E_LIMIT, "at most %d granted paths and %d code files", WALL_GRANTS_MAX,
-                         WALL_CODE_MAX);
+    if (request->ngrants > WALL_GRANTS_MAX || request->ncode > WALL_CODE_MAX || request->nprograms > WALL_PROGRAMS_MAX)
+        return error_set(err, MOAT_E_LIMIT, "at most %d granted paths, %d code files and %d programs", WALL_GRANTS_MAX,
+                         WALL_CODE_MAX, WALL_PROGRAMS_MAX);
     worker->gone = worker->phase == PHASE_OVER; /* its socket's end was seen, how it ended was not told yet */
     if (worker->phase != PHASE_WAITING || worker->pid <= 0)
         return error_set(err, MOAT_E_INTERNAL, "the worker is not waiting for an assignment");
@@ -106,15 +141,15 @@ int wall_assign(struct child *worker, const struct wall_request *request, struct
     /* Parents before what lies in them, or they would cover it. */
     qsort(sorted, request->ngrants, sizeof *sorted, shorter_first);
     /* All mounts before the first message: the worker would wake up and compete for the processor. */
-    int mounts[WALL_GRANTS_MAX];
-    int e = make_mounts(worker, sorted, request->ngrants, mounts, err);
+    int mounts[MOUNTS_MAX];
+    int e = make_mounts(worker, sorted, request, mounts, err);
     if (!e && !worker->channel)
         e = wall_channel(worker, request->h2w, request->w2h, request->bell, err);
     if (!e)
         e = send_assign(worker, request, err);
-    for (size_t i = 0; i < request->ngrants && !e; i++)
-        e = send_grant(worker, sorted[i], mounts[i], err);
-    for (size_t i = 0; i < request->ngrants; i++)
+    if (!e)
+        e = send_places(worker, sorted, request, mounts, err);
+    for (size_t i = 0; i < MOUNTS_MAX; i++)
         io_close(&mounts[i]);
     if (!e)
         worker->phase = PHASE_BUILT;

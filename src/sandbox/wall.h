@@ -20,6 +20,8 @@
 #define WALL_GRANTS_MAX 32
 #define WALL_PATH_MAX 512
 #define WALL_CODE_MAX 8
+#define WALL_PROGRAMS_MAX 48            /* with the libraries that they need */
+#define WALL_PACKAGE_PLACE "/package"   /* where the programs of a package appear inside */
 
 /* A path of the host that appears at the same place inside.  Filled by wall_resolve. */
 struct wall_grant {
@@ -32,9 +34,24 @@ struct wall_grant {
  * that are never granted (/, /proc, /sys, /dev, and what they contain). May block on a slow disk: not on a loop. */
 int wall_resolve(const char *path, bool writable, struct wall_grant *out, struct error *err);
 
+/* A file that may be executed inside: one of the host's, which stays that file, or a part of the package's assets, which
+ * is copied. Nobody can write it. */
+struct wall_program {
+    struct wall_grant file;    /* of the host: by wall_resolve; else unused */
+    char place[WALL_PATH_MAX]; /* its path inside: absolute, without "." and ".." */
+    bool shipped;
+    uint64_t offset, size; /* shipped: in the assets' file */
+};
+
+struct wall_request;
+/* Where a program is mounted: at its place; where that lies in a grant, whose links would be met, at its real path. */
+const char *wall_program_mount(const struct wall_request *request, const struct wall_program *p);
+
 struct wall_request {
     const struct wall_grant *grants;
     size_t ngrants;
+    const struct wall_program *programs; /* none: no process can be started */
+    size_t nprograms;
     bool execute_code;  /* the relaxed filter: new code may be mapped */
     uint32_t accepted;  /* WALL_BITs that the operator allows to be missing */
     uint32_t libraries; /* of the host, that the code needs (sandbox/libraries.h) */

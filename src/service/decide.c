@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "service/install.h"
+#include "service/programs.h"
 #include "service/tell.h"
 
 struct decide_op {
@@ -157,6 +158,18 @@ static int follow_it(struct decide_op *d, struct job *job)
 
 /* ---- grant, refuse ---- */
 
+/* A program of the package, by a name that the package does not know, would be granted and never run. */
+static int is_shipped(struct decide_op *d)
+{
+    const char *scope = d->grant.scope;
+    if (d->grant.permission != PERMISSION_EXECUTE_CODE || !*scope || *scope == '/' ||
+        programs_are_shipped(d->manifest, scope))
+        return 0;
+    return error_set(&d->op.error, MOAT_E_NO_SUCH_FILE,
+                     "the package of %s ships no program %.200s; one of this machine has an absolute path",
+                     d->target.name, scope);
+}
+
 static void grant(struct op *op, struct job *job)
 {
     struct decide_op *d = (struct decide_op *)op;
@@ -166,6 +179,8 @@ static void grant(struct op *op, struct job *job)
         rc = grant_parse(d->text, &d->grant, &op->error);
     if (rc == 0)
         rc = decision_until(op->s, d->span, &until, &op->error);
+    if (rc == 0)
+        rc = is_shipped(d);
     if (rc == 0)
         rc = grant_check(&d->grant, &d->was, &op->error);
     if (rc == 0)

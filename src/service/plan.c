@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "service/config.h"
 #include "service/face.h"
+#include "service/programs.h"
 
 void plan_clear(struct plan *p)
 {
@@ -84,6 +85,8 @@ static int spec_code(struct spec *s, const struct unpacked *files, struct error 
     s->libraries = files->libraries;
     if (rc == 0)
         rc = add_code(s, files, s->manifest->entry, err);
+    if (rc == 0)
+        rc = programs_ship(s, files, err);
     return rc < 0 ? rc : add_assets(s, files, err);
 }
 
@@ -108,7 +111,7 @@ static int spec_grants(struct spec *s, const struct policy_answer *a, struct err
     for (size_t i = 0; i < a->ngrants && rc == 0; i++) {
         const struct grant *g = &a->grants[i];
         struct wall_grant resolved;
-        if (g->permission == PERMISSION_EXECUTE_CODE)
+        if (g->permission == PERMISSION_EXECUTE_CODE && !*g->scope)
             s->execute_code = true;
         if (g->permission == PERMISSION_NETWORK_ACCESS)
             s->network = true;
@@ -120,7 +123,7 @@ static int spec_grants(struct spec *s, const struct policy_answer *a, struct err
         else
             error_prefix(err, "%s was granted %s=%s", s->manifest->name, permission_name(g->permission), g->scope);
     }
-    return rc;
+    return rc < 0 ? rc : programs_grant(s, a, err);
 }
 
 /* ---- a package that is installed ---- */
@@ -287,7 +290,7 @@ static void spec_empty(struct spec *s)
 {
     while (s->ncode)
         io_close(&s->code[--s->ncode]);
-    s->ngrants = 0;
+    s->ngrants = s->nprograms = 0;
     s->execute_code = s->network = false;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -48,6 +49,17 @@ static int forbidden(const struct ceiling *c, const char *what, struct error *er
                      what);
 }
 
+static int can_run(const struct wall_grant *g, struct error *err)
+{
+    struct statvfs fs;
+    if (g->directory)
+        return error_set(err, MOAT_E_BAD_USAGE, "%s is a directory: programs are named one by one", g->path);
+    if (statvfs(g->path, &fs) == 0 && fs.f_flag & ST_NOEXEC)
+        return error_set(err, MOAT_E_PERMISSION_DENIED, "%s lies on a file system from which nothing is run (noexec)",
+                         g->path);
+    return 0;
+}
+
 /* Where it leads to decides, not its name. */
 int grant_resolve(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err)
 {
@@ -58,6 +70,8 @@ int grant_resolve(const struct grant *g, const struct policy_answer *a, struct w
         return error_set(err, MOAT_E_BAD_USAGE, "%s=%.300s names no place", permission_name(g->permission), g->scope);
     int rc = wall_resolve(path, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
     if (rc < 0)
+        return rc;
+    if (g->permission == PERMISSION_EXECUTE_CODE && (rc = can_run(&resolved, err)) < 0)
         return rc;
     const struct ceiling *c =
         text_copy(real.scope, sizeof real.scope, resolved.path) ? policy_forbids_grant(a, &real) : NULL;
@@ -92,8 +106,8 @@ int grant_check(const struct grant *g, const struct policy_answer *a, struct err
     grant_format(g, text, sizeof text);
     if (c)
         return forbidden(c, text, err);
-    bool place = g->permission == PERMISSION_FILE_READ || g->permission == PERMISSION_FILE_WRITE;
-    return place ? grant_resolve(g, a, &resolved, err) : 0;
+    char path[POLICY_SCOPE_MAX];
+    return grant_place(g, path) ? grant_resolve(g, a, &resolved, err) : 0;
 }
 
 /* ---- a plugin's decisions ---- */

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,6 +265,34 @@ static long run(char **a, int n)
     execv(a[1], argv);
     return -1;
 }
+/* Its exit status must be 0; what it says is in the output. */
+static long start(char **a, int n)
+{
+    int status = 0;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char *none[] = {NULL};
+        execve(a[1], a + 1, none);
+        _exit(errno);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return -1;
+    errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    return errno ? -1 : 0;
+}
+static long spawn(char **a, int n)
+{
+    pid_t pid;
+    int status = 0;
+    char *none[] = {NULL};
+    fflush(stdout);
+    int e = posix_spawn(&pid, a[1], NULL, NULL, a + 1, none);
+    if (!e && waitpid(pid, &status, 0) == pid)
+        e = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    errno = e;
+    return e ? -1 : 0;
+}
 static long run_fd(char **a, int n)
 {
     char *argv[] = {a[1], NULL};
@@ -494,6 +523,8 @@ static const struct {
     {"say_control", say_control},
     {"fork", do_fork},
     {"exec", run},
+    {"start", start},
+    {"spawn", spawn},
     {"exec_fd", run_fd},
     {"threads", threads},
     {"touch", touch},

@@ -144,6 +144,9 @@ void rig_open(struct rig *g, struct spawner *s, const struct rig_order *o)
     g->request.grants = o->grants;
     g->request.ngrants = o->ngrants;
     g->request.execute_code = o->execute_code;
+    g->request.programs = o->programs;
+    g->request.nprograms = o->nprograms;
+    g->request.assets = o->assets;
     g->request.accepted = o->accepted | lacking;
     g->request.libraries = o->libraries;
     g->request.limits = o->limits;
@@ -184,7 +187,7 @@ static void drain_events(struct rig *g, const struct rig_order *o, struct rig_re
 {
     struct explain_event e;
     while (g->listener >= 0) {
-        int got = explain_next(g->listener, &g->child, o->grants, o->ngrants, &e);
+        int got = explain_next(g->listener, &g->child, &g->request, &e);
         if (got < 0)
             io_close(&g->listener);
         if (got != 1)

@@ -23,6 +23,9 @@ struct rig_order {
     struct wall_grant grants[8];
     size_t ngrants;
     bool execute_code, no_code;
+    struct wall_program programs[8];
+    size_t nprograms;
+    int assets; /* the caller's; 0: none */
     uint32_t accepted, libraries;
     struct wall_limits limits;
     int patience_ms; /* 10 s when 0 */

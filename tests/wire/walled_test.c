@@ -90,6 +90,7 @@ static void serve(struct walled *w)
     struct child_event c;
     struct wall_event e;
     struct explain_event x;
+    const struct wall_request nothing = {0};
     struct error err;
     poll(p, 3, 20);
     child_next(&w->child, &c);
@@ -98,7 +99,7 @@ static void serve(struct walled *w)
     w->ended |= c.kind == CHILD_EXITED;
     for (wall_next(&w->child, &e); e.kind != WALL_NOTHING && e.kind != WALL_GONE; wall_next(&w->child, &e))
         wall_said(w, &e);
-    while (w->listener >= 0 && explain_next(w->listener, &w->child, NULL, 0, &x) == 1)
+    while (w->listener >= 0 && explain_next(w->listener, &w->child, &nothing, &x) == 1)
         ;
     if (w->half && !w->assigned && w->child.pid > 0) {
         w->assigned = true;

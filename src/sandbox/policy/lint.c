@@ -124,11 +124,21 @@ static bool keeps_wx(const struct rule *r)
            flags->compare == CMP_EQ && (flags->mask & type) == type && (flags->value & type) == MAP_PRIVATE;
 }
 
+/* Programs are started by path, and asked about: by descriptor no mount would have a say. */
+static bool starts_programs(const struct rule *r)
+{
+    const struct test *what = test_of(r, 0);
+    return (strcmp(r->name, "execve") == 0 && r->action == ACT_EXPLAIN) ||
+           (strcmp(r->name, "arch_prctl") == 0 && what && what->compare == CMP_EQ &&
+            (what->value == ARCH_SET_FS || what->value == ARCH_CET_STATUS));
+}
+
 static void lint_one(struct policy *p, const struct rule *r)
 {
     const char *file = p->groups[r->group].file;
     bool net = p->relaxed_net && strcmp(r->name, "socket") == 0;
-    if (permits(r) && forbidden(r->name) && !net)
+    bool program = p->relaxed_programs && starts_programs(r);
+    if (permits(r) && forbidden(r->name) && !net && !program)
         policy_fault(p, file, r->line, "%s may never be allowed", r->name);
     bool maps =
         strcmp(r->name, "mmap") == 0 || strcmp(r->name, "mprotect") == 0 || strcmp(r->name, "pkey_mprotect") == 0;

@@ -221,6 +221,8 @@ static void parse_line(struct policy *p, struct place *at, char *line)
         p->relaxed = true;
     else if (strcmp(word, "relax-net:") == 0 && strlen(rest) >= 12)
         p->relaxed_net = true;
+    else if (strcmp(word, "relax-programs:") == 0 && strlen(rest) >= 12)
+        p->relaxed_programs = true;
     else if (at->in_group)
         parse_rule(p, at, word, rest);
     else

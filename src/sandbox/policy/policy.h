@@ -12,6 +12,11 @@
 #define RULES_MAX 512
 #define TESTS_MAX 3
 
+#ifndef ARCH_SET_FS /* of x86-64's asm/prctl.h, which other architectures lack */
+#define ARCH_SET_FS 0x1002
+#endif
+#define ARCH_CET_STATUS 0x3001 /* of a kernel that never came; the C library asks all the same */
+
 enum action {
     ACT_ALLOW,
     ACT_EXPLAIN, /* asked of the host, which may leave it to the kernel's walls; without a listener: allow */
@@ -36,7 +41,7 @@ struct rule {
     char name[NAME_MAX_LEN];
     struct test tests[TESTS_MAX];
     unsigned ntests;
-    char when[200]; /* the tests as they are written, or empty */
+    char when[320]; /* the tests as they are written, or empty */
     unsigned group;
     unsigned line;
 };
@@ -54,6 +59,7 @@ struct policy {
     int fallback_errno;
     bool has_fallback, relaxed; /* relaxed: W^X is not asked for, with a reason */
     bool relaxed_net;           /* sockets may be made, with a reason */
+    bool relaxed_programs;      /* programs may be started, with a reason */
     struct group groups[GROUPS_MAX];
     unsigned ngroups;
     struct rule rules[RULES_MAX];

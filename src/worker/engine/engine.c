@@ -1,12 +1,27 @@
 #include "worker/engine.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "worker/engine/private.h"
 
 struct engine engine;
+
+/* What a call started ends with it, and with it what that started: this is init of their namespace, where everything
+ * without a parent ends up, and nothing of a plugin computes while nobody asked it to. Repeated, because a thread of the
+ * plugin may start more meanwhile; one that never stops meets its call's deadline. */
+static void end_processes(void)
+{
+    siginfo_t ended = {0};
+    if (!engine.programs || waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return;
+    do
+        kill(-1, SIGKILL);
+    while (waitid(P_ALL, 0, &ended, WEXITED) == 0 || errno != ECHILD);
+}
 
 /* What is asked of the plugin, one handler a kind.  A handler answers exactly once. */
 
@@ -32,14 +47,18 @@ static void run_call(const struct port_request *request)
         return;
     }
     services_begin(request);
-    services_finish(engine.plugin.execute(&engine.call, engine.start.actions[request->action],
-                                          (const char *)request->payload, request->len));
+    bool ok = engine.plugin.execute(&engine.call, engine.start.actions[request->action],
+                                    (const char *)request->payload, request->len);
+    end_processes();
+    services_finish(ok);
 }
 
 static void run_health(const struct port_request *request)
 {
     (void)request;
-    plain(!engine.plugin.health || engine.plugin.health(), "unhealthy", "the plugin says that it is not healthy");
+    bool ok = !engine.plugin.health || engine.plugin.health();
+    end_processes();
+    plain(ok, "unhealthy", "the plugin says that it is not healthy");
 }
 
 static void run_configure(const struct port_request *request)
@@ -50,6 +69,7 @@ static void run_configure(const struct port_request *request)
     }
     engine.refused[0] = 0;
     bool ok = engine.plugin.configure((const char *)request->payload, request->len);
+    end_processes();
     plain(ok, "refused",
           engine.refused[0] ? engine.refused : "the plugin refused its configuration and gave no reason");
 }
@@ -67,7 +87,9 @@ static void run_save(const struct port_request *request)
         return;
     }
     services_begin(request);
-    services_finish(engine.plugin.save_state(&engine.call));
+    bool ok = engine.plugin.save_state(&engine.call);
+    end_processes();
+    services_finish(ok);
 }
 
 static void run_restore(const struct port_request *request)
@@ -78,6 +100,7 @@ static void run_restore(const struct port_request *request)
     }
     engine.refused[0] = 0;
     bool ok = engine.plugin.restore_state(request->payload, request->len);
+    end_processes();
     plain(ok, "refused", engine.refused[0] ? engine.refused : "the plugin refused its saved state and gave no reason");
 }
 
@@ -146,6 +169,7 @@ static const char *prepare(struct inside *in)
         return "the memory for queries cannot be mapped";
     if (in->net) /* the end of a connection is told by what write answers */
         signal(SIGPIPE, SIG_IGN);
+    engine.programs = in->programs;
     services_init();
     overrun_init();
     return NULL;
@@ -170,6 +194,7 @@ int engine_serve(struct inside *in)
         inside_failed(in, "initialize", engine.refused[0] ? engine.refused : "the plugin refused and gave no reason");
         return 1;
     }
+    end_processes();
     inside_ready(in);
     inside_loaded(in); /* letting go of the view waits for the kernel: beside the host, before the first call */
     answer_requests();

@@ -34,6 +34,7 @@ struct moat_call {
 struct engine {
     struct port port;
     bool unmapped; /* the channel could not be mapped */
+    bool programs; /* the plugin may start some */
     struct start start;
     struct assets assets;
     struct moat_plugin plugin; /* our copy of the plugin's table */

@@ -1,0 +1,147 @@
+#include "service/programs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/internal.h"
+
+static const struct manifest_ask *programs_asked(const struct manifest *m)
+{
+    for (size_t i = 0; i < m->nasks; i++)
+        if (m->asks[i].permission == PERMISSION_EXECUTE_CODE)
+            return &m->asks[i];
+    return NULL;
+}
+
+bool programs_are_shipped(const struct manifest *m, const char *path)
+{
+    const struct manifest_ask *ask = programs_asked(m);
+    for (size_t i = 0; ask && i < ask->nscopes; i++)
+        if (strcmp(ask->scopes[i], path) == 0)
+            return true;
+    return false;
+}
+
+static struct wall_program *room(struct spec *s, struct error *err)
+{
+    if (!s->programs)
+        s->programs = calloc(WALL_PROGRAMS_MAX, sizeof *s->programs);
+    if (!s->programs) {
+        error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the programs of %s", s->manifest->name);
+        return NULL;
+    }
+    if (s->nprograms == WALL_PROGRAMS_MAX) {
+        error_set(err, MOAT_E_LIMIT, "%s has more than %d programs and libraries of them", s->manifest->name,
+                  WALL_PROGRAMS_MAX);
+        return NULL;
+    }
+    return &s->programs[s->nprograms];
+}
+
+/* ---- the package's ---- */
+
+static int ship(struct spec *s, const struct unpacked *files, const char *path, struct error *err)
+{
+    size_t i = 0;
+    while (i < files->count && strcmp(files->paths[i], path) != 0)
+        i++;
+    if (i == files->count)
+        return error_set(err, MOAT_E_BAD_MANIFEST, "the package has no %s", path);
+    struct wall_program *p = room(s, err);
+    if (!p)
+        return -(int)err->code;
+    *p = (struct wall_program){.shipped = true, .offset = files->offsets[i], .size = files->sizes[i]};
+    snprintf(p->place, sizeof p->place, "%s/%s", WALL_PACKAGE_PLACE, path);
+    s->nprograms++;
+    return 0;
+}
+
+int programs_ship(struct spec *s, const struct unpacked *files, struct error *err)
+{
+    const struct manifest_ask *ask = programs_asked(s->manifest);
+    int rc = 0;
+    for (size_t i = 0; ask && i < ask->nscopes && rc == 0; i++)
+        if (ask->scopes[i][0] != '/')
+            rc = ship(s, files, ask->scopes[i], err);
+    return rc;
+}
+
+/* The bare permission is what the package ships, whatever it is called. */
+static bool is_granted(const struct wall_program *p, const struct policy_answer *a)
+{
+    const char *path = p->place + strlen(WALL_PACKAGE_PLACE "/");
+    for (size_t i = 0; i < a->ngrants; i++)
+        if (a->grants[i].permission == PERMISSION_EXECUTE_CODE &&
+            (!*a->grants[i].scope || strcmp(a->grants[i].scope, path) == 0))
+            return true;
+    return false;
+}
+
+static void keep_granted(struct spec *s, const struct policy_answer *a)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->nprograms; i++)
+        if (is_granted(&s->programs[i], a))
+            s->programs[kept++] = s->programs[i];
+    s->nprograms = kept;
+}
+
+/* ---- this machine's ---- */
+
+static bool lies_in(const char *path, const char *place)
+{
+    size_t n = strlen(place);
+    return strncmp(path, place, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* Code that a plugin could write first is not code that the operator chose. */
+static int not_writable(const struct spec *s, const struct wall_program *p, struct error *err)
+{
+    for (size_t i = 0; i < s->ngrants; i++) {
+        const struct wall_grant *g = &s->grants[i];
+        if (g->writable && (lies_in(p->file.path, g->path) || lies_in(p->place, g->path)))
+            return error_set(err, MOAT_E_PERMISSION_DENIED,
+                             "%s may write %s, so nothing there is run for it: `moat revoke %s execute_code=%s`, or move "
+                             "the program",
+                             s->manifest->name, g->path, s->manifest->name, p->place);
+    }
+    return 0;
+}
+
+static int add_named(struct spec *s, const struct grant *g, const struct policy_answer *a, struct error *err)
+{
+    struct wall_program *p = room(s, err);
+    if (!p)
+        return -(int)err->code;
+    *p = (struct wall_program){.shipped = false};
+    snprintf(p->place, sizeof p->place, "%s", g->scope);
+    int rc = grant_resolve(g, a, &p->file, err);
+    if (rc < 0)
+        error_prefix(err, "%s was granted execute_code=%s", s->manifest->name, g->scope);
+    else
+        rc = not_writable(s, p, err);
+    if (rc == 0)
+        s->nprograms++;
+    return rc;
+}
+
+static int package_place_is_free(const struct spec *s, struct error *err)
+{
+    for (size_t i = 0; i < s->ngrants; i++)
+        if (s->nprograms && lies_in(s->grants[i].path, WALL_PACKAGE_PLACE))
+            return error_set(err, MOAT_E_PERMISSION_DENIED,
+                             "%s has programs in its package, which are at %s: %s cannot be granted as well",
+                             s->manifest->name, WALL_PACKAGE_PLACE, s->grants[i].path);
+    return 0;
+}
+
+int programs_grant(struct spec *s, const struct policy_answer *a, struct error *err)
+{
+    keep_granted(s, a);
+    int rc = package_place_is_free(s, err);
+    for (size_t i = 0; i < a->ngrants && rc == 0; i++)
+        if (a->grants[i].permission == PERMISSION_EXECUTE_CODE && a->grants[i].scope[0] == '/')
+            rc = add_named(s, &a->grants[i], a, err);
+    return rc;
+}

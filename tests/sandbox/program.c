@@ -1,0 +1,165 @@
+/* A program that a walled worker starts: does one thing and answers with its exit status, 0 or an errno. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int say(char **a)
+{
+    printf("program says %s\n", a[0] ? a[0] : "nothing");
+    return 0;
+}
+
+static int answer(long r)
+{
+    return r < 0 ? errno : 0;
+}
+
+/* How many descriptors beyond the three it has got, and writes into each of them. */
+static int descriptors(char **a)
+{
+    int n = 0;
+    (void)a;
+    for (int fd = 3; fd < 1024; fd++) {
+        n += fcntl(fd, F_GETFD) >= 0;
+        if (write(fd, "x", 1) >= 0 || errno != EBADF)
+            n += 1000;
+    }
+    return n ? EMFILE : 0;
+}
+
+static int trace_worker(char **a)
+{
+    (void)a;
+    return answer(ptrace(PTRACE_ATTACH, 1, NULL, NULL));
+}
+
+static int read_worker(char **a)
+{
+    char byte;
+    struct iovec here = {&byte, 1}, there = {(void *)strtoul(a[0], NULL, 0), 1};
+    return answer(process_vm_readv(1, &here, 1, &there, 1, 0));
+}
+
+static int signal_worker(char **a)
+{
+    (void)a;
+    return answer(kill(1, SIGKILL)); /* init of its namespace is not killed from inside */
+}
+
+static int signal_number(char **a)
+{
+    return answer(kill((pid_t)atoi(a[0]), 0));
+}
+
+static int connect_out(char **a)
+{
+    (void)a;
+    return answer(socket(AF_INET, SOCK_STREAM, 0));
+}
+
+static int open_file(char **a)
+{
+    return answer(open(a[0], O_RDONLY));
+}
+
+static int write_file(char **a)
+{
+    return answer(open(a[0], O_WRONLY));
+}
+
+static int gain(char **a)
+{
+    (void)a;
+    return geteuid() != 0 && setuid(0) < 0 && setgid(0) < 0 ? 0 : EEXIST;
+}
+
+static int executable_memory(char **a)
+{
+    (void)a;
+    return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
+               ? errno
+               : 0;
+}
+
+/* Until it may not any more; 0 when something stopped it. */
+static int bomb(char **a)
+{
+    (void)a;
+    for (int i = 0; i < 10000; i++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            return 0;
+        if (pid == 0)
+            for (;;)
+                pause();
+    }
+    return E2BIG;
+}
+
+static int start_again(char **a)
+{
+    execv(a[0], a);
+    return errno;
+}
+
+static int leave_behind(char **a)
+{
+    (void)a;
+    pid_t pid = fork();
+    if (pid == 0) {
+        setsid();
+        if (fork())
+            _exit(0);
+        for (;;)
+            pause();
+    }
+    return pid < 0 ? errno : 0;
+}
+
+static int eat(char **a)
+{
+    size_t len = (size_t)atol(a[0]) << 20;
+    char *p = malloc(len);
+    if (p)
+        memset(p, 1, len);
+    return p ? 0 : errno;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(char **arguments);
+} modes[] = {
+    {"say", say},
+    {"descriptors", descriptors},
+    {"trace", trace_worker},
+    {"peek", read_worker},
+    {"kill", signal_worker},
+    {"signal", signal_number},
+    {"connect", connect_out},
+    {"open", open_file},
+    {"write", write_file},
+    {"gain", gain},
+    {"rwx", executable_memory},
+    {"bomb", bomb},
+    {"again", start_again},
+    {"leave", leave_behind},
+    {"eat", eat},
+};
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(argv[1], modes[i].name) == 0)
+            return modes[i].run(argv + 2);
+    return 0;
+}
