@@ -371,7 +371,9 @@ static void on_control(struct loop_watch *watch, uint32_t events)
         }
         break;
     case WALL_GONE:
-        loop_unwatch(&w->control); /* how it ended comes from the spawner */
+        /* How it ended comes from the spawner. One that lives on has become another program, and nobody's. */
+        loop_unwatch(&w->control);
+        child_kill(&w->child);
         break;
     default:
         break;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "service/internal.h"
@@ -113,8 +114,14 @@ static bool grant_of(enum permission p, const struct registry_denial *d, struct 
 {
     char scope[POLICY_SCOPE_MAX], text[POLICY_SCOPE_MAX + 64];
     bool place = p == PERMISSION_FILE_READ || p == PERMISSION_FILE_WRITE;
-    bool bare = p == PERMISSION_EXECUTE_CODE || p == PERMISSION_SYSTEM_ACCESS;
-    if (place ? !place_of(p, d->operation, d->object, scope) : !text_copy(scope, sizeof scope, d->object))
+    /* New code is all of execute_code; a program is itself. */
+    bool program = p == PERMISSION_EXECUTE_CODE && policy_object(p, d->object, scope);
+    bool bare = (p == PERMISSION_EXECUTE_CODE && !program) || p == PERMISSION_SYSTEM_ACCESS;
+    if (program && scope[0] == '/' && access(scope, X_OK) < 0)
+        return false;
+    if (program)
+        ;
+    else if (place ? !place_of(p, d->operation, d->object, scope) : !text_copy(scope, sizeof scope, d->object))
         return false;
     snprintf(text, sizeof text, "%s%s%s", permission_name(p), bare ? "" : "=", bare ? "" : scope);
     return grant_parse(text, out, NULL) == 0;
@@ -134,7 +141,9 @@ static bool take(void *context, const struct registry_denial *d)
         return true;
     }
     if (!grant_of(p, d, &g)) {
-        *(p == PERMISSION_FILE_READ || p == PERMISSION_FILE_WRITE ? &o->missing : &o->hopeless) += d->count;
+        *(p == PERMISSION_FILE_READ || p == PERMISSION_FILE_WRITE || p == PERMISSION_EXECUTE_CODE ? &o->missing
+                                                                                                  : &o->hopeless) +=
+            d->count;
         return true;
     }
     struct want *w = want_of(o, &g);

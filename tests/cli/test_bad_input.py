@@ -270,7 +270,7 @@ def test_nothing_at_all(place):
     assert done.status == 2 and done.out == "" and "Usage: moat COMMAND" in done.err
 
 
-@pytest.mark.parametrize("grant", ["nonsense", "file_read", "file_read=relative", "file_read=", "=x", "execute_code=x"])
+@pytest.mark.parametrize("grant", ["nonsense", "file_read", "file_read=relative", "file_read=", "=x", "execute_code=../x"])
 def test_bad_grants(home, grant):
     assert home.moat("grant", "echo", grant).status == 2
     assert home.good("grants", "echo", "--json").json["grants"] == []

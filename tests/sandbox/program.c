@@ -135,6 +135,14 @@ static int eat(char **a)
     return p ? 0 : errno;
 }
 
+static int sleep_on(char **a)
+{
+    (void)a;
+    while (pause() < 0)
+        ;
+    return 0;
+}
+
 static const struct {
     const char *name;
     int (*run)(char **arguments);
@@ -154,6 +162,7 @@ static const struct {
     {"again", start_again},
     {"leave", leave_behind},
     {"eat", eat},
+    {"sleep", sleep_on},
 };
 
 int main(int argc, char **argv)

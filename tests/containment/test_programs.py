@@ -1,0 +1,255 @@
+"""Programs under execute_code, as root, as an ordinary user and as the root of a namespace: what the package ships and
+what the operator names runs, behind the plugin's own wall; nothing else does."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+from scene import Inside
+from test_containment import ACCEPTED, can_nest, lacking
+
+PLUGIN = pathlib.Path(__file__).resolve().parents[1] / "plugins" / "starter"
+TOOL = "/package/bin/tool"
+
+
+class Starter(Inside):
+    """A server with one plugin that starts programs, and the programs."""
+
+    def settle(self, settings):
+        super().settle(settings)
+        source = self.path / "pack"
+        (source / "bin").mkdir(parents=True)
+        shutil.copy(self.build / "tests" / "plugins" / "starter.so", source / "starter.so")
+        shutil.copy(self.build / "tests" / "sandbox" / "probe_program", source / "bin" / "tool")
+        shutil.copy(PLUGIN / "plugin.json", source / "plugin.json")
+        self.programs = self.path / "programs"
+        self.programs.mkdir()
+        for name, made in (("named", "probe_program"), ("unnamed", "probe_program"), ("dynamic", "probe_program_dynamic")):
+            shutil.copy(self.build / "tests" / "sandbox" / made, self.programs / name)
+        (self.programs / "script").write_text("#!/bin/sh\necho a script\n")
+        (self.programs / "script").chmod(0o755)
+        keys = self.path / "keys"
+        keys.mkdir()
+        if self.user:
+            for path in (source, keys):
+                os.chown(path, 65534, 65534)
+        self.moat("keygen", keys / "key")
+        self.moat("trust", "add", "starters", keys / "key.pub")
+        made = subprocess.run([self.path / "moat", "pack", source, "--key", keys / "key", "-o", keys / "starter.moat"],
+                              capture_output=True, text=True, timeout=60, **self.as_user())  # where helpers can be walled
+        assert made.returncode == 0, made.stderr
+        self.moat("install", keys / "starter.moat")
+
+    def __init__(self, build, setting, settings=()):
+        self.build = build
+        super().__init__(build, setting, settings)
+
+    def grants(self, *wanted):
+        """Exactly these are granted."""
+        for permission in ("execute_code", "file_read", "file_write"):
+            self.ask("DELETE", f"/api/plugins/info/starter/grants?grant={permission}")
+        for grant in wanted:
+            status, said = self.ask("POST", "/api/plugins/info/starter/grants", {"grant": grant})
+            assert status == 200, said
+
+    def run(self, command, how="spawn", times=1, deadline="20s"):
+        status, said = self.call("starter", "run", {"command": command, "how": how, "times": times}, deadline)
+        assert status == 200, said
+        return said["error"] or said["status"]
+
+    def refusals(self, operation="execute a program"):
+        found = self.ask("GET", "/api/plugins/info/starter/denials")[1]["result"]["denials"]
+        return {d["object"]: d["command"] for d in found if d["operation"] == operation}
+
+    def refused(self, path):
+        """An event follows the answer by a moment."""
+        end = time.monotonic() + 20
+        while path not in self.refusals() and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.refusals().get(path)
+
+    def left(self):
+        status, said = self.call("starter", "children", {})
+        assert status == 200, said
+        return said
+
+
+@pytest.fixture(scope="module", params=["root", "user", "container"])
+def inside(build, request):
+    if request.param == "root" and os.geteuid() != 0:
+        lacking(request.param, "only root can be root")
+    if request.param == "container" and not can_nest():
+        lacking(request.param, "user namespaces cannot be made by hand here")
+    place = Starter(build, request.param)
+    yield place
+    place.end()
+
+
+def test_what_is_shipped_runs_with_the_bare_grant_or_its_own(inside):
+    for grant in ("execute_code", "execute_code=bin/tool"):
+        inside.grants(grant)
+        for how in ("spawn", "fork"):
+            assert inside.run(f"{TOOL} say {how}", how) == 0
+        assert inside.run(f"{inside.programs}/named") == "EACCES"
+    # New code is the bare grant's alone.
+    assert inside.run(f"{TOOL} rwx") == 1
+    inside.grants("execute_code")
+    assert inside.run(f"{TOOL} rwx") == 0
+
+
+def test_what_a_program_says_is_the_plugins_log(inside):
+    inside.grants("execute_code")
+    assert inside.run(f"{TOOL} say a-word-of-the-child") == 0
+    end = time.monotonic() + 20
+    while "a-word-of-the-child" not in inside.said() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert "a-word-of-the-child" in inside.said()
+
+
+def test_what_is_named_runs_and_what_is_not_is_told(inside):
+    named, unnamed = f"{inside.programs}/named", f"{inside.programs}/unnamed"
+    inside.grants(f"execute_code={named}", f"file_read={inside.programs}")
+    assert inside.run(f"{named} say something") == 0
+    assert inside.run(f"{unnamed} say something") == "EACCES"
+    assert inside.refused(unnamed) == f"moat grant starter execute_code={unnamed}"
+    assert inside.run(TOOL) == "EACCES", "named was another one"
+    assert inside.refused(TOOL) == "moat grant starter execute_code=bin/tool"
+    assert inside.run("/bin/sh") == "EACCES"
+    # The command that it told is what was missing.
+    words = inside.refused(unnamed).split()
+    status, said = inside.ask("POST", f"/api/plugins/info/{words[2]}/grants", {"grant": words[3]})
+    assert status == 200, said
+    assert inside.run(f"{unnamed} say something") == 0
+
+
+def test_without_the_grant_everything_is_as_before(inside):
+    inside.grants(f"file_read={inside.programs}")
+    for how in ("spawn", "fork", "replace"):
+        assert inside.run(f"{inside.programs}/named", how) == "EPERM"
+        assert inside.run(TOOL, how) == "EPERM"
+
+
+def test_a_revocation_is_new_workers(inside):
+    inside.grants("execute_code", f"execute_code={inside.programs}/named")
+    assert inside.run(f"{inside.programs}/named") == 0
+    status, said = inside.ask("DELETE", f"/api/plugins/info/starter/grants?grant=execute_code={inside.programs}/named")
+    assert status == 200, said
+    assert inside.run(f"{inside.programs}/named") == "EACCES"
+    assert inside.run(TOOL) == 0, "what the bare grant gives is still there"
+    inside.grants()
+    assert inside.run(TOOL) == "EPERM"
+
+
+def test_a_program_can_do_no_more_than_its_plugin(inside):
+    inside.grants("execute_code=bin/tool")
+    denied = {"descriptors": 0, "trace": 1, "peek 0x400000": 1, "connect": 1, "gain": 0, "rwx": 1, "eat 512": 12,
+              f"open {inside.scene.secret}": 2, f"write {TOOL}": 13, f"signal {inside.server.pid + 100000}": 3,
+              "kill": 0, "again /bin/true": 13}
+    for what, answer in denied.items():
+        assert inside.run(f"{TOOL} {what}", "fork") == answer, what
+    inside.neighbour()
+    assert inside.scene.look() == inside.scene.before
+
+
+def test_what_a_call_started_ends_with_it(inside):
+    inside.grants("execute_code")
+    workers = inside.workers()
+    assert inside.run(f"{TOOL} leave", "fork") == 0
+    assert inside.left() is False
+    assert inside.run(f"{TOOL} bomb", "fork") == 0
+    assert inside.left() is False
+    assert len(inside.workers()) <= len(workers) + 1
+    inside.neighbour()
+
+
+@pytest.mark.parametrize("how", ["spawn", "leave"])
+def test_a_thousand_children_leave_nothing_behind(inside, how):
+    inside.grants("execute_code")
+    assert inside.run(TOOL, how, 1000 if inside.setting == "user" else 50, "60s") == 0
+    assert inside.left() is False
+
+
+def test_a_deadline_ends_them(inside):
+    inside.grants("execute_code")
+    status, said = inside.call("starter", "run", {"command": f"{TOOL} sleep"}, "300ms")
+    assert status == 504, said
+    end = time.monotonic() + 20
+    while sleepers(inside) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not sleepers(inside)
+    assert inside.run(TOOL) == 0
+
+
+def sleepers(inside):
+    """Processes of the program that sleeps, and what the host sees of them."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        try:
+            words = pathlib.Path(entry.path, "cmdline").read_bytes().split(b"\0")
+            if entry.name.isdigit() and words[:2] == [TOOL.encode(), b"sleep"]:
+                found[int(entry.name)] = pathlib.Path(entry.path, "status").read_text()
+        except OSError:
+            continue
+    return {pid: dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) for pid, text in found.items()}
+
+
+def test_the_host_sees_the_wall_on_what_was_started(inside):
+    inside.grants("execute_code")
+    connection = inside.another()
+    thread = threading.Thread(target=inside.call, args=("starter", "run", {"command": f"{TOOL} sleep"}, "500ms", connection))
+    thread.start()
+    end = time.monotonic() + 20
+    while not sleepers(inside) and time.monotonic() < end:
+        time.sleep(0.01)
+    seen = sleepers(inside)
+    assert seen
+    for status in seen.values():
+        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
+        assert int(status["Seccomp_filters"]) >= 2
+        for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(status[capabilities], 16) == 0, capabilities
+        assert len(status["NSpid"].split()) >= 2
+    thread.join()
+    connection.close()
+
+
+def test_a_worker_that_becomes_a_program_is_ended(inside):
+    inside.grants("execute_code")
+    status, said = inside.call("starter", "run", {"command": f"{TOOL} sleep", "how": "replace"}, "20s")
+    assert (status, said["code"]) == (502, "plugin_crashed"), said
+    end = time.monotonic() + 20
+    while sleepers(inside) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not sleepers(inside)
+    assert inside.run(TOOL) == 0
+
+
+def test_what_may_be_written_is_not_run(inside):
+    inside.grants(f"file_write={inside.programs}")
+    status, said = inside.ask("POST", "/api/plugins/info/starter/grants",
+                              {"grant": f"execute_code={inside.programs}/named"})
+    if status == 200:
+        status, said = inside.call("starter", "children", {})
+    assert status != 200 and "may write" in said.get("error", said)["message"], said
+    inside.grants()
+    for grant, why in ((f"execute_code={inside.programs}", "directory"), ("execute_code=bin/none", "ships no program"),
+                       ("execute_code=/dev/null", "never granted"), ("execute_code=../x", "..")):
+        status, said = inside.ask("POST", "/api/plugins/info/starter/grants", {"grant": grant})
+        assert status != 200 and why in said["error"]["message"], said
+
+
+def test_the_fallback_wall_starts_none(build):
+    if not can_nest():
+        lacking("fallback", "user namespaces cannot be made by hand here")
+    place = Starter(build, "fallback", ACCEPTED)
+    try:
+        place.grants("execute_code", f"execute_code={place.programs}/named")
+        assert place.run(f"{place.programs}/named") in ("EPERM", "EACCES")
+        assert place.run(TOOL) in ("EPERM", "EACCES")
+    finally:
+        place.end()
