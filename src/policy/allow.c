@@ -52,8 +52,7 @@ static bool holds(const struct policy_answer *a, const struct grant *object, uin
 {
     for (size_t i = 0; i < a->ngrants; i++) {
         const struct grant *g = &a->grants[i];
-        if (g->permission == object->permission && in_time(a->until[i], now) &&
-            (!*object->scope || admits(g, object)))
+        if (g->permission == object->permission && in_time(a->until[i], now) && (!*object->scope || admits(g, object)))
             return true;
     }
     return false;

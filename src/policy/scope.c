@@ -261,7 +261,8 @@ static const struct scope_rule rules[PERMISSION_COUNT] = {
                                    "NAME", source_normalise, source_object, same_text, same_text, same_text},
     [PERMISSION_EXECUTE_CODE] =
         {false, true,
-         "`execute_code`: to map new code, and to run what the package ships. `execute_code=PROGRAM`: to run that program "
+         "`execute_code`: to map new code, and to run what the package ships. `execute_code=PROGRAM`: to run that "
+         "program "
          "and no more; PROGRAM is a file of this machine by its absolute path, or one of the package's as "
          "`plugin.json` has it. [Programs](programs.md).",
          NULL, program_normalise, program_object, program_contains, program_meets, program_contains, is_shipped},

@@ -18,7 +18,7 @@ struct builder {
     int root;      /* the private root, not yet "/" */
     struct order_assign order;
     struct order_grant grants[WALL_GRANTS_MAX];
-    int mounts[WALL_GRANTS_MAX]; /* made by the host, or -1 */
+    int mounts[WALL_GRANTS_MAX];      /* made by the host, or -1 */
     struct builder_program *programs; /* order.nprograms, or NULL */
     int listener;
     struct inside *out;
@@ -70,7 +70,8 @@ void inside_tmp_options(char *out, size_t size, uint64_t bytes);
 /* The order's programs, as they come; false: they are not what was announced. */
 bool inside_receive_programs(struct builder *b);
 
-/* A granted file or directory, *mount or our own, at `place` below the private root; 0, or the errno with b->message. */
+/* A granted file or directory, *mount or our own, at `place` below the private root; 0, or the errno with b->message.
+ */
 int inside_attach(struct builder *b, const struct order_grant *g, const char *place, bool program, int *mount);
 
 /* Shared with the helper's lock. */

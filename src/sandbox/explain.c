@@ -290,8 +290,8 @@ static void decide_files(struct question *q, const struct explain_row *row)
         leave_to_the_kernel(q);
 }
 
-/* What was named is left to the mounts and to Landlock, which let nothing else be executed, whatever the path has become
- * meanwhile. One answer for what is there and what is not. */
+/* What was named is left to the mounts and to Landlock, which let nothing else be executed, whatever the path has
+ * become meanwhile. One answer for what is there and what is not. */
 static void decide_program(struct question *q, const struct explain_row *row)
 {
     char path[EXPLAIN_PATH_MAX];
@@ -477,11 +477,8 @@ int explain_next(int listener, const struct child *worker, const struct wall_req
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asked) < 0)
         return errno == ENOENT || errno == EINTR ? 0 : -1;
     memset(out, 0, sizeof *out);
-    struct question q = {.answer = {.id = asked.notif.id},
-                         .asked = &asked.notif,
-                         .worker = worker,
-                         .given = given,
-                         .event = out};
+    struct question q = {
+        .answer = {.id = asked.notif.id}, .asked = &asked.notif, .worker = worker, .given = given, .event = out};
     decide(&q);
     /* Still the same thread's question: what was read was its memory and not a stranger's with the same number. */
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked.notif.id) < 0)

@@ -20,7 +20,8 @@ enum explain_object {
     OBJECT_PROCESS, /* a process number in `path` */
 };
 
-/* Only the kinds OPEN, CHANGE, PAIR and PROGRAM are ever left to the kernel; everything else is refused whatever is read. */
+/* Only the kinds OPEN, CHANGE, PAIR and PROGRAM are ever left to the kernel; everything else is refused whatever is
+ * read. */
 struct explain_row {
     int number;
     const char *operation;

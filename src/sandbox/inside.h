@@ -14,11 +14,11 @@ struct inside {
     int tree; /* a detached view of /proc/self/fd, only for inside_load */
     int code[8];
     size_t ncode;
-    int assets; /* 0: none */
-    int seats;  /* 0: none; closed by who maps it, before any code is loaded */
-    bool net;   /* inside_connection works */
+    int assets;    /* 0: none */
+    int seats;     /* 0: none; closed by who maps it, before any code is loaded */
+    bool net;      /* inside_connection works */
     bool programs; /* processes can be started */
-    int home;   /* the fallback wall: the root directory, to come back to without a name; else -1 */
+    int home;      /* the fallback wall: the root directory, to come back to without a name; else -1 */
 };
 
 /* From exec to the finished wall: half wall, wait, assignment, full wall, one filter, listener handed over, "built".

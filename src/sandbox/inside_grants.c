@@ -154,8 +154,7 @@ int inside_attach(struct builder *b, const struct order_grant *g, const char *pl
     if (!e && kernel_move_mount(*mount, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
         e = errno;
     if (e)
-        snprintf(b->message, sizeof b->message, "%.200s%s", place,
-                 e == ESTALE ? " is no longer what was granted" : "");
+        snprintf(b->message, sizeof b->message, "%.200s%s", place, e == ESTALE ? " is no longer what was granted" : "");
     io_close(mount);
     return e;
 }

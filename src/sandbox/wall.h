@@ -20,8 +20,8 @@
 #define WALL_GRANTS_MAX 32
 #define WALL_PATH_MAX 512
 #define WALL_CODE_MAX 8
-#define WALL_PROGRAMS_MAX 48            /* with the libraries that they need */
-#define WALL_PACKAGE_PLACE "/package"   /* where the programs of a package appear inside */
+#define WALL_PROGRAMS_MAX 48          /* with the libraries that they need */
+#define WALL_PACKAGE_PLACE "/package" /* where the programs of a package appear inside */
 
 /* A path of the host that appears at the same place inside.  Filled by wall_resolve. */
 struct wall_grant {
@@ -34,8 +34,8 @@ struct wall_grant {
  * that are never granted (/, /proc, /sys, /dev, and what they contain). May block on a slow disk: not on a loop. */
 int wall_resolve(const char *path, bool writable, struct wall_grant *out, struct error *err);
 
-/* A file that may be executed inside: one of the host's, which stays that file, or a part of the package's assets, which
- * is copied. Nobody can write it. */
+/* A file that may be executed inside: one of the host's, which stays that file, or a part of the package's assets,
+ * which is copied. Nobody can write it. */
 struct wall_program {
     struct wall_grant file;    /* of the host: by wall_resolve; else unused */
     char place[WALL_PATH_MAX]; /* its path inside: absolute, without "." and ".." */

@@ -101,10 +101,11 @@ static int not_writable(const struct spec *s, const struct wall_program *p, stru
     for (size_t i = 0; i < s->ngrants; i++) {
         const struct wall_grant *g = &s->grants[i];
         if (g->writable && (lies_in(p->file.path, g->path) || lies_in(p->place, g->path)))
-            return error_set(err, MOAT_E_PERMISSION_DENIED,
-                             "%s may write %s, so nothing there is run for it: `moat revoke %s execute_code=%s`, or move "
-                             "the program",
-                             s->manifest->name, g->path, s->manifest->name, p->place);
+            return error_set(
+                err, MOAT_E_PERMISSION_DENIED,
+                "%s may write %s, so nothing there is run for it: `moat revoke %s execute_code=%s`, or move "
+                "the program",
+                s->manifest->name, g->path, s->manifest->name, p->place);
     }
     return 0;
 }

@@ -1,5 +1,5 @@
-/* service/programs: which programs a plugin's workers may start: what its package ships and the operator let run, and what
- * the operator named.  Jobs threads. */
+/* service/programs: which programs a plugin's workers may start: what its package ships and the operator let run, and
+ * what the operator named.  Jobs threads. */
 #ifndef SERVICE_PROGRAMS_H
 #define SERVICE_PROGRAMS_H
 

@@ -91,7 +91,10 @@ static void nonsense_is_refused(void **state)
         "file_read=/..",
         "file_read=/a\nb",
         "file_read=../x",
-        "execute_code=../sh", "execute_code=/bin/../sh", "execute_code=a//b", "system_access=/bin/sh",
+        "execute_code=../sh",
+        "execute_code=/bin/../sh",
+        "execute_code=a//b",
+        "system_access=/bin/sh",
         "system_access=all",
         "network_access=",
         "network_access=host",
@@ -191,6 +194,13 @@ static void a_scope_contains_what_is_below_it(void **state)
         {"agent_control=a.run", "agent_control=a", false},
         {"agent_control", "agent_control=a", true},
         {"execute_code", "execute_code", true},
+        /* The bare name is about the plugin's own code; a program of the machine is always named. */
+        {"execute_code", "execute_code=bin/tool", true},
+        {"execute_code", "execute_code=/bin/sh", false},
+        {"execute_code=bin/tool", "execute_code", false},
+        {"execute_code=/bin/sh", "execute_code=/bin/sh", true},
+        {"execute_code=/bin/sh", "execute_code=/bin/shells", false},
+        {"execute_code=bin/sh", "execute_code=/bin/sh", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct grant a = parse(rows[i].a), b = parse(rows[i].b);
@@ -375,6 +385,12 @@ static void ceilings_by_example(void **state)
         {"everybody", "network_access=169.254.0.0/16:*", "network_access=169.254.169.254:80", POLICY_CEILING},
         {"everybody", "network_access=*.corp.example:*", "network_access=db.corp.example:5432", POLICY_CEILING},
         {"everybody", "execute_code", "execute_code", POLICY_CEILING},
+        {"everybody", "execute_code", "execute_code=/bin/sh", POLICY_CEILING},
+        {"everybody", "execute_code", "execute_code=bin/tool", POLICY_CEILING},
+        {"everybody", "execute_code=/usr/bin", "execute_code=/usr/bin/jq", POLICY_CEILING},
+        {"everybody", "execute_code=/usr/bin/jq", "execute_code", POLICY_GRANTED},
+        {"everybody", "execute_code=bin/tool", "execute_code", POLICY_CEILING},
+        {"everybody", "execute_code=bin/tool", "execute_code=bin/other", POLICY_GRANTED},
         {"everybody", "agent_control=vault", "agent_control=vault.read", POLICY_CEILING},
     };
     struct ask asks[PERMISSION_COUNT];

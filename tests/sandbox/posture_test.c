@@ -147,6 +147,44 @@ static void each_fault_is_found(void **state)
     }
 }
 
+/* Programs are the only mounts without noexec, each of them and nothing else, read-only. */
+static void programs_are_mounted_as_such(void **state)
+{
+    static const struct wall_program programs[] = {{.shipped = true, .place = "/package/bin/tool"},
+                                                   {.file.path = "/usr/bin/jq", .place = "/bin/jq"},
+                                                   {.file.path = "/data/real", .place = "/data/link"}};
+    static const char tail[] = "70 64 0:9 / /package ro,nosuid,nodev - tmpfs moat-package rw\n"
+                               "71 64 254:0 /usr/bin/jq /bin/jq ro,nosuid,nodev - ext4 /dev/vda rw\n"
+                               "72 64 254:0 /srv/d/real /data/real ro,nosuid,nodev - ext4 /dev/vda rw\n";
+    static const struct {
+        const char *from, *to;
+    } faults[] = {{"/bin/jq ro,", "/bin/jq rw,"},
+                  {"/bin/jq ro,nosuid", "/bin/jq ro"},
+                  {"/bin/jq ro,", "/usr/bin/jq ro,"},
+                  {"/package ro,", "/package rw,"},
+                  {"- tmpfs moat-package", "- ext4 moat-package"},
+                  {"/data/real ro,", "/data/link ro,"},
+                  {"71 64 254:0 /usr/bin/jq /bin/jq ro,nosuid,nodev - ext4 /dev/vda rw\n", ""}};
+    char all[2048], broken[2048];
+    struct wall_request request = {.grants = grants, .ngrants = 2, .programs = programs, .nprograms = 3};
+    struct posture_seen seen = good();
+    snprintf(all, sizeof all, "%s%s", mountinfo, tail);
+    seen.mountinfo = all;
+    memset(why, 0, sizeof why);
+    assert_true(posture_judge(&seen, &request, why) & WALL_BIT(ROOT));
+    request.nprograms = 0;
+    assert_false(posture_judge(&seen, &request, why) & WALL_BIT(ROOT));
+    request.nprograms = 3;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        const char *at = strstr(all, faults[i].from);
+        assert_non_null(at);
+        snprintf(broken, sizeof broken, "%.*s%s%s", (int)(at - all), all, faults[i].to, at + strlen(faults[i].from));
+        seen.mountinfo = broken;
+        if (posture_judge(&seen, &request, why) & WALL_BIT(ROOT))
+            fail_msg("`%s` for `%s` is taken", faults[i].to, faults[i].from);
+    }
+}
+
 static void each_namespace_and_each_word_of_the_worker_counts(void **state)
 {
     for (int i = 0; i < POSTURE_NAMESPACES; i++) {
@@ -191,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_finished_wall_is_accepted),
         cmocka_unit_test(each_fault_is_found),
+        cmocka_unit_test(programs_are_mounted_as_such),
         cmocka_unit_test(each_namespace_and_each_word_of_the_worker_counts),
         cmocka_unit_test(layers_have_names),
     };

@@ -156,7 +156,8 @@ static void a_program_has_the_workers_wall(void **state)
     snprintf(place, sizeof place, "%s/named", directory);
     named(&o, place);
     rig_write(directory, "secret", "secret", 0644);
-    run("start @/named descriptors\nstart @/named trace\nstart @/named peek 0x400000\nstart @/named kill\nstart @/named "
+    run("start @/named descriptors\nstart @/named trace\nstart @/named peek 0x400000\nstart @/named kill\nstart "
+        "@/named "
         "signal 2147483\nstart @/named connect\nstart @/named open @/secret\nstart @/named write @/named\nstart "
         "@/named gain\nstart @/named rwx\nstart @/named eat 512\nstart @/named bomb\nstart @/named say still",
         &o);

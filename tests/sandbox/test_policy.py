@@ -55,6 +55,9 @@ FAULTS = {
     "bad_default": (GOOD.replace("notify", "maybe"), "the default is"),
     "ptrace": (GOOD + "    allow ptrace\n", "ptrace may never be allowed"),
     "memfd": (GOOD + "    explain memfd_create\n", "memfd_create may never be allowed"),
+    "execve": (GOOD + "    explain execve\n", "execve may never be allowed"),
+    "execve_unasked": ("relax-programs: a reason that says why\n" + GOOD + "    allow execve\n", "execve may never be allowed"),
+    "execveat": ("relax-programs: a reason that says why\n" + GOOD + "    explain execveat\n", "execveat may never be allowed"),
     "socket": (GOOD + "    allow socket if arg0 == 1\n", "socket may never be allowed"),
     "any_mmap": (GOOD + "    allow mmap\n", "writable and executable"),
     "executable_anonymous": (
@@ -197,6 +200,33 @@ CASES = [
     ("worker_execute", "mmap", six(0, 4096, 3, PRIVATE | ANONYMOUS | GROWSDOWN), NOTIFY),
     ("worker_execute", "mprotect", six(0, 4096, 7), ALLOW),
     ("worker_execute", "execve", six(), NOTIFY),
+    ("worker_quiet", "execve", six(), EPERM),
+    ("worker_execute_quiet", "execve", six(), EPERM),
+    ("worker_execute", "fork", six(), NOTIFY),
+    ("worker_programs", "execve", six(), NOTIFY),
+    ("worker_programs_quiet", "execve", six(), ALLOW),  # the mounts and Landlock decide
+    ("worker_programs_quiet", "execveat", six(), EPERM),
+    ("worker_programs", "clone", six(17), ALLOW),  # fork
+    ("worker_programs", "clone", six(0x4111), ALLOW),  # posix_spawn
+    ("worker_programs", "clone", six(0x111), NOTIFY),  # memory shared for longer
+    ("worker_programs", "clone", six(0x8011), NOTIFY),  # a sibling
+    ("worker_programs", "clone", six(0x10000011), NOTIFY),  # a user namespace
+    ("worker_programs", "clone", six(0x20000011), NOTIFY),  # a pid namespace
+    ("worker_programs", "clone", six(0x3D0F00), ALLOW),
+    ("worker_programs", "clone3", six(), ENOSYS),
+    ("worker_programs", "kill", six(1, 9), ALLOW),
+    ("worker_programs", "ptrace", six(), NOTIFY),
+    ("worker_programs", "process_vm_readv", six(), NOTIFY),
+    ("worker_programs", "memfd_create", six(), NOTIFY),
+    ("worker_programs", "socket", six(1, 1), NOTIFY),
+    ("worker_programs", "unshare", six(), NOTIFY),
+    ("worker_programs", "mmap", six(0, 4096, 7, PRIVATE | ANONYMOUS), NOTIFY),
+    ("worker_programs", "mprotect", six(0, 4096, READ | EXEC), NOTIFY),
+    ("worker_execute_programs", "mmap", six(0, 4096, 7, PRIVATE | ANONYMOUS), ALLOW),
+    ("worker_execute_programs", "execve", six(), NOTIFY),
+    ("worker_execute_programs", "fork", six(), ALLOW),
+    ("worker_programs", "arch_prctl", six(0x1002), ALLOW),
+    ("worker_programs", "arch_prctl", six(0x1012), NOTIFY),
     ("worker", "clone", six(0x3D0F00), ALLOW),
     ("worker", "clone", six(17), NOTIFY),
     ("worker", "clone", six(0x3D0F00 | 0x10000000), NOTIFY),

@@ -11,8 +11,8 @@
 struct engine engine;
 
 /* What a call started ends with it, and with it what that started: this is init of their namespace, where everything
- * without a parent ends up, and nothing of a plugin computes while nobody asked it to. Repeated, because a thread of the
- * plugin may start more meanwhile; one that never stops meets its call's deadline. */
+ * without a parent ends up, and nothing of a plugin computes while nobody asked it to. Repeated, because a thread of
+ * the plugin may start more meanwhile; one that never stops meets its call's deadline. */
 static void end_processes(void)
 {
     siginfo_t ended = {0};
@@ -47,8 +47,8 @@ static void run_call(const struct port_request *request)
         return;
     }
     services_begin(request);
-    bool ok = engine.plugin.execute(&engine.call, engine.start.actions[request->action],
-                                    (const char *)request->payload, request->len);
+    bool ok = engine.plugin.execute(&engine.call, engine.start.actions[request->action], (const char *)request->payload,
+                                    request->len);
     end_processes();
     services_finish(ok);
 }

@@ -81,7 +81,8 @@ static bool run(struct moat_call *call, const char *parameters, size_t len)
         while (how == LEAVE && waitpid(-1, NULL, status == -EAGAIN ? 0 : WNOHANG) > 0)
             status = 0;
     }
-    snprintf(reply, sizeof reply, "{\"status\":%d,\"error\":\"%s\"}", status, status < 0 ? strerrorname_np(-status) : "");
+    snprintf(reply, sizeof reply, "{\"status\":%d,\"error\":\"%s\"}", status,
+             status < 0 ? strerrorname_np(-status) : "");
     return host->answer(call, reply, strlen(reply));
 }
 
