@@ -4,18 +4,32 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
+#include "base/fill.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "package/manifest.h"
 
-/* What the template's marks are replaced by. */
+/* The files of src/cli/template, in the order of writing; a 0 ends each text. */
+extern const uint8_t new_manifest[], new_source[], new_makefile[], new_readme[];
+static const struct new_file {
+    const char *name;
+    const uint8_t *text;
+} new_files[] = {
+    {"plugin.json", new_manifest},
+    {"plugin.c", new_source},
+    {"Makefile", new_makefile},
+    {"README.md", new_readme},
+};
+enum { NEW_FILES = sizeof new_files / sizeof *new_files };
+
+/* What the template's marks, @NAME@, @MOAT@ and @INCLUDE@, are replaced by. */
 struct values {
     char name[MANIFEST_NAME_MAX + 1], moat[PATH_MAX], include[PATH_MAX];
 };
@@ -71,30 +85,11 @@ static void find_moat(struct values *v)
     }
 }
 
-static void fill_in(struct buf *out, const char *text, const struct values *v)
-{
-    const struct {
-        const char *mark, *value;
-    } marks[] = {{"@NAME@", v->name}, {"@MOAT@", v->moat}, {"@INCLUDE@", v->include}};
-    while (*text) {
-        size_t plain = strcspn(text, "@"), i = 0;
-        buf_put(out, text, plain);
-        text += plain;
-        while (i < sizeof marks / sizeof *marks && strncmp(text, marks[i].mark, strlen(marks[i].mark)) != 0)
-            i++;
-        if (i < sizeof marks / sizeof *marks) {
-            buf_puts(out, marks[i].value);
-            text += strlen(marks[i].mark);
-        } else if (*text) {
-            buf_putc(out, *text++);
-        }
-    }
-}
-
 static int write_file(int dir, const struct new_file *file, const struct values *v, struct error *err)
 {
     buf_auto text = BUF_INIT(256 * 1024);
-    fill_in(&text, file->text, v);
+    const struct fill_mark marks[] = {{"@NAME@", v->name}, {"@MOAT@", v->moat}, {"@INCLUDE@", v->include}};
+    fill_marks(&text, (const char *)file->text, marks, sizeof marks / sizeof *marks);
     if (text.failed)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", file->name);
     fd_auto fd = openat(dir, file->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -133,7 +128,7 @@ int new_write(const char *dir, struct error *err)
     if (fd < 0)
         return error_errno(err, MOAT_E_STORAGE_FAILED, errno, "could not open '%.200s'", dir);
     size_t n = 0;
-    for (; n < new_nfiles && rc == 0; n++)
+    for (; n < NEW_FILES && rc == 0; n++)
         rc = write_file(fd, &new_files[n], &v, err);
     if (rc == 0)
         return 0;
