@@ -17,19 +17,49 @@
 /* ---- at open ---- */
 
 #define TABLES \
-    "'identity', 'publisher', 'key', 'plugin', 'version', 'decision', 'setting', 'token', 'config', 'counter'," \
-    " 'counter_total', 'search', 'word', 'typo', 'audit', 'audit_head', 'audit_root', 'audit_sign'," \
-    " 'hour', 'ceiling', 'source', 'home_time'"
-#define NTABLES 22
+    "('audit')," \
+    "('audit_head')," \
+    "('audit_root')," \
+    "('audit_sign')," \
+    "('ceiling')," \
+    "('config')," \
+    "('counter')," \
+    "('counter_total')," \
+    "('decision')," \
+    "('denial')," \
+    "('denial_dropped')," \
+    "('home_time')," \
+    "('hour')," \
+    "('identity')," \
+    "('key')," \
+    "('near_miss')," \
+    "('plugin')," \
+    "('publisher')," \
+    "('search')," \
+    "('setting')," \
+    "('source')," \
+    "('token')," \
+    "('version')"
+
+static int tables_are_there(struct db *db, struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(db, err, &row,
+                      "WITH must (name) AS (VALUES " TABLES ") SELECT name FROM must"
+                      " WHERE name NOT IN (SELECT name FROM sqlite_schema WHERE type = 'table') LIMIT 1",
+                      "");
+    if (rc <= 0)
+        return rc;
+    rc = error_set(err, MOAT_E_STORAGE_FAILED, "%s lacks its table `%s`: `moat restore FILE` brings a backup back",
+                   db->file, (const char *)sqlite3_column_text(row, 0));
+    db_end(row);
+    return rc;
+}
 
 int check_at_open(struct db *db, struct error *err)
 {
-    int64_t tables, agrees;
-    int rc = db_number(db, err, 0, &tables, "SELECT count(*) FROM sqlite_schema WHERE name IN (" TABLES ")", "");
-    if (rc == 0 && tables != NTABLES)
-        rc =
-            error_set(err, MOAT_E_STORAGE_FAILED, "%s lacks %d of its tables: `moat restore FILE` brings a backup back",
-                      db->file, (int)(NTABLES - tables));
+    int64_t agrees;
+    int rc = tables_are_there(db, err);
     if (rc == 0)
         rc = db_number(db, err, 0, &agrees,
                        "SELECT count(*) FROM audit_head h WHERE seq = ifnull((SELECT max(seq) FROM audit),"

@@ -6,8 +6,8 @@
 
 #include "registry/search.h"
 
-#define NEAR_MAX 8       /* other words for one that was typed */
-#define NEAR_ROWS_MAX 64 /* looked at for one key */
+#define NEAR_MAX 8         /* other words for one that was typed */
+#define NEAR_ROWS_MAX 2000 /* looked at for one half */
 #define EXPRESSION_MAX (16 * 1024)
 
 struct words {
@@ -174,17 +174,25 @@ static void note_near(struct near *n, const char *word)
     snprintf(n->list[n->count++], sizeof *n->list, "%s", word);
 }
 
-static int look_up_key(void *context, const char *key, struct error *err)
+static int look_up(struct near *n, const struct search_half *half, struct error *err)
 {
-    struct near *n = context;
     sqlite3_stmt *row;
-    int rc =
-        db_start(n->db, err, &row, "SELECT w.word FROM typo t JOIN word w ON w.id = t.word WHERE t.key = ? LIMIT ?",
-                 "ti", key, (int64_t)NEAR_ROWS_MAX);
+    int rc = db_start(n->db, err, &row, "SELECT word FROM near_miss WHERE half = ? LIMIT ?", "ti", half->key,
+                      (int64_t)NEAR_ROWS_MAX);
     for (; rc > 0; rc = db_next(n->db, err, row)) {
         const char *word = (const char *)sqlite3_column_text(row, 0);
         note_near(n, word ? word : "");
     }
+    return rc;
+}
+
+static int find_near_words(struct near *n, struct error *err)
+{
+    struct search_half halves[SEARCH_NEAR_HALVES];
+    size_t count = search_near_halves(n->word, halves);
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0 && n->count < NEAR_MAX; i++)
+        rc = look_up(n, &halves[i], err);
     return rc;
 }
 
@@ -209,7 +217,7 @@ static int put_near(struct db *db, const struct words *words, struct buf *out, b
     for (size_t i = 0; i < words->count && rc >= 0; i++) {
         struct near n = {.db = db, .word = words->list[i]};
         if (strlen(n.word) >= SEARCH_WORD_MIN)
-            rc = search_keys(n.word, look_up_key, &n, err);
+            rc = find_near_words(&n, err);
         buf_puts(out, i ? " AND (" : "(");
         put_word(out, n.word, true);
         for (size_t k = 0; k < n.count; k++) {

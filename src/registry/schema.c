@@ -112,17 +112,19 @@ static const char step_7[] = "ALTER TABLE config ADD COLUMN guard TEXT NOT NULL 
                              "ALTER TABLE config ADD COLUMN guard_until INTEGER NOT NULL DEFAULT 0;"
                              "ALTER TABLE config ADD COLUMN back INTEGER NOT NULL DEFAULT -1;";
 
-static int fill_2(struct db *db, struct error *err)
-{
-    int rc = audit_create(db, err);
-    return rc < 0 ? rc : search_rebuild(db, err);
-}
-
 /* What a search looks at stands in its own tables. */
 static const char step_4[] = "ALTER TABLE version DROP COLUMN words;";
 
-const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, fill_2}, {step_3, NULL}, {step_4, NULL},
-                                           {step_5, NULL}, {step_6, NULL},   {step_7, NULL}};
+/* near_miss: words by their halves (search.h), in place of words by what is left of them without one character. The
+ * search of whatever is installed is made anew here, once for all older releases. */
+static const char step_8[] = "DROP TABLE typo;"
+                             "DROP TABLE word;"
+                             "CREATE TABLE near_miss (half TEXT NOT NULL, word TEXT NOT NULL, PRIMARY KEY (half, word))"
+                             " STRICT, WITHOUT ROWID;";
+
+const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, audit_create},  {step_3, NULL},
+                                           {step_4, NULL}, {step_5, NULL},          {step_6, NULL},
+                                           {step_7, NULL}, {step_8, search_rebuild}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)

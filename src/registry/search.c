@@ -1,5 +1,6 @@
 #include "registry/search.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,19 +45,65 @@ size_t search_next_word(const char **p, char out[SEARCH_WORD_MAX + 1])
     return len;
 }
 
-int search_keys(const char *word, int (*each)(void *context, const char *key, struct error *err), void *context,
-                struct error *err)
+/* Where each character begins, and the end; returns how many there are. */
+static size_t characters(const char *word, size_t at[SEARCH_WORD_MAX + 1])
 {
-    char key[SEARCH_WORD_MAX + 1];
-    size_t len = strlen(word);
-    int rc = each(context, word, err);
-    for (size_t i = 0, n; i < len && rc >= 0; i += n) {
-        n = character(word + i);
-        memcpy(key, word, i);
-        memcpy(key + i, word + i + n, len - i - n + 1);
-        rc = each(context, key, err);
+    size_t count = 0;
+    for (at[0] = 0; word[at[count]]; count++)
+        at[count + 1] = at[count] + character(word + at[count]);
+    return count;
+}
+
+/* The middle of a word of so many characters: how many its first half has. */
+static size_t middle(size_t length)
+{
+    return length / 2;
+}
+
+static void put_half(struct search_half *out, char side, size_t length, const char *text, size_t bytes)
+{
+    snprintf(out->key, sizeof out->key, "%c%02zu%.*s", side, length, (int)bytes, text);
+}
+
+/* Of a word of `length` characters, which begins as this one does, or ends as it does. */
+static void put_first(struct search_half *out, size_t length, const char *word, const size_t *at)
+{
+    put_half(out, 'a', length, word, at[middle(length)]);
+}
+
+static void put_last(struct search_half *out, size_t length, const char *word, const size_t *at, size_t count)
+{
+    size_t from = at[count - (length - middle(length))];
+    put_half(out, 'z', length, word + from, at[count] - from);
+}
+
+void search_own_halves(const char *word, struct search_half out[SEARCH_OWN_HALVES])
+{
+    size_t at[SEARCH_WORD_MAX + 1], count = characters(word, at);
+    put_first(&out[0], count, word, at);
+    put_last(&out[1], count, word, at, count);
+}
+
+/* The two characters around the middle have changed places. */
+static void put_swapped(struct search_half *out, const char *word, const size_t *at, size_t count)
+{
+    char half[SEARCH_WORD_MAX];
+    size_t m = middle(count), before = at[m - 1], one = at[m + 1] - at[m];
+    memcpy(half, word, before);
+    memcpy(half + before, word + at[m], one);
+    put_half(out, 'a', count, half, before + one);
+}
+
+size_t search_near_halves(const char *word, struct search_half out[SEARCH_NEAR_HALVES])
+{
+    size_t at[SEARCH_WORD_MAX + 1], count = characters(word, at), n = 0;
+    for (size_t length = count > 1 ? count - 1 : 1; length <= count + 1; length++) {
+        put_first(&out[n++], length, word, at);
+        put_last(&out[n++], length, word, at, count);
     }
-    return rc;
+    if (count > 1)
+        put_swapped(&out[n++], word, at, count);
+    return n;
 }
 
 /* ---- words that were seen ---- */
@@ -101,25 +148,17 @@ void search_seen_free(struct search_seen *seen)
 
 /* ---- the index ---- */
 
-struct one_word {
-    struct db *db;
-    int64_t id;
-};
-
-static int add_key(void *context, const char *key, struct error *err)
-{
-    struct one_word *w = context;
-    return db_run(w->db, err, "INSERT OR IGNORE INTO typo (key, word) VALUES (?, ?)", "ti", key, w->id);
-}
-
 static int add_word(struct db *db, const char *word, struct error *err)
 {
-    struct one_word w = {.db = db};
-    int rc = db_run(db, err, "INSERT OR IGNORE INTO word (word) VALUES (?)", "t", word);
-    if (rc < 0 || sqlite3_changes(db->handle) == 0)
-        return rc;
-    w.id = sqlite3_last_insert_rowid(db->handle);
-    return search_keys(word, add_key, &w, err);
+    struct search_half halves[SEARCH_OWN_HALVES];
+    search_own_halves(word, halves);
+    int rc = 0;
+    for (size_t i = 0; i < SEARCH_OWN_HALVES && rc == 0; i++) {
+        rc = db_run(db, err, "INSERT OR IGNORE INTO near_miss (half, word) VALUES (?, ?)", "tt", halves[i].key, word);
+        if (rc == 0 && sqlite3_changes(db->handle) == 0)
+            break; /* it is known */
+    }
+    return rc;
 }
 
 static int add_words(struct db *db, const char *text, struct search_seen *seen, struct error *err)
@@ -240,7 +279,7 @@ int search_refresh_many(struct db *db, int64_t plugin, struct search_seen *seen,
 
 int search_rebuild(struct db *db, struct error *err)
 {
-    static const char *const clear[] = {"DELETE FROM typo", "DELETE FROM word", "DELETE FROM search"};
+    static const char *const clear[] = {"DELETE FROM near_miss", "DELETE FROM search"};
     struct search_seen seen = {0};
     int64_t plugin = 0;
     int rc = 0;

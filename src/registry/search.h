@@ -3,10 +3,11 @@
  *
  * search: FTS5 over name, description, author, actions, keywords; rowid is the plugin's id.  Its tokens are those of
  *   unicode61, without diacritics: "data_processor" is data and processor. Prefixes of 2 and 3 characters are indexed.
- * word: each word of 4 to 32 bytes that ever stood in a row, folded to lower case (ASCII).
- * typo: for each such word, itself and what is left when one character (UTF-8) is taken out.  Two words within one
- *   insertion, deletion, substitution or transposition share such a key: take the keys of what was typed
- *   (search_keys), look them up here, and keep the words that are near enough. */
+ * near_miss: each word of 4 to 32 bytes that ever stood in a row, folded to lower case (ASCII), under each of its two
+ *   halves and its length in characters (UTF-8).  One insertion, deletion or substitution leaves one half as it was,
+ * and one swap of neighbours as well unless it is over the middle: look up the few halves that words near to what was
+ * typed can have (search_near_halves), and keep the words that are near enough.  Two rows for each word, however long:
+ * what an installation of new words writes is little. */
 #ifndef REGISTRY_SEARCH_H
 #define REGISTRY_SEARCH_H
 
@@ -39,8 +40,15 @@ int search_rebuild(struct db *db, struct error *err);
  * length, cut at SEARCH_WORD_MAX (not inside a character), or 0 at the end; *p stands behind it. */
 size_t search_next_word(const char **p, char out[SEARCH_WORD_MAX + 1]);
 
-/* Calls each with the word and with the word less each of its characters; stops at the first error. */
-int search_keys(const char *word, int (*each)(void *context, const char *key, struct error *err), void *context,
-                struct error *err);
+/* A half of a word of `length` characters, its first or its last one: a key of near_miss. */
+#define SEARCH_HALF_MAX (SEARCH_WORD_MAX + 4)
+struct search_half {
+    char key[SEARCH_HALF_MAX];
+};
+#define SEARCH_OWN_HALVES 2
+void search_own_halves(const char *word, struct search_half out[SEARCH_OWN_HALVES]);
+/* Under which every word stands that is one slip away; returns how many. */
+#define SEARCH_NEAR_HALVES 7
+size_t search_near_halves(const char *word, struct search_half out[SEARCH_NEAR_HALVES]);
 
 #endif
