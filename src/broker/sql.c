@@ -16,7 +16,6 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "wire/seat.h"
 
 #define LEAVE_NS NS_PER_S /* one whose seat is wanted */
 #define CPU_SECONDS 3600  /* of one helper's life; the next query starts another */
@@ -28,7 +27,7 @@ struct sql_helper {
     struct sql_keeper *k;
     struct sql_helper *next; /* lock */
     char plugin[65], version[65], source[SEAT_SOURCE_MAX + 1];
-    uint64_t worker;
+    uint64_t worker, serial;
     bool write;
     unsigned number;
     struct seat *seat;
@@ -46,6 +45,7 @@ struct sql_keeper {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
     struct sql_helper *all; /* newest first */
+    uint64_t serials;       /* lock */
 };
 
 int sql_keeper_new(const struct sql_config *config, struct sql_keeper **out, struct error *err)
@@ -249,6 +249,7 @@ static int launch(struct sql_helper *h, const struct sql_opening *o, struct erro
     struct sql_start start = o->start;
     start.version = SQL_VERSION;
     start.seat = h->number;
+    start.serial = h->serial;
     start.write = h->write;
     struct wall_limits limits = {.memory = ADDRESS_SPACE,
                                  .cpu_seconds = CPU_SECONDS,
@@ -270,6 +271,7 @@ static struct sql_helper *helper_new(struct sql_keeper *k, const struct sql_open
         return NULL;
     *h = (struct sql_helper){.k = k,
                              .worker = o->user.worker,
+                             .serial = ++k->serials,
                              .write = o->user.write,
                              .number = number,
                              .child = CHILD_NONE,
@@ -311,7 +313,7 @@ static int listen_begin(struct sql_keeper *k, struct error *err)
 }
 
 /* Under the lock from the choice of a seat to its entry in the list; starting one blocks nobody for long. */
-static int open_locked(struct sql_keeper *k, const struct sql_opening *o, struct error *err)
+static int open_locked(struct sql_keeper *k, const struct sql_opening *o, struct seat_told *out, struct error *err)
 {
     int rc = listen_begin(k, err);
     int number = rc < 0 ? rc : take_seat(k, &o->user, err);
@@ -328,21 +330,31 @@ static int open_locked(struct sql_keeper *k, const struct sql_opening *o, struct
     }
     h->next = k->all;
     k->all = h;
+    *out = (struct seat_told){.serial = h->serial, .seat = h->number, .write = h->write};
     loop_post(k->loop, &h->watch);
-    return number;
+    return 0;
 }
 
-int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct error *err)
+int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct seat_told *out, struct error *err)
 {
     if (o->nfds > SQL_FDS_MAX - 1)
         return error_set(err, MOAT_E_INTERNAL, "an sql helper is given %zu descriptors", o->nfds);
     pthread_mutex_lock(&k->lock);
-    int rc = open_locked(k, o, err);
+    int rc = open_locked(k, o, out, err);
     pthread_mutex_unlock(&k->lock);
     return rc;
 }
 
 /* ---- ends ---- */
+
+void sql_close(struct sql_keeper *k, uint64_t serial)
+{
+    pthread_mutex_lock(&k->lock);
+    for (struct sql_helper *h = k->all; h; h = h->next)
+        if (h->serial == serial)
+            doom(h);
+    pthread_mutex_unlock(&k->lock);
+}
 
 void sql_worker_gone(struct sql_keeper *k, uint64_t worker)
 {

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "sandbox/spawner.h"
+#include "wire/seat.h"
 #include "wire/sql.h"
 
 struct sql_keeper;
@@ -45,10 +46,13 @@ struct sql_opening {
     struct spawner *spawner;
 };
 
-/* Starts a helper and gives it a seat of the worker's: its number. One that serves the same worker and source is ended
- * first; where all seats are taken, the one that was opened first. MOAT_E_START_FAILED, MOAT_E_OUT_OF_MEMORY,
- * MOAT_E_NOT_READY (those who leave take too long). */
-int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct error *err);
+/* Starts a helper and gives it a seat of the worker's, and a serial that no other of this keeper's has had. One that
+ * serves the same worker and source is ended first; where all seats are taken, the one that was opened first.
+ * MOAT_E_START_FAILED, MOAT_E_OUT_OF_MEMORY, MOAT_E_NOT_READY (those who leave take too long). */
+int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct seat_told *out, struct error *err);
+
+/* This one is ended, if it is still there; nobody waits for that. */
+void sql_close(struct sql_keeper *k, uint64_t serial);
 
 /* Its helpers are ended; nobody waits for that. */
 void sql_worker_gone(struct sql_keeper *k, uint64_t worker);

@@ -206,7 +206,7 @@ static void serve_failure(const struct sql_answer *why)
 {
     struct seat_spin spin = {.alone = true};
     struct seat_request r;
-    if (seat_next(seat, &spin, clock_mono_ns() + sql_start.idle_ns, &r))
+    if (seat_next(seat, &spin, clock_mono_ns() + sql_start.idle_ns, &r) && r.serial == sql_start.serial)
         seat_answer(seat, &(struct seat_answer){.code = why->code, .len = (uint32_t)answer_length(why)});
     seat_leave(seat);
 }
@@ -226,6 +226,12 @@ int duty_sql(void)
         return HELPER_BAD_INPUT;
     }
     while (next(e, &spin, &r)) {
+        if (r.serial != sql_start.serial) {
+            answer_begin(&a, seat_answer_at(seat), SEAT_ANSWER_MAX);
+            answer_fail(&a, SEAT_STRANGER, "the source's helper has left, and another has its seat");
+            seat_answer(seat, &(struct seat_answer){.code = a.code, .len = (uint32_t)answer_length(&a)});
+            continue;
+        }
         ask_for_room(r.cpu);
         bool copied = copy_request(&r);
         if (!copied)

@@ -85,6 +85,7 @@ static void open_it(struct op *op, struct job *job)
     struct query_op *q = (struct query_op *)op;
     struct question *ask = q->ask;
     struct sql_source source;
+    struct seat_told told;
     struct sql_opening o = {.user = {.plugin = ask->plugin,
                                      .version = ask->version,
                                      .source = q->source,
@@ -100,18 +101,15 @@ static void open_it(struct op *op, struct job *job)
     int rc = find_source(q, job, &source, &op->error);
     if (rc == 0)
         rc = sql_source_open(&source, &o, &op->error);
-    int seat = rc < 0 ? rc : sql_open(op->s->queries, &o, &op->error);
-    if (rc == 0)
+    if (rc == 0) {
+        rc = sql_open(op->s->queries, &o, &told, &op->error);
         sql_source_close(&o);
-    if (seat >= 0 && (rc = still_wanted(op->s, q, &op->error)) < 0) {
-        sql_worker_gone(op->s->queries, ask->worker);
-        seat = rc;
     }
-    if (seat >= 0) {
-        const uint8_t told[2] = {(uint8_t)seat, q->write};
-        buf_put(&op->result, told, sizeof told);
-    }
-    op_end(op, seat < 0 ? seat : 0);
+    if (rc == 0 && (rc = still_wanted(op->s, q, &op->error)) < 0)
+        sql_close(op->s->queries, told.serial); /* the worker's others go on */
+    if (rc == 0)
+        buf_put(&op->result, &told, sizeof told);
+    op_end(op, rc);
 }
 
 void source_wanted(void *context, struct question *ask, const char *source, bool write)

@@ -103,6 +103,7 @@ bool seat_ask(struct seat *s, const struct seat_request *r)
     atomic_store_explicit(&s->sql_len, r->sql_len, memory_order_relaxed);
     atomic_store_explicit(&s->params_len, r->params_len, memory_order_relaxed);
     atomic_store_explicit(&s->deadline, r->deadline, memory_order_relaxed);
+    atomic_store_explicit(&s->serial, r->serial, memory_order_relaxed);
     return pass_on(s, SEAT_IDLE, SEAT_ASKED, &s->helper_sleeps);
 }
 
@@ -139,6 +140,7 @@ bool seat_next(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct
     out->sql_len = atomic_load_explicit(&s->sql_len, memory_order_relaxed);
     out->params_len = atomic_load_explicit(&s->params_len, memory_order_relaxed);
     out->deadline = atomic_load_explicit(&s->deadline, memory_order_relaxed);
+    out->serial = atomic_load_explicit(&s->serial, memory_order_relaxed);
     return true;
 }
 

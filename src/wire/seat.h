@@ -5,6 +5,9 @@
  * stands there: numbers are loaded once and checked as loaded, texts are copied before they are looked at or are used
  * as what they are, the other side's words.  What is wrong here harms the plugin that both belong to and nobody else.
  *
+ * A seat can be given to another source while its worker still thinks of the one before: each helper has a serial of
+ * the host's, which its worker is told and says with each request; one that is for another serial is not looked at.
+ *
  *     page 0         the words of struct seat
  *     REQUEST        the statement, a 0, the parameters (JSON), a 0
  *     ANSWER         rows (JSON), or code NUL message
@@ -52,6 +55,7 @@ enum seat_op {
     X(ENDED, "transaction_ended") \
     X(UNAVAILABLE, "unavailable") \
     X(STALE, "stale") \
+    X(STRANGER, "stale") \
     X(PROTOCOL, "bad_request")
 
 enum seat_code {
@@ -75,6 +79,7 @@ struct seat {
     _Atomic int32_t cpu;     /* that the worker asks from, -1: unknown: two that poll for each other need two */
     _Atomic uint32_t max_rows, sql_len, params_len;
     _Atomic uint64_t deadline; /* CLOCK_MONOTONIC ns; 0: none */
+    _Atomic uint64_t serial;   /* of the helper that the request is for */
     alignas(64) _Atomic uint32_t code;
     _Atomic uint32_t flags, len, answered;
 };
@@ -84,7 +89,7 @@ _Static_assert(SEAT_SIZE % SEAT_PAGE == 0 && SEAT_REQUEST % SEAT_PAGE == 0, "sea
 /* A request or an answer with its words as they were loaded, once. */
 struct seat_request {
     uint32_t op, max_rows, sql_len, params_len;
-    uint64_t deadline;
+    uint64_t deadline, serial;
     int32_t cpu; /* filled by seat_ask */
 };
 struct seat_answer {
@@ -100,6 +105,12 @@ static inline char *seat_answer_at(struct seat *s)
 {
     return (char *)s + SEAT_PAGE + SEAT_REQUEST;
 }
+
+/* What the host answers a worker that wants a source: where its helper is. */
+struct seat_told {
+    uint64_t serial;
+    uint32_t seat, write;
+};
 
 /* How long it pays to look before one sleeps. */
 struct seat_spin {
@@ -132,7 +143,8 @@ bool seat_leave(struct seat *s);
 
 /* A file with SEATS empty seats, sealed against growing and shrinking; -1 with errno. */
 int seat_file(void);
-void seat_open(struct seat *s); /* before a helper is started for it */
+/* Before a helper is started for it. What an earlier one was asked and has not answered stays unanswered. */
+void seat_open(struct seat *s);
 void seat_close(struct seat *s);
 
 #endif

@@ -21,8 +21,6 @@ void seat_open(struct seat *s)
 {
     atomic_store(&s->worker_sleeps, 0);
     atomic_store(&s->helper_sleeps, 0);
-    atomic_store(&s->answered, 0);
-    atomic_store(&s->ticket, 0);
     atomic_store(&s->turn, SEAT_IDLE);
 }
 

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SQL_VERSION 1
+#define SQL_VERSION 2
 #define SQL_STRING_MAX 4096 /* of a connection string */
 
 enum sql_kind { SQL_SQLITE = 1, SQL_POSTGRES };
@@ -21,6 +21,7 @@ enum { SQL_FD_SEATS, SQL_FD_DATABASE, SQL_FD_JOURNAL, SQL_FD_MEND_DATABASE, SQL_
 
 struct sql_start {
     uint32_t version, kind, write, seat;
+    uint64_t serial;         /* of this helper: requests for another are not its own */
     uint64_t memory;         /* bytes that the engine may take */
     uint64_t database_max;   /* bytes; sqlite */
     uint64_t statement_ns;   /* of one request at most */

@@ -43,16 +43,15 @@ const struct moat_reply *services_yes(const char *data, size_t len)
 const struct moat_reply *services_ask(const struct moat_call *call, enum ask_service service,
                                       const struct port_part *parts, size_t nparts)
 {
-    static char told[2];
+    static struct seat_told told;
     (void)call;
     (void)parts;
     (void)nparts;
     asked++;
     if (refusal)
         return services_no(refusal, "no");
-    told[0] = (char)next_seat;
-    told[1] = service == ASK_SQL_WRITE;
-    return services_yes(told, 2);
+    told = (struct seat_told){.serial = 100 + asked, .seat = next_seat, .write = service == ASK_SQL_WRITE};
+    return services_yes((const char *)&told, sizeof told);
 }
 
 /* ---- a helper that lies ---- */
@@ -164,6 +163,51 @@ static void what_is_no_query_reaches_nobody(void **state)
     assert_int_equal(asked, before);
 }
 
+/* The seat of one source is given to another, of which this side never hears: its next request says whose it is. */
+static void a_request_says_which_helper_it_is_for(void **state)
+{
+    (void)state;
+    next_seat = 2;
+    seat_open(seats[2]);
+    engine.call.deadline = clock_mono_ns() + 20 * NS_PER_MS;
+    assert_string_equal(query(&engine.call, "first", "SELECT 1", NULL, 0, 0)->code, "deadline");
+    assert_int_equal(atomic_load(&seats[2]->serial), 100 + asked);
+    seat_open(seats[2]);
+    engine.call.deadline = clock_mono_ns() + 20 * NS_PER_MS;
+    assert_string_equal(query(&engine.call, "first", "SELECT 1", NULL, 0, 0)->code, "deadline");
+    assert_int_equal(atomic_load(&seats[2]->serial), 100 + asked);
+}
+
+/* What was open is undone with the helper that had it: the next statement does not run without it. */
+static void a_transaction_is_not_gone_on_with_elsewhere(void **state)
+{
+    pthread_t helper;
+    unsigned before;
+    (void)state;
+    next_seat = 0;
+    seat_open(seats[0]);
+    atomic_store(&stop, false);
+    lie = (struct lie){SEAT_IDLE, SEAT_DONE, SEAT_FLAG_OPEN, 0, true};
+    assert_int_equal(pthread_create(&helper, NULL, helper_main, NULL), 0);
+    engine.call.deadline = clock_mono_ns() + 10 * NS_PER_S;
+    assert_true(query(&engine.call, "open", "BEGIN", NULL, 0, 0)->ok);
+    seat_close(seats[0]);
+    before = asked;
+    assert_string_equal(query(&engine.call, "open", "DELETE FROM t", NULL, 0, 0)->code, "transaction_ended");
+    assert_int_equal(asked, before);
+    seat_open(seats[0]);
+    assert_true(query(&engine.call, "open", "BEGIN", NULL, 0, 0)->ok);
+    lie = (struct lie){SEAT_IDLE, SEAT_STRANGER, 0, 0, true};
+    before = asked;
+    assert_string_equal(query(&engine.call, "open", "DELETE FROM t", NULL, 0, 0)->code, "transaction_ended");
+    assert_int_equal(asked, before);
+    /* Nothing is open: it is asked of the one that the host gives next. */
+    assert_string_equal(query(&engine.call, "open", "DELETE FROM t", NULL, 0, 0)->code, "unavailable");
+    assert_int_equal(asked, before + 3);
+    atomic_store(&stop, true);
+    pthread_join(helper, NULL);
+}
+
 /* A host of another mind gives a seat that is none. */
 static void a_strange_seat_is_refused(void **state)
 {
@@ -178,6 +222,8 @@ int main(void)
         cmocka_unit_test(lies_are_errors),
         cmocka_unit_test(a_silent_helper_costs_the_calls_time),
         cmocka_unit_test(what_is_no_query_reaches_nobody),
+        cmocka_unit_test(a_request_says_which_helper_it_is_for),
+        cmocka_unit_test(a_transaction_is_not_gone_on_with_elsewhere),
         cmocka_unit_test(a_strange_seat_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

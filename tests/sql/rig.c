@@ -59,31 +59,42 @@ void rig_free(struct rig *r)
     free(r);
 }
 
+int rig_place(struct rig *r, const char *name, bool write, struct spawner *spawner, struct seat_told *out,
+              struct error *err)
+{
+    struct sql_source source = {
+        .kind = SQL_SQLITE, .name = name, .place = r->database, .own = true, .database_max = 4 << 20};
+    struct sql_opening o = {
+        .user = {.plugin = "tester", .version = "1.0.0", .source = name, .worker = 7, .write = write},
+        .seats = r->seats,
+        .start = r->start,
+        .spawner = spawner};
+    if (sql_source_open(&source, &o, err) < 0)
+        fail_msg("%s", err->message);
+    int rc = sql_open(r->keeper, &o, out, err);
+    sql_source_close(&o);
+    return rc;
+}
+
 void rig_open(struct rig *r, bool write)
 {
     struct error err;
-    struct sql_source source = {
-        .kind = SQL_SQLITE, .name = "test", .place = r->database, .own = true, .database_max = 4 << 20};
-    struct sql_opening o = {
-        .user = {.plugin = "tester", .version = "1.0.0", .source = "test", .worker = 7, .write = write},
-        .seats = r->seats,
-        .start = r->start,
-        .spawner = r->spawner};
-    if (sql_source_open(&source, &o, &err) < 0)
-        fail_msg("%s", err.message);
-    int number = sql_open(r->keeper, &o, &err);
-    sql_source_close(&o);
-    if (number < 0)
+    struct seat_told place;
+    if (rig_place(r, "test", write, r->spawner, &place, &err) < 0)
         fail_msg("%s", err.message);
     seat_unmap(r->seat);
-    r->seat = seat_map(r->seats, (unsigned)number);
+    r->seat = seat_map(r->seats, place.seat);
+    r->serial = place.serial;
     assert_non_null(r->seat);
 }
 
 bool rig_ask(struct rig *r, enum seat_op op, const char *sql, const char *params, unsigned max_rows)
 {
-    struct seat_request q = {
-        .op = op, .max_rows = max_rows, .sql_len = (uint32_t)strlen(sql), .params_len = (uint32_t)strlen(params)};
+    struct seat_request q = {.op = op,
+                             .max_rows = max_rows,
+                             .sql_len = (uint32_t)strlen(sql),
+                             .params_len = (uint32_t)strlen(params),
+                             .serial = r->serial};
     char *at = seat_request_at(r->seat);
     memcpy(at, sql, q.sql_len + 1);
     memcpy(at + q.sql_len + 1, params, q.params_len + 1);

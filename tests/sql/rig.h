@@ -20,6 +20,7 @@ struct rig {
     struct sql_keeper *keeper;
     int seats;
     struct seat *seat;
+    uint64_t serial; /* of the helper there */
     struct seat_spin spin;
     struct seat_answer answer;
     char text[SEAT_ANSWER_MAX + 1]; /* of the last answer */
@@ -32,6 +33,9 @@ struct rig *rig_new(void);
 void rig_free(struct rig *r);
 /* A helper for the database; write or only reading. */
 void rig_open(struct rig *r, bool write);
+/* The same for any name of a source, over the same database; what rig_ask asks stays. */
+int rig_place(struct rig *r, const char *name, bool write, struct spawner *spawner, struct seat_told *out,
+              struct error *err);
 /* One request and its answer; false: the seat was closed, or it took longer than 20 s. */
 bool rig_ask(struct rig *r, enum seat_op op, const char *sql, const char *params, unsigned max_rows);
 /* A statement whose rows are expected to be this text. */

@@ -263,7 +263,7 @@ static void an_end_is_an_end(void **state)
     struct error err;
     rig_open(r, true);
     rig_rows(r, "CREATE TABLE t (a)", "", "");
-    struct seat_request q = {.op = SEAT_QUERY};
+    struct seat_request q = {.op = SEAT_QUERY, .serial = r->serial};
     const char *sql = "INSERT INTO t WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c";
     q.sql_len = (uint32_t)strlen(sql);
     memcpy(seat_request_at(r->seat), sql, q.sql_len + 1);
@@ -281,7 +281,7 @@ static void an_end_is_an_end(void **state)
 
 static void post(struct rig *r, const char *sql)
 {
-    struct seat_request q = {.op = SEAT_QUERY, .sql_len = (uint32_t)strlen(sql)};
+    struct seat_request q = {.op = SEAT_QUERY, .serial = r->serial, .sql_len = (uint32_t)strlen(sql)};
     memcpy(seat_request_at(r->seat), sql, q.sql_len + 1);
     seat_request_at(r->seat)[q.sql_len + 1] = '\0';
     assert_true(seat_ask(r->seat, &q));
@@ -349,7 +349,9 @@ static void lies_are_answered(void **state)
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         memset(seat_request_at(r->seat), 0xff, SEAT_REQUEST);
         memcpy(seat_request_at(r->seat), "SELECT 1", 9);
-        assert_true(seat_ask(r->seat, &lies[i]));
+        struct seat_request lie = lies[i];
+        lie.serial = r->serial;
+        assert_true(seat_ask(r->seat, &lie));
         assert_true(seat_wait(r->seat, &r->spin, clock_mono_ns() + 10 * NS_PER_S, &r->answer));
         assert_true(r->answer.len <= SEAT_ANSWER_MAX && r->answer.code < SEAT_CODE_COUNT);
     }
@@ -420,25 +422,61 @@ static void a_seat_that_nobody_serves_is_closed(void **state)
     struct rig *r = *state;
     struct error err;
     struct spawner *without;
+    struct seat_told place;
     assert_int_equal(spawner_start(getenv("WORKER"), NULL, &without, &err), 0);
     rig_open(r, true);
     rig_rows(r, "SELECT 1", "", "[[1]]");
     sql_worker_gone(r->keeper, 7);
     rig_wait_helpers(r, 0);
     assert_true(seat_closed(r->seat));
-    struct sql_source source = {
-        .kind = SQL_SQLITE, .name = "other", .place = r->database, .own = true, .database_max = 4 << 20};
-    struct sql_opening o = {
-        .user = {.plugin = "tester", .version = "1.0.0", .source = "other", .worker = 7, .write = true},
-        .seats = r->seats,
-        .start = r->start,
-        .spawner = without};
-    assert_int_equal(sql_source_open(&source, &o, &err), 0);
-    int number = sql_open(r->keeper, &o, &err);
-    sql_source_close(&o);
+    int rc = rig_place(r, "other", true, without, &place, &err);
     spawner_stop(without);
-    assert_true(number < 0);
+    assert_true(rc < 0);
     assert_true(seat_closed(r->seat));
+}
+
+/* A seat is given to another source while its worker still thinks of the one before: the statement is not run there,
+ * whatever it is, and what has one serial does not answer to another. */
+static void a_statement_never_runs_in_another_source(void **state)
+{
+    struct rig *r = *state;
+    struct error err;
+    struct seat_told others[SEATS];
+    rig_open(r, true);
+    rig_rows(r, "CREATE TABLE t (a)", "", "");
+    for (unsigned i = 0; i < SEATS; i++) {
+        const char *const names[SEATS] = {"b", "c", "d", "e"};
+        assert_int_equal(rig_place(r, names[i], true, r->spawner, &others[i], &err), 0);
+        assert_true(others[i].serial > r->serial && (!i || others[i].serial > others[i - 1].serial));
+    }
+    assert_int_equal(sql_helpers(r->keeper), SEATS); /* the first one had to leave, for the last of them */
+    rig_code(r, "INSERT INTO t VALUES (1)", "", SEAT_STRANGER, "another has its seat");
+    rig_code(r, "BEGIN", "", SEAT_STRANGER, "another has its seat");
+    assert_int_equal(r->answer.flags, 0);
+    r->serial = others[SEATS - 1].serial;
+    rig_rows(r, "SELECT count(*) FROM t", "", "[[0]]");
+    /* The end of one is not the end of the worker's others. */
+    sql_close(r->keeper, others[0].serial);
+    rig_wait_helpers(r, SEATS - 1);
+    rig_rows(r, "SELECT count(*) FROM t", "", "[[0]]");
+}
+
+/* What the last helper answered is not the answer to what its successor was never asked. */
+static void an_old_answer_is_none(void **state)
+{
+    struct rig *r = *state;
+    rig_open(r, true);
+    rig_rows(r, "SELECT 'old'", "", "old");
+    atomic_store(&r->seat->turn, SEAT_IDLE);
+    struct seat_request q = {.op = SEAT_QUERY, .serial = r->serial + 1, .sql_len = SEAT_SQL_MAX + 1};
+    struct seat *mine = r->seat;
+    sql_close(r->keeper, r->serial);
+    rig_wait_helpers(r, 0);
+    atomic_store(&mine->turn, SEAT_IDLE);
+    assert_true(seat_ask(mine, &q)); /* of nobody */
+    seat_open(mine);
+    assert_false(seat_wait(mine, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer));
+    assert_false(seat_asked(mine));
 }
 
 int main(void)
@@ -458,6 +496,8 @@ int main(void)
         T(an_end_at_every_moment),
         T(an_idle_one_leaves),
         T(a_seat_that_nobody_serves_is_closed),
+        T(a_statement_never_runs_in_another_source),
+        T(an_old_answer_is_none),
         T(lies_are_answered),
         T(others_use_the_database_too),
         T(what_is_no_database_says_so),

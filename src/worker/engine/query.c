@@ -13,6 +13,7 @@ struct sitting {
     char source[SEAT_SOURCE_MAX + 1]; /* empty: nobody's */
     struct seat *seat;
     struct seat_spin spin;
+    uint64_t serial;  /* of the helper there, as the host said */
     bool write, open; /* rows or a transaction are open there */
 };
 
@@ -36,7 +37,7 @@ static const struct moat_reply *no(const char *code, const char *message)
 static struct sitting *find(const char *source)
 {
     for (unsigned i = 0; i < SEATS; i++)
-        if (strcmp(sittings[i].source, source) == 0 && !seat_closed(sittings[i].seat))
+        if (strcmp(sittings[i].source, source) == 0)
             return &sittings[i];
     return NULL;
 }
@@ -54,18 +55,24 @@ static struct sitting *take(struct moat_call *call, const char *source, enum ask
     const struct moat_reply *r = services_ask(call, service, &name, 1);
     if (!r->ok)
         return NULL;
-    const uint8_t *told = (const uint8_t *)r->data;
-    if (r->len != 2 || told[0] >= SEATS) {
+    struct seat_told told;
+    if (r->len != sizeof told) {
         no("internal", "the host gives no seat");
         return NULL;
     }
-    struct sitting *p = &sittings[told[0]];
+    memcpy(&told, r->data, sizeof told);
+    if (told.seat >= SEATS) {
+        no("internal", "the host gives a seat that is none");
+        return NULL;
+    }
+    struct sitting *p = &sittings[told.seat];
     for (unsigned i = 0; i < SEATS; i++)
         if (strcmp(sittings[i].source, source) == 0)
             forget(&sittings[i]);
     forget(p);
     snprintf(p->source, sizeof p->source, "%s", source);
-    p->write = told[1];
+    p->serial = told.serial;
+    p->write = told.write;
     return p;
 }
 
@@ -101,7 +108,8 @@ static enum turn ask_seat(struct moat_call *call, struct sitting *p, const struc
                              .max_rows = s->max_rows,
                              .sql_len = (uint32_t)s->sql_len,
                              .params_len = (uint32_t)s->params_len,
-                             .deadline = call->deadline};
+                             .deadline = call->deadline,
+                             .serial = p->serial};
     memcpy(at, s->sql, s->sql_len);
     at[s->sql_len] = '\0';
     memcpy(at + s->sql_len + 1, s->params, s->params_len);
@@ -147,6 +155,16 @@ static struct sitting *take_write(struct moat_call *call, struct sitting *p)
     return NULL;
 }
 
+/* Its helper has left, and nothing of this was seen there. NULL: it can be asked of another. */
+static const struct moat_reply *left(struct sitting *p, const struct statement *s)
+{
+    bool open = p->open;
+    forget(p);
+    if (s->op == SEAT_MORE)
+        return no("sql_error", "there are no more rows of an earlier statement");
+    return open ? no("transaction_ended", "the source's helper has ended, and what was open there is undone") : NULL;
+}
+
 static const struct moat_reply *run(struct moat_call *call, const char *source, const struct statement *s)
 {
     struct sitting *p = find(source);
@@ -157,8 +175,9 @@ static const struct moat_reply *run(struct moat_call *call, const char *source, 
         if (!p && !(p = take(call, source, ASK_SQL_READ)))
             return &engine.reply;
         switch (ask_seat(call, p, s, &a)) {
-        case CLOSED_BEFORE: /* it had left: nothing of this was seen */
-            forget(p);
+        case CLOSED_BEFORE:
+            if (left(p, s))
+                return &engine.reply;
             p = NULL;
             continue;
         case CLOSED:
@@ -169,8 +188,9 @@ static const struct moat_reply *run(struct moat_call *call, const char *source, 
         case ANSWERED:
             break;
         }
-        if (a.code == SEAT_STALE && !p->open && attempt < 2) { /* nothing was done */
-            forget(p);
+        if ((a.code == SEAT_STALE && !p->open && attempt < 2) || a.code == SEAT_STRANGER) { /* nothing was done */
+            if (left(p, s))
+                return &engine.reply;
             p = NULL;
             continue;
         }
