@@ -61,6 +61,7 @@
     X(LIMIT, "limit", 0, "N", "at most so many") \
     X(HTML, "html", 0, "FILE", "write it into this file as a page that needs nothing else") \
     X(SVG, "svg", 0, "FILE", "draw it into this file as well") \
+    X(POOL, "pool", 0, NULL, "starts of workers, and how many half-built walls stand ready for them") \
     X(FOLLOW, "follow", 'f', NULL, "go on with what comes, until interrupted") \
     X(INTERVAL, "interval", 0, "TIME", "look so often; every second unless told") \
     X(ONCE, "once", 0, NULL, "look for one interval, print, end") \

@@ -12,6 +12,12 @@
 #define LEFT 60.0
 #define TOP 40.0
 
+/* It is of starts, not of calls. */
+static bool has_pool(const json_t *result)
+{
+    return json_is_object(json_object_get(result, "pool"));
+}
+
 static double number(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
@@ -82,7 +88,8 @@ static void labels(const struct picture *p, const json_t *result)
 {
     const char *name = json_string_value(json_object_get(result, "plugin"));
     const char *until = p->n ? json_string_value(json_object_get(json_array_get(p->points, p->n - 1), "time")) : NULL;
-    buf_printf(p->out, "<text x=\"%.0f\" y=\"24\" font-size=\"15\">Calls an hour: ", LEFT);
+    const char *of = has_pool(result) ? "Starts at once, at most in each hour" : "Calls an hour";
+    buf_printf(p->out, "<text x=\"%.0f\" y=\"24\" font-size=\"15\">%s: ", LEFT, of);
     page_text(p->out, name ? name : "all plugins");
     buf_printf(p->out, "</text>\n<text x=\"%.0f\" y=\"%.0f\">%zu hours before</text>\n", LEFT, TOP + HEIGHT + 20,
                p->npast);
@@ -129,13 +136,13 @@ static void show_accuracy(const json_t *model)
         puts("How good it is cannot be told yet.");
 }
 
-static void show_limit(const json_t *limit)
+static void show_limit(const json_t *limit, const char *what)
 {
     const json_t *expected = json_object_get(limit, "expected_ahead"),
                  *possible = json_object_get(limit, "possible_ahead");
     if (!limit || json_is_null(limit))
         return;
-    printf("%.10g calls an hour: ", number(limit, "per_hour"));
+    printf("%.10g %s: ", number(limit, "per_hour"), what);
     if (json_is_integer(expected))
         printf("expected in %lld hours", (long long)json_integer_value(expected));
     else
@@ -146,11 +153,24 @@ static void show_limit(const json_t *limit)
         puts("");
 }
 
+static void show_pool(const json_t *pool)
+{
+    printf("%.0f of %.0f half-built walls stand ready, from %.0f to %.0f are kept: ", number(pool, "ready"),
+           number(pool, "size"), number(pool, "least"), number(pool, "most"));
+    show_text(stdout, json_string_value(json_object_get(pool, "why")));
+    puts(".");
+    if (json_is_number(json_object_get(pool, "possible")))
+        printf("Starts at once in this hour: %.2g expected, up to %.2g.\n", number(pool, "expected"),
+               number(pool, "possible"));
+}
+
 static void show_forecast(struct cli *c, const json_t *result)
 {
     static const struct column columns[] = {
         {"TIME", "time", false}, {"EXPECTED", "mean", true}, {"95% FROM", "low95", true}, {"TO", "high95", true}};
     (void)c;
+    if (has_pool(result))
+        show_pool(json_object_get(result, "pool"));
     if (!json_is_true(json_object_get(result, "enough"))) {
         printf("Too little is known: ");
         show_text(stdout, json_string_value(json_object_get(result, "why")));
@@ -159,7 +179,7 @@ static void show_forecast(struct cli *c, const json_t *result)
     }
     show_table(json_object_get(result, "forecast"), columns, 4, "");
     show_accuracy(json_object_get(result, "model"));
-    show_limit(json_object_get(result, "limit"));
+    show_limit(json_object_get(result, "limit"), has_pool(result) ? "starts at once" : "calls an hour");
 }
 
 /* The picture, whole or not at all; an exit status. */
@@ -180,6 +200,7 @@ int run_forecast(struct cli *c)
     ask_init(&a, "GET", "/api/forecast");
     ask_query(&a, "plugin", c->nargs ? c->args[0] : NULL);
     ask_query(&a, "limit", c->option[OPT_LIMIT]);
+    ask_query(&a, "pool", cli_has(c, OPT_POOL) ? "true" : NULL);
     if (!cli_has(c, OPT_SVG))
         return ask_and_show(c, &a, show_forecast);
     int rc = ask_route(c, &a, &reply);

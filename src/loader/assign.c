@@ -141,6 +141,7 @@ int worker_assign(struct worker *w, struct generation *g, struct error *err)
     w->state = WORKER_ASSIGNED;
     p->l->assigned++;
     p->l->living++;
+    supervise_tick(p->l);
     loop_timer_set(p->l->supervise, &w->timer, clock_mono_ns() + START_TIMEOUT_NS);
     return 0;
 }

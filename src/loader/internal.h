@@ -467,12 +467,20 @@ struct loader {
     unsigned spawner_deaths; /* in a row, each within a second of its start */
     uint64_t spawner_started;
     struct loop_timer spawner_retry;
-    struct loop_timer tick; /* while a worker lives */
+    struct loop_timer tick; /* while a plugin's worker lives */
     struct loop_task first_pump;
     bool supervise_runs, explain_runs;
     struct worker *pool;    /* half-built walls */
     struct worker *workers; /* all that have not been freed */
-    unsigned spawning, halves;
+    unsigned spawning;
+    _Atomic unsigned halves;   /* written by supervise */
+    _Atomic unsigned pool_size; /* half-built walls that are kept ready; see loader_pool_set */
+    struct loop_task resize;   /* posted while resizing */
+    _Atomic bool resizing;
+    uint64_t burst_ns;      /* when the burst of starts began that goes on */
+    unsigned burst;         /* starts in it */
+    _Atomic uint64_t asked; /* starts since they were taken, and the largest burst */
+    _Atomic unsigned asked_at_once;
     uint64_t numbers;  /* of workers, the last one */
     unsigned assigned; /* on their way from half-built to ready */
     bool pumping, pump_again;
@@ -578,6 +586,7 @@ void walls_forget(struct loader *l, struct generation *g); /* it waits for none 
 void walls_failed(struct loader *l, const struct error *err, bool lost_spawner); /* one did not get half-built */
 void walls_refill(struct loop_timer *timer);
 void walls_crowded(struct loop_timer *timer);
+void walls_resize(struct loop_task *task);
 void walls_close(struct loader *l);
 
 /* worker.c */

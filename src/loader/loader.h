@@ -370,6 +370,20 @@ struct loader_explainer {
 };
 void loader_explainer(const struct loader *l, struct loader_explainer *out); /* any thread */
 
+/* ---- half-built walls (walls.c) ---- */
+
+/* So many are to stand ready from now on, in place of config.pool. Any thread, does not block. */
+void loader_pool_set(struct loader *l, unsigned size);
+struct loader_pool {
+    unsigned size, ready;
+};
+void loader_pool(const struct loader *l, struct loader_pool *out); /* any thread */
+/* Workers whose start was asked for since this was asked last, and how many of them within a second at most; false:
+ * none. Any thread. */
+bool loader_take_starts(struct loader *l, uint64_t *starts, unsigned *at_once);
+/* Something was counted since loader_collect of all found nothing; until it is, on_stir is called again. Any thread. */
+bool loader_is_stirred(const struct loader *l);
+
 /* ---- what there is to choose from (offer.c) ---- */
 
 /* Grows with each change of what any name runs. Any thread. */

@@ -167,7 +167,7 @@ static void tick(struct loop_timer *timer)
 
 void supervise_tick(struct loader *l)
 {
-    if ((l->workers || l->cgroups_left) && !l->tick.slot)
+    if ((l->living || l->cgroups_left) && !l->tick.slot) /* walls in the pool need no looking after */
         loop_timer_set(l->supervise, &l->tick, clock_mono_ns() + l->tick_ns);
 }
 
@@ -208,6 +208,7 @@ int supervise_open(struct loader *l, struct error *err)
     l->spawner_retry.fire = again;
     l->refill.fire = walls_refill;
     l->crowded.fire = walls_crowded;
+    l->resize.run = walls_resize;
     l->first_pump.run = pump_first;
     loop_post(l->supervise, &l->first_pump);
     if ((rc = pthread_create(&l->supervise_thread, NULL, run, l)))

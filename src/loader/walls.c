@@ -4,6 +4,7 @@
 
 #define REFILL_NS (10 * NS_PER_MS)
 #define CROWDED_NS (20 * NS_PER_MS)
+#define BURST_NS NS_PER_S
 
 static struct generation *first_start(struct loader *l)
 {
@@ -43,6 +44,11 @@ static void assign_one(struct loader *l)
         first_again(l, g); /* the next one, or one that is built for it */
     else
         fail_start(g, &err);
+}
+
+static bool is_short(const struct loader *l)
+{
+    return l->spawning + l->halves < l->pool_size;
 }
 
 static unsigned waiting(const struct loader *l)
@@ -122,7 +128,7 @@ static void pump_once(struct loader *l)
         while (l->starts)
             fail_start(first_start(l), &err);
     }
-    if (l->spawning + l->halves < l->config.pool && !l->refill_failed && !l->refill.slot && !atomic_load(&l->closing))
+    if (is_short(l) && !l->refill_failed && !l->refill.slot && !atomic_load(&l->closing))
         loop_timer_set(l->supervise, &l->refill, clock_mono_ns() + REFILL_NS);
 }
 
@@ -133,7 +139,7 @@ void walls_refill(struct loop_timer *timer)
     struct error err;
     if (l->starts || l->assigned || atomic_load(&l->closing) || spawner_resting(l))
         return; /* the end of that comes back to walls_pump */
-    while (!l->refill_failed && l->spawning + l->halves < l->config.pool)
+    while (!l->refill_failed && is_short(l))
         l->refill_failed = worker_spawn(l, &err) != 0;
 }
 
@@ -150,8 +156,24 @@ void walls_pump(struct loader *l)
     l->pumping = false;
 }
 
+/* Starts within a second are at once: what stands ready is all that they find. */
+static void count_start(struct loader *l)
+{
+    uint64_t now = clock_mono_ns();
+    if (now - l->burst_ns > BURST_NS) {
+        l->burst_ns = now;
+        l->burst = 0;
+    }
+    l->burst++;
+    atomic_fetch_add(&l->asked, 1);
+    if (l->burst > atomic_load(&l->asked_at_once))
+        atomic_store(&l->asked_at_once, l->burst);
+    counts_stir(l);
+}
+
 void walls_ask(struct loader *l, struct generation *g)
 {
+    count_start(l);
     struct generation **end = &l->starts;
     while (*end)
         end = &(*end)->next_start;
@@ -183,6 +205,37 @@ void walls_failed(struct loader *l, const struct error *err, bool lost_spawner)
         fail_start(first_start(l), err);
     else
         l->refill_failed = true;
+}
+
+/* ---- how many stand ready ---- */
+
+/* What is too much leaves; what is missing is built as after a start. */
+void walls_resize(struct loop_task *task)
+{
+    struct loader *l = (struct loader *)(void *)((char *)task - offsetof(struct loader, resize));
+    atomic_store(&l->resizing, false);
+    while (l->pool && l->spawning + l->halves > l->pool_size)
+        worker_discard(l->pool);
+    l->refill_failed = false;
+    walls_pump(l);
+}
+
+void loader_pool_set(struct loader *l, unsigned size)
+{
+    if (atomic_exchange(&l->pool_size, size) != size && !atomic_exchange(&l->resizing, true))
+        loop_post(l->supervise, &l->resize);
+}
+
+void loader_pool(const struct loader *l, struct loader_pool *out)
+{
+    *out = (struct loader_pool){.size = atomic_load(&l->pool_size), .ready = atomic_load(&l->halves)};
+}
+
+bool loader_take_starts(struct loader *l, uint64_t *starts, unsigned *at_once)
+{
+    *starts = atomic_exchange(&l->asked, 0);
+    *at_once = atomic_exchange(&l->asked_at_once, 0);
+    return *starts > 0;
 }
 
 void walls_close(struct loader *l)

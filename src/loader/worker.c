@@ -444,6 +444,5 @@ int worker_spawn(struct loader *l, struct error *err)
     w->next_of_all = l->workers;
     l->workers = w;
     l->spawning++;
-    supervise_tick(l);
     return 0;
 }

@@ -38,6 +38,7 @@
     "('search')," \
     "('setting')," \
     "('source')," \
+    "('start')," \
     "('token')," \
     "('version')"
 

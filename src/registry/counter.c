@@ -54,6 +54,16 @@ int counter_add(struct db *db, const struct registry_count *c, uint64_t now_ms, 
     return rc < 0 ? rc : hour_add(db, c, now_ms, err);
 }
 
+int starts_add(struct db *db, const struct registry_starts *more, uint64_t now_ms, struct error *err)
+{
+    int64_t hour = (int64_t)(now_ms / MS_PER_HOUR);
+    int rc = db_run(db, err,
+                    "INSERT INTO start (hour, starts, most) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE"
+                    " SET starts = starts + excluded.starts, most = max(most, excluded.most)",
+                    "iii", hour, (int64_t)more->starts, (int64_t)more->most);
+    return rc < 0 ? rc : db_run(db, err, "DELETE FROM start WHERE hour <= ?", "i", hour - REGISTRY_HOURS);
+}
+
 /* ---- reading ---- */
 
 static void get_counts(sqlite3_stmt *row, int first, struct registry_counts *out)
@@ -162,5 +172,23 @@ int registry_each_hour(struct registry_reader *reader, const char *name, uint64_
             db_end(row);
             return 0;
         }
+    return rc;
+}
+
+int registry_each_start(struct registry_reader *reader, uint64_t since_hour,
+                        bool (*each)(void *context, uint64_t hour, const struct registry_starts *starts),
+                        void *context, struct error *err)
+{
+    sqlite3_stmt *row;
+    int rc = db_start(&reader->db, err, &row, "SELECT hour, starts, most FROM start WHERE hour >= ? ORDER BY hour", "i",
+                      (int64_t)since_hour);
+    for (; rc > 0; rc = db_next(&reader->db, err, row)) {
+        const struct registry_starts one = {.starts = (uint64_t)sqlite3_column_int64(row, 1),
+                                            .most = (uint64_t)sqlite3_column_int64(row, 2)};
+        if (!each(context, (uint64_t)sqlite3_column_int64(row, 0), &one)) {
+            db_end(row);
+            return 0;
+        }
+    }
     return rc;
 }

@@ -134,6 +134,13 @@ void gather_find(const struct gather *g, const char *name, const char *version, 
     }
 }
 
+void gather_starts(struct gather *g, const struct registry_starts *more)
+{
+    g->starts.starts += more->starts;
+    g->starts.most = more->most > g->starts.most ? more->most : g->starts.most;
+    set_due(g);
+}
+
 /* ---- denials ---- */
 
 static const char *keep_text(char **room, const char *text)
@@ -217,6 +224,8 @@ void gather_give_back(struct gather *g, struct gather *taken)
     for (size_t i = 0; taken->counts && i < taken->counts->size; i++)
         if (taken->counts->rows[i].plugin[0])
             gather_count(g, &taken->counts->rows[i]);
+    if (taken->starts.starts)
+        gather_starts(g, &taken->starts);
     denials_give_back(g, taken);
     if (taken->due_ns)
         set_due(g);
@@ -241,5 +250,7 @@ int gather_write(struct registry *r, const struct gather *g, struct error *err)
     for (size_t i = 0; g->counts && i < g->counts->size && rc == 0; i++)
         if (g->counts->rows[i].plugin[0])
             rc = counter_add(&r->writer, &g->counts->rows[i], r->now_ms, err);
+    if (rc == 0 && g->starts.starts)
+        rc = starts_add(&r->writer, &g->starts, r->now_ms, err);
     return rc < 0 ? rc : denials_add(&r->writer, g->denials, err);
 }

@@ -34,6 +34,7 @@ struct gather {
     struct gather_counts *counts;                /* owned */
     struct gather_denial *denials, *last_denial; /* owned; in the order in which they were told */
     size_t ndenials;
+    struct registry_starts starts;
     uint64_t due_ns; /* by the monotonic clock; 0: nothing was gathered */
 };
 
@@ -41,6 +42,7 @@ void gather_refusal(struct gather *g, const struct registry_refusal *refusal);
 
 /* false: no memory; nothing is counted. */
 bool gather_count(struct gather *g, const struct registry_count *count);
+void gather_starts(struct gather *g, const struct registry_starts *more);
 bool gather_deny(struct gather *g, const struct registry_denial *more); /* false: no room */
 /* version NULL: all of the plugin; name NULL: everything. */
 void gather_find(const struct gather *g, const char *name, const char *version, struct registry_counts *out);

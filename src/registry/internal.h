@@ -48,6 +48,7 @@ int reader_damaged(struct registry_reader *reader, sqlite3_stmt *row, struct err
 
 /* Inside a transaction. */
 int counter_add(struct db *db, const struct registry_count *count, uint64_t now_ms, struct error *err);
+int starts_add(struct db *db, const struct registry_starts *more, uint64_t now_ms, struct error *err);
 int denials_add(struct db *db, const struct gather_denial *first, struct error *err);
 
 /* Does a version refer to this package? For files.h; context: the registry, on whose thread its writer is. */

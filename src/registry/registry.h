@@ -406,6 +406,12 @@ struct registry_count {
 };
 /* Adds to the counters of a version, on the day when it is written. Any thread, never blocks on the disk. */
 void registry_count(struct registry *r, const struct registry_count *count);
+/* Workers that were started: how many, and how many were asked for at once at most. Adds to the hour when it is written;
+ * any thread, never blocks on the disk. */
+struct registry_starts {
+    uint64_t starts, most;
+};
+void registry_count_starts(struct registry *r, const struct registry_starts *more);
 /* Something that a plugin tried and did not get; the same (plugin, version, action, operation, object) are one row. Of
  * a plugin so many rows are kept: of each kind (version, action, operation) the newest, no kind before another. What
  * the others had counted is a number. */
@@ -524,6 +530,11 @@ int registry_each_count(struct registry_reader *reader, const char *name, const 
 int registry_each_hour(struct registry_reader *reader, const char *name, uint64_t since_hour,
                        bool (*each)(void *context, uint64_t hour, uint64_t calls, uint64_t errors), void *context,
                        struct error *err);
+
+/* Starts of workers hour by hour, as above. */
+int registry_each_start(struct registry_reader *reader, uint64_t since_hour,
+                        bool (*each)(void *context, uint64_t hour, const struct registry_starts *starts),
+                        void *context, struct error *err);
 
 /* What was denied a plugin (NULL: all) at that time or later, the last first; what is gathered and not written yet is
  * not among it: registry_flush. */

@@ -122,9 +122,14 @@ static const char step_8[] = "DROP TABLE typo;"
                              "CREATE TABLE near_miss (half TEXT NOT NULL, word TEXT NOT NULL, PRIMARY KEY (half, word))"
                              " STRICT, WITHOUT ROWID;";
 
+/* start: how many workers were started in an hour (hours since 1970), and how many at once at most; of the last weeks.
+ */
+static const char step_9[] = "CREATE TABLE start (hour INTEGER PRIMARY KEY, starts INTEGER NOT NULL,"
+                             " most INTEGER NOT NULL) STRICT;";
+
 const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, audit_create},  {step_3, NULL},
                                            {step_4, NULL}, {step_5, NULL},          {step_6, NULL},
-                                           {step_7, NULL}, {step_8, search_rebuild}};
+                                           {step_7, NULL}, {step_8, search_rebuild}, {step_9, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)

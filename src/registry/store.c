@@ -341,6 +341,16 @@ void registry_count(struct registry *r, const struct registry_count *count)
     pthread_mutex_unlock(&r->lock);
 }
 
+void registry_count_starts(struct registry *r, const struct registry_starts *more)
+{
+    pthread_mutex_lock(&r->lock);
+    bool first = !r->gather.due_ns;
+    gather_starts(&r->gather, more);
+    if (first)
+        pthread_cond_signal(&r->waiting);
+    pthread_mutex_unlock(&r->lock);
+}
+
 bool registry_deny(struct registry *r, const struct registry_denial *more)
 {
     pthread_mutex_lock(&r->lock);

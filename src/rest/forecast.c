@@ -7,6 +7,7 @@ void handle_forecast(struct rest_request *q)
 {
     const char *horizon = request_query(q, "horizon"), *limit = request_query(q, "limit");
     struct service_forecast asked = {.name = request_query(q, "plugin"),
+                                     .starts = request_flag(q, "pool"),
                                      .horizon = horizon ? (unsigned)strtoul(horizon, NULL, 10) : 0,
                                      .limit = limit ? strtod(limit, NULL) : 0};
     service_forecast(request_service(q), &asked, request_complete, q);

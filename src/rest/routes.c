@@ -92,6 +92,9 @@ static const struct field forecast_query[] = {
     {"plugin", FIELD_TEXT, false, "its calls; those of all plugins together unless told"},
     {"horizon", FIELD_NUMBER, false, "hours ahead; 24 unless told, 336 at most"},
     {"limit", FIELD_NUMBER, false, "calls an hour: when will so many be met?"},
+    {"pool", FIELD_FLAG, false,
+     "not calls: the most workers that were started at once in each hour, and how many half-built walls stand ready "
+     "for it"},
     {0},
 };
 static const struct field forecast_fields[] = {

@@ -17,9 +17,20 @@ void counters_tell(void *context, const struct loader_counts *counts)
         registry_count(s->registry, &one);
 }
 
+static void collect_starts(struct service *s)
+{
+    struct registry_starts more;
+    unsigned most;
+    if (!loader_take_starts(s->loader, &more.starts, &most))
+        return;
+    more.most = most;
+    registry_count_starts(s->registry, &more);
+}
+
 static bool collect(void *context)
 {
     struct service *s = context;
+    collect_starts(s);
     return loader_collect(s->loader, NULL);
 }
 
@@ -27,6 +38,7 @@ void counters_stir(void *context)
 {
     struct service *s = context;
     registry_gather_soon(s->registry);
+    monitor_stir(s->monitor);
 }
 
 void counters_start(struct service *s)
@@ -37,6 +49,8 @@ void counters_start(struct service *s)
 void counters_stop(struct service *s)
 {
     registry_gather_from(s->registry, NULL, NULL);
+    if (s->loader)
+        collect_starts(s);
     s->counters_over = true;
 }
 

@@ -10,51 +10,33 @@
 
 #define HORIZON_DEFAULT 24
 #define SHOWN 168 /* hours of the past that are told */
-#define NS_PER_HOUR (3600 * NS_PER_S)
 
 struct forecast_op {
     struct op op;
     char name[MANIFEST_NAME_MAX + 1];
-    double *series;
-    size_t n;
-    uint64_t first_hour; /* of the series; 0: it is the caller's, and has no place in time */
-    uint64_t last_hour;  /* the last one that is over */
+    bool starts;        /* of workers, not calls */
+    struct hours hours; /* first 0: the series is the caller's, and has no place in time */
     unsigned horizon;
     double limit;
 };
 
 static void clear(struct op *op)
 {
-    free(((struct forecast_op *)op)->series);
-}
-
-/* Hours without calls are zeros; the hour that goes on is left out. */
-static bool put_hour(void *context, uint64_t hour, uint64_t calls, uint64_t errors)
-{
-    struct forecast_op *f = context;
-    (void)errors;
-    if (hour > f->last_hour)
-        return false;
-    if (!f->first_hour)
-        f->first_hour = hour;
-    f->series[hour - f->first_hour] = (double)calls;
-    return true;
+    free(((struct forecast_op *)op)->hours.series);
 }
 
 static int recorded(struct forecast_op *f, struct job *job, struct error *err)
 {
     struct registry_plugin plugin;
-    f->last_hour = clock_wall_ns() / NS_PER_HOUR - 1;
-    f->series = calloc(REGISTRY_HOURS, sizeof *f->series);
-    if (!f->series)
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the hours of the past");
+    struct service *s = f->op.s;
+    uint64_t now = clock_wall_ns();
     int rc = f->name[0] ? registry_find_plugin(job->reader, f->name, &plugin, err) : 1;
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", f->name);
     if (rc > 0)
-        rc = registry_each_hour(job->reader, f->name[0] ? f->name : NULL, f->last_hour - REGISTRY_HOURS + 1, put_hour,
-                                f, err);
-    f->n = f->first_hour ? f->last_hour - f->first_hour + 1 : 0;
+        rc = f->starts
+                 ? hours_of_starts(job->reader, pool_most(s) ? pool_most(s) : UINT64_MAX, now, &f->hours, err)
+                 : hours_of_calls(job->reader, f->name[0] ? f->name : NULL, now, &f->hours, err);
     return rc;
 }
 
@@ -83,8 +65,8 @@ static void tell_model(struct buf *out, const struct forecast *f)
 static void tell_past(struct buf *out, const struct forecast_op *f)
 {
     tell_open(out, "past", '[');
-    for (size_t i = f->n > SHOWN ? f->n - SHOWN : 0; i < f->n; i++)
-        tell_real(out, NULL, f->series[i]);
+    for (size_t i = f->hours.n > SHOWN ? f->hours.n - SHOWN : 0; i < f->hours.n; i++)
+        tell_real(out, NULL, f->hours.series[i]);
     tell_close(out, ']');
 }
 
@@ -123,7 +105,7 @@ static void tell_points(struct buf *out, const struct forecast_op *f, const stru
         forecast_at(model, h, true, &p);
         tell_open(out, NULL, '{');
         tell_number(out, "ahead", h);
-        tell_seconds(out, "time", f->first_hour ? (f->last_hour + h) * 3600 : 0);
+        tell_seconds(out, "time", f->hours.first ? (f->hours.last + h) * 3600 : 0);
         tell_real(out, "mean", p.mean);
         tell_real(out, "low80", p.low80);
         tell_real(out, "high80", p.high80);
@@ -138,12 +120,12 @@ static void tell(struct forecast_op *f, const struct forecast *model)
 {
     struct buf *out = &f->op.result;
     char why[160];
-    snprintf(why, sizeof why, "%zu hours are known; a trend needs %d, the shape of a day 48, that of a week 336", f->n,
+    snprintf(why, sizeof why, "%zu hours are known; a trend needs %d, the shape of a day 48, that of a week 336", f->hours.n,
              FORECAST_LEAST);
     tell_open(out, NULL, '{');
     tell_text(out, "plugin", f->name[0] ? f->name : NULL);
     tell_text(out, "period", "1h");
-    tell_number(out, "points", f->n);
+    tell_number(out, "points", f->hours.n);
     tell_flag(out, "enough", model != NULL);
     tell_text(out, "why", model ? NULL : why);
     if (model)
@@ -154,6 +136,10 @@ static void tell(struct forecast_op *f, const struct forecast *model)
         tell_limit(out, f, model);
     else
         tell_raw(out, "limit", NULL);
+    if (f->starts)
+        tell_pool(out, "pool", f->op.s);
+    else
+        tell_raw(out, "pool", NULL);
     tell_past(out, f);
     tell_points(out, f, model);
     tell_close(out, '}');
@@ -164,11 +150,11 @@ static void forecast(struct op *op, struct job *job)
     static const unsigned seasons[2] = {24, 168};
     struct forecast_op *f = (struct forecast_op *)op;
     struct forecast *model = malloc(sizeof *model);
-    int rc = f->series ? 0 : recorded(f, job, &op->error);
+    int rc = f->hours.series ? 0 : recorded(f, job, &op->error);
     if (rc >= 0 && !model)
         rc = error_set(&op->error, MOAT_E_OUT_OF_MEMORY, "no memory for the forecast");
     if (rc >= 0) {
-        enum forecast_result done = forecast_fit(f->series, f->n, seasons, model);
+        enum forecast_result done = forecast_fit(f->hours.series, f->hours.n, seasons, model);
         if (done == FORECAST_BAD_VALUE)
             rc = error_set(&op->error, MOAT_E_BAD_PARAMETERS, "/plugin_executions: a value is no number up to 1e15");
         else
@@ -185,12 +171,12 @@ static int take_series(struct forecast_op *f, const struct service_forecast *ask
     if (asked->n > FORECAST_POINTS_MAX)
         return error_set(err, MOAT_E_TOO_LARGE, "/plugin_executions: %zu points, at most %d are taken", asked->n,
                          FORECAST_POINTS_MAX);
-    f->n = asked->n;
-    f->series = calloc(asked->n + 1, sizeof *f->series);
-    if (!f->series)
+    f->hours.n = asked->n;
+    f->hours.series = calloc(asked->n + 1, sizeof *f->hours.series);
+    if (!f->hours.series)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the series");
     if (asked->n)
-        memcpy(f->series, asked->series, asked->n * sizeof *f->series);
+        memcpy(f->hours.series, asked->series, asked->n * sizeof *f->hours.series);
     return 0;
 }
 
@@ -201,6 +187,9 @@ static int take(struct forecast_op *f, const struct service_forecast *asked, str
     memcpy(f->name, t.name, sizeof f->name);
     f->horizon = asked->horizon ? asked->horizon : HORIZON_DEFAULT;
     f->limit = asked->limit;
+    f->starts = asked->starts;
+    if (rc == 0 && f->starts && (asked->name || asked->series))
+        rc = error_set(err, MOAT_E_BAD_USAGE, "the pool is that of all plugins: name none, and give no series");
     if (rc == 0 && f->horizon > SERVICE_HORIZON_MAX)
         rc = error_set(err, asked->series ? MOAT_E_BAD_PARAMETERS : MOAT_E_BAD_USAGE,
                        "/horizon: more than %d hours ahead are not looked at", SERVICE_HORIZON_MAX);

@@ -19,6 +19,7 @@
 #include "service/monitor.h"
 #include "service/origins.h"
 #include "service/parameter.h"
+#include "service/pool.h"
 #include "service/service.h"
 #include "service/settings.h"
 #include "service/token.h"
@@ -54,6 +55,7 @@ struct service {
     struct journal *journal;
     struct monitor *monitor;
     struct parameters *parameters;
+    struct pool pool;
     struct spans *spans; /* or NULL: no collector is named */
     struct origins *origins;
     struct home_time time; /* as at open; never changes */

@@ -189,6 +189,7 @@ static void metrics(struct op *op, struct job *job)
         put_network(&op->result, op->s);
         put_spans(&op->result, op->s);
         metrics_monitor(&op->result, op->s->monitor);
+        metrics_pool(&op->result, op->s);
     }
     free(c.list);
     op_end(op, rc);

@@ -115,13 +115,15 @@ int service_record(struct service *s, const struct service_metric *metric, struc
     if (rc < 0)
         return rc;
     struct monitor_tally *t = &e->tallies[my_stripe()];
-    count(&t->calls, 1);
+    atomic_fetch_add(&t->calls, 1); /* before the look at whether somebody will see it */
     if (!metric->success)
         count(&t->bad, 1);
     if (metric->duration_ns) {
         count(&t->sum, metric->duration_ns);
         count(&t->buckets[histogram_bucket(metric->duration_ns)], 1);
     }
+    if (__builtin_expect(atomic_load(&m->resting), 0))
+        monitor_stir(m);
     return 0;
 }
 
@@ -234,6 +236,7 @@ static void take(struct monitor *m, struct monitor_entry *e, const struct window
     for (int k = 0; k < WATCH_KINDS; k++)
         if (changed >> k & 1)
             tell_change(m, e, (enum watch_kind)k);
+    m->moved = true;
     parameters_feed(m->s->parameters, e->plugin, &some);
     tell_sink(m, e, &some, now);
 }
@@ -295,9 +298,10 @@ size_t monitor_recorded(struct monitor *m)
     return n;
 }
 
-void monitor_look(struct monitor *m)
+bool monitor_look(struct monitor *m)
 {
     pthread_mutex_lock(&m->lock);
+    m->moved = false;
     loader_busy(m->s->loader, look_at_plugin, m);
     uint64_t now = clock_mono_ns();
     size_t recorded = monitor_recorded(m);
@@ -309,8 +313,10 @@ void monitor_look(struct monitor *m)
     for (size_t i = 0; i < m->nactions; i++) /* nobody calls any more what has an anomaly: it ends by itself */
         if (has_anomaly(m->actions[i]))
             take(m, m->actions[i], &m->actions[i]->all, now);
+    bool moved = m->moved;
     pthread_mutex_unlock(&m->lock);
     parameters_judge(m->s->parameters);
+    return moved;
 }
 
 static void add_hour(const struct monitor_entry *e, const char *plugin, uint64_t now, struct window_sum *out)
@@ -344,12 +350,47 @@ void service_on_metric(struct service *s, service_metric_sink sink, void *contex
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- every few seconds ---- */
+/* ---- every few seconds, while anything happens ---- */
+
+void monitor_stir(struct monitor *m)
+{
+    atomic_fetch_add(&m->stirs, 1);
+    if (atomic_exchange(&m->resting, false) && !atomic_exchange(&m->arming, true))
+        loop_post(m->s->loops[0], &m->arm);
+}
+
+static bool was_recorded(struct monitor *m)
+{
+    bool more = false;
+    size_t n = monitor_recorded(m);
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < n && !more; i++) {
+        struct window_sum all = {0};
+        sum_recorded(m->recorded[i], &all);
+        more = all.calls != m->recorded[i]->all.calls;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return more;
+}
+
+/* Said first and looked at again then: what happens in between either sees that it rests, or is seen. */
+static void rest(struct monitor *m, uint64_t stirs)
+{
+    if (atomic_load(&m->anomalies) || atomic_load(&m->s->parameters->watching))
+        return; /* their time may be over before anything happens */
+    atomic_store(&m->resting, true);
+    if (atomic_load(&m->stirs) != stirs || loader_is_stirred(m->s->loader) || was_recorded(m))
+        monitor_stir(m);
+}
 
 static void look(struct op *op, struct job *job)
 {
-    (void)job;
-    monitor_look(op->s->monitor);
+    struct monitor *m = op->s->monitor;
+    uint64_t stirs = atomic_load(&m->stirs);
+    bool moved = monitor_look(m);
+    pool_look(op->s, job);
+    if (!moved)
+        rest(m, stirs);
     op_end(op, 0);
 }
 
@@ -360,11 +401,19 @@ static void looked(void *context, const struct error *error, struct buf *result)
     atomic_store(&((struct monitor *)context)->looking, false);
 }
 
+static void sleep_for(struct monitor *m, uint64_t ns)
+{
+    loop_timer_set(m->s->loops[0], &m->timer, clock_mono_ns() + ns);
+}
+
+/* While nothing happens it looks once more before the pool needs another size: it may be long since. */
 static void fire(struct loop_timer *timer)
 {
     struct monitor *m = (struct monitor *)(void *)((char *)timer - offsetof(struct monitor, timer));
-    loop_timer_set(m->s->loops[0], timer, clock_mono_ns() + m->every_ns);
-    if (atomic_exchange(&m->looking, true))
+    uint64_t now = clock_wall_ns(), due = pool_next(m->s, now) - now;
+    m->slept = !m->slept && atomic_load(&m->resting);
+    sleep_for(m, m->slept && due > m->every_ns ? due : m->every_ns);
+    if (m->slept || atomic_exchange(&m->looking, true))
         return;
     struct op *op = op_new(m->s, sizeof *op, looked, m);
     if (op)
@@ -374,7 +423,9 @@ static void fire(struct loop_timer *timer)
 static void arm(struct loop_task *task)
 {
     struct monitor *m = (struct monitor *)(void *)((char *)task - offsetof(struct monitor, arm));
-    loop_timer_set(m->s->loops[0], &m->timer, clock_mono_ns() + m->every_ns);
+    atomic_store(&m->arming, false);
+    m->slept = false;
+    sleep_for(m, m->every_ns);
 }
 
 struct monitor *monitor_new(struct service *s)
@@ -393,6 +444,7 @@ struct monitor *monitor_new(struct service *s)
 void monitor_start(struct monitor *m)
 {
     m->every_ns = m->s->settings.monitor_every;
+    atomic_store(&m->arming, true);
     loop_post(m->s->loops[0], &m->arm);
 }
 

@@ -42,6 +42,7 @@ struct monitor {
     struct monitor_entry *actions[MONITOR_ACTIONS];
     size_t nactions;
     bool evicted;               /* some action made room */
+    bool moved;                 /* some entry, since the look that goes on began */
     uint64_t left_out;          /* looks at actions for which there was none */
     _Atomic uint64_t refused;   /* of the platform's, for want of room */
     _Atomic unsigned anomalies; /* that are on */
@@ -56,16 +57,23 @@ struct monitor {
     struct service *s;
     uint64_t every_ns;
     struct loop_task arm;
+    atomic_bool arming; /* arm is posted */
     struct loop_timer timer;
+    bool slept; /* the loop: the timer was set for a rest */
     atomic_bool looking;
+    atomic_bool resting; /* nothing happens: no look before something does, or the pool wants one */
+    _Atomic uint64_t stirs;
 };
 
 struct monitor *monitor_new(struct service *s); /* NULL: no memory */
 void monitor_start(struct monitor *m);          /* loops, jobs and loader run */
 void monitor_free(struct monitor *m);           /* neither does any more; NULL is fine */
 
-/* Looks now. A jobs thread; takes the lock. */
-void monitor_look(struct monitor *m);
+/* Something happened that it does not look for by itself while it rests. Any thread. */
+void monitor_stir(struct monitor *m);
+
+/* Looks now; false: nothing had happened since the last time. A jobs thread; takes the lock. */
+bool monitor_look(struct monitor *m);
 /* Looks, and sums the last hour of a plugin's calls and of what was recorded under its name; "": of everything. */
 void monitor_hour(struct monitor *m, const char *plugin, struct window_sum *out);
 size_t monitor_recorded(struct monitor *m); /* so many of recorded[] are there */

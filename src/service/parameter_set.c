@@ -231,6 +231,7 @@ static void settle(struct parameter_op *o, struct parameter *one, const struct w
         c->guard = PARAMETER_WATCHED;
         one->until_ns = clock_mono_ns() + PARAMETER_GUARD_NS;
         atomic_fetch_add(&p->watching, 1);
+        monitor_stir(p->s->monitor); /* its time ends also when nothing happens */
     }
     pthread_mutex_unlock(&p->lock);
     free(value);

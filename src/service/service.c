@@ -237,6 +237,7 @@ int service_open(const struct service_options *options, struct service **out, st
     pthread_mutex_init(&s->guest_lock, NULL);
     pthread_mutex_init(&s->expiry.lock, NULL);
     s->expiry.timer = -1;
+    pool_open(&s->pool);
     /* Signals are the program's business, on its own threads. */
     sigset_t all, before;
     sigfillset(&all);
@@ -283,6 +284,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     tokens_free(s->tokens);
     journal_close(s->journal);
     monitor_free(s->monitor);
+    pool_close(&s->pool);
     parameters_free(s->parameters);
     origins_free(s->origins);
     free(s);

@@ -248,6 +248,8 @@ struct service_forecast {
     size_t n;
     unsigned horizon; /* hours ahead; 0: 24 */
     double limit;     /* calls an hour: when will it be met? 0: not asked */
+    bool starts;      /* not calls: the most workers that were started at once in each hour, with what the pool makes of
+                         it */
 };
 void service_forecast(struct service *s, const struct service_forecast *asked, service_done done, void *context);
 

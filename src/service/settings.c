@@ -77,6 +77,8 @@ const struct setting settings_table[] = {
     {"payload_max", KIND_SIZE, 8 << 20, 64 << 10, 256 << 20, false, F(payload_max),
      "the largest parameters or result of a call"},
     {"pool", KIND_NUMBER, 1, 0, 64, false, F(pool), "half-built walls that are kept ready"},
+    {"pool_forecast", KIND_NUMBER, 8, 0, 64, false, F(pool_forecast),
+     "so many at most, where the starts of the past let expect more at once than `pool`; 0, or a `pool` of 0: never"},
     {"processes_max", KIND_NUMBER, 128, 1, 1024, false, F(processes_max),
      "processes and threads of one worker: no manifest gets more"},
     {"queue_per_plugin", KIND_NUMBER, 1024, 1, 1 << 20, false, F(queue_per_plugin),

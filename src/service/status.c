@@ -161,6 +161,7 @@ static void stats(struct op *op, struct job *job)
         tell_network(out, op->s);
         tell_counts(out, "counters", &counts);
         tell_monitor_stats(out, "platform_metrics", op->s->monitor);
+        tell_pool(out, "pool", op->s);
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
         tell_close(out, '}');
     }
@@ -207,6 +208,7 @@ static void health(struct op *op, struct job *job)
         tell_number(out, "uptime_seconds", (clock_mono_ns() - op->s->opened_ns) / NS_PER_S);
         tell_number(out, "anomalies", anomalies);
         tell_explainer(out, &explainer);
+        tell_pool_size(out, "pool", op->s);
         tell_open(out, "plugins", '{');
         for (int h = HEALTH_UNKNOWN; h <= HEALTH_FAILED; h++)
             tell_number(out, health_name((enum health)h), t.health[h]);

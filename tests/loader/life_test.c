@@ -758,6 +758,39 @@ static void workers_make_room_for_others(void **state)
     stop(running[2]);
 }
 
+static struct loader_pool pool_now(void)
+{
+    struct loader_pool p;
+    loader_pool(r->l, &p);
+    return p;
+}
+
+/* It grows, shrinks, goes and comes back, and whoever starts takes from it, whatever its size. */
+static void the_pool_takes_another_size(void **state)
+{
+    static const unsigned sizes[] = {5, 2, 0, 3};
+    uint64_t starts;
+    unsigned at_once;
+    char name[16];
+    RIG_WAIT(pool_now().ready == pool_now().size);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        loader_pool_set(r->l, sizes[i]);
+        assert_int_equal(pool_now().size, sizes[i]);
+        RIG_WAIT(pool_now().ready == sizes[i]);
+    }
+    assert_false(loader_take_starts(r->l, &starts, &at_once));
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "p%d", i);
+        rig_define(r, name, NULL, LOADER_LAZY);
+        rig_expect(r, name, "echo", "1", 0, "1");
+    }
+    RIG_WAIT(pool_now().ready == 3);
+    assert_true(loader_take_starts(r->l, &starts, &at_once));
+    assert_int_equal(starts, 4);
+    assert_in_range(at_once, 1, 4);
+    assert_false(loader_take_starts(r->l, &starts, &at_once));
+}
+
 static void a_flood_of_output_is_cut(void **state)
 {
     char line[3000], text[3100];
@@ -869,6 +902,7 @@ int main(void)
         TEST(a_plugin_is_asked_how_it_is),
         TEST(who_is_idle_is_stopped),
         TEST(workers_make_room_for_others),
+        TEST(the_pool_takes_another_size),
         TEST(a_flood_of_output_is_cut),
         TEST(freeing_completes_every_call),
         TEST(errors_are_told),

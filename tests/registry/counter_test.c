@@ -182,6 +182,59 @@ static void nine_weeks_of_hours_are_kept(void **state)
     assert_int_equal(all.calls, REGISTRY_HOURS + 1);
 }
 
+struct starts {
+    uint64_t n, hour;
+    struct registry_starts all;
+};
+
+static bool put_starts(void *context, uint64_t hour, const struct registry_starts *one)
+{
+    struct starts *s = context;
+    *s = (struct starts){s->n + 1, hour, {s->all.starts + one->starts, one->most}};
+    return true;
+}
+
+static void starts_are_summed_and_the_most_at_once_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct starts s = {0};
+    registry_count_starts(f->r, &(struct registry_starts){.starts = 5, .most = 3});
+    OK(registry_flush(f->r, &f->err));
+    registry_count_starts(f->r, &(struct registry_starts){.starts = 2, .most = 1});
+    close_it(f); /* which writes what was gathered */
+    open_it(f);
+    OK(registry_each_start(f->reader, 0, put_starts, &s, &f->err));
+    assert_int_equal(s.all.starts, 7);
+    assert_true(s.n == 2 || s.all.most == 3); /* the hour may have changed meanwhile */
+    struct starts none = {0};
+    OK(registry_each_start(f->reader, UINT32_MAX, put_starts, &none, &f->err));
+    assert_int_equal(none.n, 0);
+}
+
+static void nine_weeks_of_starts_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct starts s = {0};
+    const struct registry_starts one = {.starts = 2, .most = 1}, more = {.starts = 4, .most = 4};
+    uint64_t hour_ms = 3600 * 1000, last = 500000;
+    char path[400];
+    static struct db db;
+    snprintf(path, sizeof path, "%s/registry.db", f->place.registry);
+    close_it(f);
+    OK(db_open(&db, path, true, &f->err));
+    for (uint64_t hour = last - REGISTRY_HOURS - 3; hour <= last; hour++)
+        OK(starts_add(&db, &one, hour * hour_ms, &f->err));
+    OK(starts_add(&db, &more, last * hour_ms, &f->err)); /* the hour goes on */
+    OK(starts_add(&db, &one, last * hour_ms, &f->err));
+    db_close(&db);
+    open_it(f);
+    OK(registry_each_start(f->reader, 0, put_starts, &s, &f->err));
+    assert_int_equal(s.n, REGISTRY_HOURS);
+    assert_int_equal(s.hour, last);
+    assert_int_equal(s.all.starts, 2 * REGISTRY_HOURS + 6);
+    assert_int_equal(s.all.most, 4);
+}
+
 static void they_outlive_the_version_and_go_with_the_name(void **state)
 {
     struct fixture *f = *state;
@@ -316,6 +369,8 @@ int main(void)
         T(a_day_has_its_own),
         T(an_hour_has_its_own_for_all_versions),
         T(nine_weeks_of_hours_are_kept),
+        T(starts_are_summed_and_the_most_at_once_is_kept),
+        T(nine_weeks_of_starts_are_kept),
         T(they_outlive_the_version_and_go_with_the_name),
         T(whoever_looks_sees_all_that_was_counted_before_and_nothing_twice),
         T(many_at_once_are_kept_apart),

@@ -165,9 +165,11 @@ static void every_release_becomes_the_newest(void **state)
             fail_msg("from %d: %s", from, err.message);
         assert_newest(r, from);
         assert_int_equal(number(r, "SELECT count(*) FROM hour"), 0);
+        assert_int_equal(number(r, "SELECT count(*) FROM start"), 0);
         if (registry_run(r, &set, &err) < 0)
             fail_msg("from %d: %s", from, err.message);
         registry_count(r, &count);
+        registry_count_starts(r, &(struct registry_starts){.starts = 9, .most = 4});
         assert_int_equal(number(r, "SELECT count(*) FROM denial"), 0);
         struct registry_denial denial = {.plugin = "hostile",
                                          .version = "1.0.0",
@@ -184,6 +186,7 @@ static void every_release_becomes_the_newest(void **state)
         assert_newest(r, from);
         assert_int_equal(number(r, "SELECT count(*) FROM ceiling WHERE permission = 5 AND scope = ''"), 1);
         assert_int_equal(number(r, "SELECT sum(calls) FROM hour"), 3);
+        assert_int_equal(number(r, "SELECT starts * 10 + most FROM start"), 94);
         assert_int_equal(number(r, "SELECT sum(count) FROM denial"), 7);
         registry_close(r);
         place_remove(&p);

@@ -304,7 +304,8 @@ int service_record(struct service *s, const struct service_metric *m, struct err
 
 void service_forecast(struct service *s, const struct service_forecast *f, service_done done, void *context)
 {
-    answer(s, done, context, "forecast %s %zu %u %g", or_null(f->name), f->series ? f->n : 0, f->horizon, f->limit);
+    answer(s, done, context, "forecast %s %zu %u %g%s", or_null(f->name), f->series ? f->n : 0, f->horizon, f->limit,
+           f->starts ? " pool" : "");
 }
 void service_audit(struct service *s, const struct service_audit *f, service_done done, void *context)
 {

@@ -8,7 +8,7 @@ import time
 import xml.etree.ElementTree
 
 import pytest
-from client import Api
+from client import Api, until
 
 from place import Place
 
@@ -62,6 +62,71 @@ def test_calls_are_counted_by_the_hour(place):
     [path] = place.home.rglob("registry.db")
     assert sum(n for n, in sqlite3.connect(path).execute("SELECT calls FROM hour")) == 1
     assert "Too little is known" in place.good("forecast", "alpha").out
+
+
+def starts_of(place, values):
+    """As if so many workers at once had been started at most in each of the last hours."""
+    [path] = place.home.rglob("registry.db")
+    db = sqlite3.connect(path)
+    now = int(time.time()) // 3600
+    db.executemany("INSERT INTO start VALUES (?, ?, ?)", [(now - len(values) + i, v, v) for i, v in enumerate(values) if v])
+    db.commit()
+    db.close()
+
+
+def pool(api):
+    return api.good("GET", "/api/plugins/stats")["pool"]
+
+
+def gauges(api):
+    return dict(re.findall(r"^(moat_pool_\w+) (\S+)$", api.ask("GET", "/metrics").text, re.M))
+
+
+def test_walls_stand_ready_for_the_starts_that_are_to_come(place):
+    """Each hour five at once, and a flood once: so many are built before anybody asks; the flood is bounded."""
+    place.install()
+    place.good("settings", "set", "monitor_every", '"100ms"')
+    starts_of(place, [5] * 40 + [1000] + [5] * 40)
+    api = Api(place)
+    until(lambda: pool(api)["by"] == "forecast")
+    told = pool(api)
+    assert (told["least"], told["most"]) == (1, 8) and 5 <= told["size"] <= 8
+    assert told["expected"] <= told["possible"] and told["size"] == min(8, max(1, math.ceil(told["possible"])))
+    until(lambda: api.good("GET", "/api/plugins/health")["pool"] == {"size": told["size"], "ready": told["size"]})
+    seen = gauges(api)
+    assert float(seen["moat_pool_size"]) == told["size"] and float(seen["moat_pool_forecast"]) == pytest.approx(told["possible"])
+    forecast = api.good("GET", "/api/forecast?pool&limit=8")
+    assert forecast["pool"] == told | {"ready": told["size"]} and max(forecast["past"]) == 8 and forecast["plugin"] is None
+    assert forecast["limit"]["per_hour"] == 8
+    said = place.good("forecast", "--pool").out
+    assert f"{told['size']} of {told['size']} half-built walls stand ready, from 1 to 8" in said and "EXPECTED" in said
+    api.bad(400, "bad_usage", "GET", "/api/forecast?pool&plugin=alpha")
+
+
+@pytest.mark.parametrize("settings,starts,size,why", [
+    ({}, [5] * 9, 1, "too little is recorded"),
+    ({"pool": 3}, [1] * 80, 3, None),
+    ({"pool_forecast": 0}, [5] * 80, 1, "not above `pool`"),
+    ({"pool": 0}, [5] * 80, 0, "is 0"),
+])
+def test_the_pool_is_never_smaller_than_told_nor_larger(place, settings, starts, size, why):
+    place.install()
+    for key, value in ({"monitor_every": '"100ms"'} | settings).items():
+        place.good("settings", "set", key, str(value))
+    starts_of(place, starts)
+    api = Api(place)
+    api.good("POST", "/api/monitor", {"plugin": "test", "action": "looked", "success": True})
+    until(lambda: why or pool(api)["by"] == "forecast")
+    told = pool(api)
+    assert told["size"] == size and (told["by"] == "setting") == bool(why) and (why or "") in told["why"]
+
+
+def test_starts_are_counted_for_the_pool(place):
+    place.install()
+    place.good("call", "alpha", "echo", "[1]")
+    [path] = place.home.rglob("registry.db")
+    [(starts, most)] = sqlite3.connect(path).execute("SELECT sum(starts), max(most) FROM start").fetchall()
+    assert starts >= 1 and 1 <= most <= starts
 
 
 def test_a_series_of_the_callers(place):
