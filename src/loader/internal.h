@@ -473,9 +473,9 @@ struct loader {
     struct worker *pool;    /* half-built walls */
     struct worker *workers; /* all that have not been freed */
     unsigned spawning;
-    _Atomic unsigned halves;   /* written by supervise */
+    _Atomic unsigned halves;    /* written by supervise */
     _Atomic unsigned pool_size; /* half-built walls that are kept ready; see loader_pool_set */
-    struct loop_task resize;   /* posted while resizing */
+    struct loop_task resize;    /* posted while resizing */
     _Atomic bool resizing;
     uint64_t burst_ns;      /* when the burst of starts began that goes on */
     unsigned burst;         /* starts in it */

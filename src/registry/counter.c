@@ -176,8 +176,8 @@ int registry_each_hour(struct registry_reader *reader, const char *name, uint64_
 }
 
 int registry_each_start(struct registry_reader *reader, uint64_t since_hour,
-                        bool (*each)(void *context, uint64_t hour, const struct registry_starts *starts),
-                        void *context, struct error *err)
+                        bool (*each)(void *context, uint64_t hour, const struct registry_starts *starts), void *context,
+                        struct error *err)
 {
     sqlite3_stmt *row;
     int rc = db_start(&reader->db, err, &row, "SELECT hour, starts, most FROM start WHERE hour >= ? ORDER BY hour", "i",

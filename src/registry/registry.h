@@ -406,8 +406,8 @@ struct registry_count {
 };
 /* Adds to the counters of a version, on the day when it is written. Any thread, never blocks on the disk. */
 void registry_count(struct registry *r, const struct registry_count *count);
-/* Workers that were started: how many, and how many were asked for at once at most. Adds to the hour when it is written;
- * any thread, never blocks on the disk. */
+/* Workers that were started: how many, and how many were asked for at once at most. Adds to the hour when it is
+ * written; any thread, never blocks on the disk. */
 struct registry_starts {
     uint64_t starts, most;
 };
@@ -533,8 +533,8 @@ int registry_each_hour(struct registry_reader *reader, const char *name, uint64_
 
 /* Starts of workers hour by hour, as above. */
 int registry_each_start(struct registry_reader *reader, uint64_t since_hour,
-                        bool (*each)(void *context, uint64_t hour, const struct registry_starts *starts),
-                        void *context, struct error *err);
+                        bool (*each)(void *context, uint64_t hour, const struct registry_starts *starts), void *context,
+                        struct error *err);
 
 /* What was denied a plugin (NULL: all) at that time or later, the last first; what is gathered and not written yet is
  * not among it: registry_flush. */

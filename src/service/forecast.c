@@ -34,9 +34,8 @@ static int recorded(struct forecast_op *f, struct job *job, struct error *err)
     if (rc == 0)
         return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "no plugin `%s` is installed", f->name);
     if (rc > 0)
-        rc = f->starts
-                 ? hours_of_starts(job->reader, pool_most(s) ? pool_most(s) : UINT64_MAX, now, &f->hours, err)
-                 : hours_of_calls(job->reader, f->name[0] ? f->name : NULL, now, &f->hours, err);
+        rc = f->starts ? hours_of_starts(job->reader, pool_most(s) ? pool_most(s) : UINT64_MAX, now, &f->hours, err)
+                       : hours_of_calls(job->reader, f->name[0] ? f->name : NULL, now, &f->hours, err);
     return rc;
 }
 
@@ -120,8 +119,8 @@ static void tell(struct forecast_op *f, const struct forecast *model)
 {
     struct buf *out = &f->op.result;
     char why[160];
-    snprintf(why, sizeof why, "%zu hours are known; a trend needs %d, the shape of a day 48, that of a week 336", f->hours.n,
-             FORECAST_LEAST);
+    snprintf(why, sizeof why, "%zu hours are known; a trend needs %d, the shape of a day 48, that of a week 336",
+             f->hours.n, FORECAST_LEAST);
     tell_open(out, NULL, '{');
     tell_text(out, "plugin", f->name[0] ? f->name : NULL);
     tell_text(out, "period", "1h");

@@ -14,7 +14,8 @@
 
 /* The values as code uses them. */
 struct settings {
-    uint64_t payload_max, package_max, deadline_default, deadline_max, pool, pool_forecast, queue_per_plugin, queue_total;
+    uint64_t payload_max, package_max, deadline_default, deadline_max, pool, pool_forecast, queue_per_plugin,
+        queue_total;
     uint64_t accept_missing_layers; /* WALL_BITs */
     uint64_t idle_stop, workers_total, config_guard;
     /* Of the HTTP server (http/http.h). */
