@@ -46,6 +46,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text_plain(small, sizeof small, (const char *)data, size);
     check_line(small, sizeof small);
     check_span(line);
-    otlp_rejected((const char *)data, size);
+    otlp_rejected((const char *)data, size, "rejectedSpans");
     return 0;
 }

@@ -24,6 +24,7 @@
 #include "service/settings.h"
 #include "service/token.h"
 #include "service/vault.h"
+#include "trace/meters.h"
 #include "trace/spans.h"
 
 #define LOOPS_MAX 4
@@ -56,7 +57,10 @@ struct service {
     struct monitor *monitor;
     struct parameters *parameters;
     struct pool pool;
-    struct spans *spans; /* or NULL: no collector is named */
+    struct spans *spans;      /* or NULL: no collector is named */
+    struct meters *meters;    /* the same */
+    uint64_t metrics_sent_ns; /* the looking thread's: monotonic; opened_ns: never */
+    bool metrics_moved;       /* the looking thread's: something is to be told */
     struct origins *origins;
     struct home_time time; /* as at open; never changes */
     struct expiry expiry;
@@ -270,6 +274,14 @@ void tell_counts(struct buf *out, const char *key, const struct registry_counts 
 /* ---- traces.c ---- */
 
 void traces_open(struct service *s, struct loader_config *config); /* sets on_end when spans are exported */
+
+/* ---- meters.c: figures for the collector ---- */
+
+void meters_begin(struct service *s);
+/* Tells them when it is time to; true: something is still to be told. The looking thread. */
+bool meters_look(struct service *s, bool moved);
+void meters_last(struct service *s); /* nothing looks any more */
+void metrics_meters(struct buf *out, struct service *s);
 
 /* ---- others ---- */
 

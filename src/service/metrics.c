@@ -190,6 +190,7 @@ static void metrics(struct op *op, struct job *job)
         put_spans(&op->result, op->s);
         metrics_monitor(&op->result, op->s->monitor);
         metrics_pool(&op->result, op->s);
+        metrics_meters(&op->result, op->s);
     }
     free(c.list);
     op_end(op, rc);

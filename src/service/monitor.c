@@ -236,7 +236,7 @@ static void take(struct monitor *m, struct monitor_entry *e, const struct window
     for (int k = 0; k < WATCH_KINDS; k++)
         if (changed >> k & 1)
             tell_change(m, e, (enum watch_kind)k);
-    m->moved = true;
+    atomic_store(&m->moved, true);
     parameters_feed(m->s->parameters, e->plugin, &some);
     tell_sink(m, e, &some, now);
 }
@@ -298,10 +298,9 @@ size_t monitor_recorded(struct monitor *m)
     return n;
 }
 
-bool monitor_look(struct monitor *m)
+void monitor_look(struct monitor *m)
 {
     pthread_mutex_lock(&m->lock);
-    m->moved = false;
     loader_busy(m->s->loader, look_at_plugin, m);
     uint64_t now = clock_mono_ns();
     size_t recorded = monitor_recorded(m);
@@ -313,10 +312,8 @@ bool monitor_look(struct monitor *m)
     for (size_t i = 0; i < m->nactions; i++) /* nobody calls any more what has an anomaly: it ends by itself */
         if (has_anomaly(m->actions[i]))
             take(m, m->actions[i], &m->actions[i]->all, now);
-    bool moved = m->moved;
     pthread_mutex_unlock(&m->lock);
     parameters_judge(m->s->parameters);
-    return moved;
 }
 
 static void add_hour(const struct monitor_entry *e, const char *plugin, uint64_t now, struct window_sum *out)
@@ -387,9 +384,10 @@ static void look(struct op *op, struct job *job)
 {
     struct monitor *m = op->s->monitor;
     uint64_t stirs = atomic_load(&m->stirs);
-    bool moved = monitor_look(m);
+    monitor_look(m);
+    bool moved = atomic_exchange(&m->moved, false), owed = meters_look(op->s, moved);
     pool_look(op->s, job);
-    if (!moved)
+    if (!moved && !owed)
         rest(m, stirs);
     op_end(op, 0);
 }

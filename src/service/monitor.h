@@ -42,7 +42,7 @@ struct monitor {
     struct monitor_entry *actions[MONITOR_ACTIONS];
     size_t nactions;
     bool evicted;               /* some action made room */
-    bool moved;                 /* some entry, since the look that goes on began */
+    _Atomic bool moved;         /* something was seen since the thread that looks asked last */
     uint64_t left_out;          /* looks at actions for which there was none */
     _Atomic uint64_t refused;   /* of the platform's, for want of room */
     _Atomic unsigned anomalies; /* that are on */
@@ -72,8 +72,8 @@ void monitor_free(struct monitor *m);           /* neither does any more; NULL i
 /* Something happened that it does not look for by itself while it rests. Any thread. */
 void monitor_stir(struct monitor *m);
 
-/* Looks now; false: nothing had happened since the last time. A jobs thread; takes the lock. */
-bool monitor_look(struct monitor *m);
+/* Looks now. A jobs thread; takes the lock. */
+void monitor_look(struct monitor *m);
 /* Looks, and sums the last hour of a plugin's calls and of what was recorded under its name; "": of everything. */
 void monitor_hour(struct monitor *m, const char *plugin, struct window_sum *out);
 size_t monitor_recorded(struct monitor *m); /* so many of recorded[] are there */
@@ -81,6 +81,9 @@ size_t monitor_recorded(struct monitor *m); /* so many of recorded[] are there *
 void anomaly_explain(const struct monitor_entry *e, enum watch_kind k, char *out, size_t size);
 
 /* ---- monitor_tell.c ---- */
+
+typedef void (*monitor_each)(void *context, const struct monitor_entry *e);
+void monitor_visit(struct monitor *m, monitor_each each, void *context); /* each one, under the lock */
 
 void tell_monitor_stats(struct buf *out, const char *key, struct monitor *m);
 /* Those that are on, of one plugin's calls. */

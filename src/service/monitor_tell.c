@@ -75,9 +75,7 @@ static void tell_entry(struct buf *out, const struct monitor_entry *e, uint64_t 
 
 /* ---- all of them ---- */
 
-typedef void (*entry_each)(void *context, const struct monitor_entry *e);
-
-static void each_entry(struct monitor *m, entry_each each, void *context)
+void monitor_visit(struct monitor *m, monitor_each each, void *context)
 {
     size_t recorded = monitor_recorded(m);
     pthread_mutex_lock(&m->lock);
@@ -131,7 +129,7 @@ void tell_anomalies(struct buf *out, const char *key, struct monitor *m, const c
     struct telling t = {.out = out, .name = plugin};
     monitor_look(m);
     tell_open(out, key, '[');
-    each_entry(m, tell_its_anomalies, &t);
+    monitor_visit(m, tell_its_anomalies, &t);
     tell_close(out, ']');
 }
 
@@ -152,7 +150,7 @@ static void monitor(struct op *op, struct job *job)
         struct telling t = {.out = out, .name = *o->name ? o->name : NULL, .now = clock_mono_ns()};
         tell_open(out, NULL, '{');
         tell_open(out, "entries", '[');
-        each_entry(op->s->monitor, tell_one, &t);
+        monitor_visit(op->s->monitor, tell_one, &t);
         tell_close(out, ']');
         tell_figures(out, op->s->monitor);
         tell_close(out, '}');
@@ -227,7 +225,7 @@ void metrics_monitor(struct buf *out, struct monitor *m)
 {
     static const struct {
         const char *name, *unit, *help;
-        entry_each put;
+        monitor_each put;
     } families[] = {
         {"action_minute_calls", NULL, "Calls of the last minute.", put_calls},
         {"action_minute_failed", NULL, "Of them, those that failed by the plugin's fault.", put_failed},
@@ -238,6 +236,6 @@ void metrics_monitor(struct buf *out, struct monitor *m)
     struct telling t = {.out = out, .now = clock_mono_ns()};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         family(out, families[i].name, "gauge", families[i].unit, families[i].help);
-        each_entry(m, families[i].put, &t);
+        monitor_visit(m, families[i].put, &t);
     }
 }

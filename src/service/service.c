@@ -164,6 +164,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .need_spec = need_spec,
                                    .context = s};
     traces_open(s, &config);
+    meters_begin(s);
     rc = broker_new(&(struct broker_config){.now = home_seconds, .open_source = source_wanted, .context = s},
                     &s->broker, err);
     if (rc == 0)
@@ -266,10 +267,13 @@ void service_close(struct service *s, uint64_t grace_ns)
     if (s->net)
         net_stop(s->net);
     if (s->loader)
+        meters_last(s);
+    if (s->loader)
         loader_free(s->loader, grace_ns); /* which tells the last counts */
     sql_keeper_free(s->queries);
     broker_free(s->broker);
     spans_close(s->spans, SPANS_GRACE_NS);
+    meters_close(s->meters, SPANS_GRACE_NS);
     jobs_stop(&s->jobs);
     tokens_flush(s);
     loops_stop(s);

@@ -70,8 +70,10 @@ const struct setting settings_table[] = {
      "name servers that plugins' connections ask, ADDRESS or ADDRESS:PORT with commas between; \"\": those of "
      "/etc/resolv.conf"},
     {"otlp_endpoint", KIND_URL, 0, 0, 0, false, F(otlp_endpoint),
-     "the collector that is told of each call as a span (OTLP over HTTP, JSON, to its /v1/traces); \"\": nobody is "
-     "told"},
+     "the collector that is told of each call as a span, and of what the monitor counts (OTLP over HTTP, JSON, to its "
+     "/v1/traces and /v1/metrics); \"\": nobody is told"},
+    {"otlp_metrics_every", KIND_TIME, 60 * NS_PER_S, 0, 24 * 3600 * NS_PER_S, false, F(otlp_metrics_every),
+     "how often that collector is told of what the monitor counts, while anything happens; 0: it is not"},
     {"package_max", KIND_SIZE, PACKAGE_MAX_DEFAULT, 1 << 20, PACKAGE_MAX_EVER, true, F(package_max),
      "the largest package that may be installed"},
     {"payload_max", KIND_SIZE, 8 << 20, 64 << 10, 256 << 20, false, F(payload_max),

@@ -22,7 +22,7 @@ struct settings {
     uint64_t access_log_every, http_body_time, http_connections, http_connections_per_address, http_head_time,
         http_idle_time, http_rate_min;
     uint64_t log_level, log_lines, log_memory;
-    uint64_t monitor_every;
+    uint64_t monitor_every, otlp_metrics_every;
     uint64_t token_requests;
     uint64_t network_connect_time, network_connections, network_connects, network_rate;
     uint64_t tasks_history, tasks_keep, tasks_result_memory, tasks_results_max;

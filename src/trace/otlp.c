@@ -100,11 +100,77 @@ bool otlp_encode(struct buf *out, const char *version, const struct span *spans,
     return !out->failed;
 }
 
-uint64_t otlp_rejected(const char *answer, size_t len)
+uint64_t otlp_rejected(const char *answer, size_t len, const char *key)
 {
     json_t *root = json_loadb(answer, len, 0, NULL);
-    const json_t *n = json_object_get(json_object_get(root, "partialSuccess"), "rejectedSpans");
+    const json_t *n = json_object_get(json_object_get(root, "partialSuccess"), key);
     json_int_t number = json_is_string(n) ? strtoll(json_string_value(n), NULL, 10) : json_integer_value(n);
     json_decref(root);
     return number > 0 ? (uint64_t)number : 0;
+}
+
+/* ---- figures ---- */
+
+#define CUMULATIVE 2
+
+void otlp_metrics_open(struct buf *out, const char *version)
+{
+    buf_puts(out, "{\"resourceMetrics\":[{\"resource\":");
+    put_resource(out, version);
+    buf_puts(out, ",\"scopeMetrics\":[{\"scope\":{\"name\":\"moat\"},\"metrics\":[");
+}
+
+bool otlp_metrics_close(struct buf *out)
+{
+    buf_puts(out, "]}]}]}");
+    return !out->failed;
+}
+
+void otlp_metric_open(struct buf *out, enum otlp_kind kind, const char *name, const char *unit, const char *about)
+{
+    static const char *const kinds[] = {"sum", "gauge", "histogram"};
+    buf_printf(out, "%s{\"name\":\"%s\",\"unit\":\"%s\",\"description\":", comma(out), name, unit);
+    text_json_string(out, about);
+    buf_printf(out, ",\"%s\":{", kinds[kind]);
+    if (kind != OTLP_GAUGE)
+        buf_printf(out, "\"aggregationTemporality\":%d,", CUMULATIVE);
+    if (kind == OTLP_SUM)
+        buf_puts(out, "\"isMonotonic\":true,");
+    buf_puts(out, "\"dataPoints\":[");
+}
+
+void otlp_metric_close(struct buf *out)
+{
+    buf_puts(out, "]}}");
+}
+
+static void put_point(struct buf *out, const struct otlp_point *at)
+{
+    buf_printf(out, "%s{\"attributes\":[", comma(out));
+    for (size_t i = 0; at->attributes && at->attributes[i][0]; i++)
+        put_text(out, at->attributes[i][0], at->attributes[i][1]);
+    buf_printf(out, "],\"startTimeUnixNano\":\"%llu\",\"timeUnixNano\":\"%llu\"", (unsigned long long)at->start_ns,
+               (unsigned long long)at->time_ns);
+}
+
+void otlp_number(struct buf *out, const struct otlp_point *at, uint64_t n)
+{
+    put_point(out, at);
+    buf_printf(out, ",\"asInt\":\"%llu\"}", (unsigned long long)n);
+}
+
+void otlp_histogram(struct buf *out, const struct otlp_point *at, double sum, const uint64_t *counts,
+                    const double *bounds, size_t nbounds)
+{
+    uint64_t all = 0;
+    put_point(out, at);
+    buf_puts(out, ",\"bucketCounts\":[");
+    for (size_t i = 0; i <= nbounds; i++) {
+        buf_printf(out, "%s\"%llu\"", comma(out), (unsigned long long)counts[i]);
+        all += counts[i];
+    }
+    buf_puts(out, "],\"explicitBounds\":[");
+    for (size_t i = 0; i < nbounds; i++)
+        buf_printf(out, "%s%.9g", comma(out), bounds[i]);
+    buf_printf(out, "],\"count\":\"%llu\",\"sum\":%.9g}", (unsigned long long)all, sum);
 }

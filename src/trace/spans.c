@@ -137,7 +137,7 @@ static void pause_for(struct spans *s, uint64_t ns)
 
 static void count_taken(struct spans *s, size_t n, const struct buf *answer)
 {
-    uint64_t rejected = otlp_rejected(buf_text(answer), answer->len);
+    uint64_t rejected = otlp_rejected(buf_text(answer), answer->len, "rejectedSpans");
     rejected = rejected < n ? rejected : n;
     atomic_fetch_add(&s->exported, n - rejected);
     atomic_fetch_add(&s->refused, rejected);

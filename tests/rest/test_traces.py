@@ -24,10 +24,11 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 class Collector:
-    """Takes OTLP over HTTP; `answers` holds (status, headers, body) for the next requests, else all is well."""
+    """Takes OTLP over HTTP; `answers` holds (status, headers, body) for the next requests with spans, `metric_answers`
+    for those with figures, else all is well."""
 
     def __init__(self, port=0, context=None):
-        self.requests, self.answers = queue.Queue(), queue.Queue()
+        self.requests, self.answers, self.metrics, self.metric_answers = (queue.Queue() for _ in range(4))
         collector = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -35,9 +36,11 @@ class Collector:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.requests.put((self.path, self.headers["Content-Type"], json.loads(body)))
+                figures = self.path.endswith("/v1/metrics")
+                requests = collector.metrics if figures else collector.requests
+                requests.put((self.path, self.headers["Content-Type"], json.loads(body)))
                 try:
-                    status, headers, answer = collector.answers.get_nowait()
+                    status, headers, answer = (collector.metric_answers if figures else collector.answers).get_nowait()
                 except queue.Empty:
                     status, headers, answer = 200, {}, b"{}"
                 self.send_response(status)
@@ -71,6 +74,16 @@ class Collector:
             found += self.request(max(0.1, end - time.monotonic()))["scopeSpans"][0]["spans"]
         assert len(found) == count, found
         return found
+
+    def figures(self, timeout=20):
+        """The next request with figures: {name: metric}, and whose they are."""
+        path, media, document = self.metrics.get(timeout=timeout)
+        assert (path, media) == ("/v1/metrics", "application/json")
+        assert set(document) == {"resourceMetrics"} and len(document["resourceMetrics"]) == 1
+        resource = document["resourceMetrics"][0]
+        metrics, = resource["scopeMetrics"]
+        assert metrics["scope"] == {"name": "moat"}
+        return {m["name"]: m for m in metrics["metrics"]}, attributes(resource["resource"])
 
     def close(self):
         self.server.shutdown()
