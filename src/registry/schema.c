@@ -127,8 +127,8 @@ static const char step_8[] = "DROP TABLE typo;"
 static const char step_9[] = "CREATE TABLE start (hour INTEGER PRIMARY KEY, starts INTEGER NOT NULL,"
                              " most INTEGER NOT NULL) STRICT;";
 
-const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, audit_create},  {step_3, NULL},
-                                           {step_4, NULL}, {step_5, NULL},          {step_6, NULL},
+const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, audit_create},   {step_3, NULL},
+                                           {step_4, NULL}, {step_5, NULL},           {step_6, NULL},
                                            {step_7, NULL}, {step_8, search_rebuild}, {step_9, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
