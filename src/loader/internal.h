@@ -28,6 +28,7 @@
 #include "loader/op.h"
 #include "loader/outcome.h"
 #include "loader/overrun.h"
+#include "loader/pooled.h"
 #include "loader/queue.h"
 #include "loader/rate.h"
 #include "loader/record.h"
@@ -473,16 +474,9 @@ struct loader {
     struct worker *pool;    /* half-built walls */
     struct worker *workers; /* all that have not been freed */
     unsigned spawning;
-    _Atomic unsigned halves;    /* written by supervise */
-    _Atomic unsigned pool_size; /* half-built walls that are kept ready; see loader_pool_set */
-    struct loop_task resize;    /* posted while resizing */
-    _Atomic bool resizing;
-    uint64_t burst_ns;      /* when the burst of starts began that goes on */
-    unsigned burst;         /* starts in it */
-    _Atomic uint64_t asked; /* starts since they were taken, and the largest burst */
-    _Atomic unsigned asked_at_once;
-    uint64_t numbers;  /* of workers, the last one */
-    unsigned assigned; /* on their way from half-built to ready */
+    struct pooled pooled; /* half-built walls that stand ready */
+    uint64_t numbers;     /* of workers, the last one */
+    unsigned assigned;    /* on their way from half-built to ready */
     bool pumping, pump_again;
     struct loop_timer refill;
     bool refill_failed; /* do not fill the pool again before somebody needs a wall */

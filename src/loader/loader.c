@@ -446,7 +446,7 @@ static int fill_config(struct loader *l, const struct loader_config *config, str
     c->queue_per_plugin = or_default(c->queue_per_plugin, 1024);
     c->queue_total = or_default(c->queue_total, 16384);
     c->workers_total = (unsigned)or_default(c->workers_total, 1024);
-    atomic_store(&l->pool_size, c->pool);
+    atomic_store(&l->pooled.size, c->pool);
     c->lines_per_second = (uint32_t)or_default(c->lines_per_second, 50);
     l->worker_path = strdup(config->worker_path);
     l->helper_path = config->helper_path ? strdup(config->helper_path) : NULL;

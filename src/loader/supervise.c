@@ -208,7 +208,7 @@ int supervise_open(struct loader *l, struct error *err)
     l->spawner_retry.fire = again;
     l->refill.fire = walls_refill;
     l->crowded.fire = walls_crowded;
-    l->resize.run = walls_resize;
+    l->pooled.resize.run = walls_resize;
     l->first_pump.run = pump_first;
     loop_post(l->supervise, &l->first_pump);
     if ((rc = pthread_create(&l->supervise_thread, NULL, run, l)))

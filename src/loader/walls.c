@@ -33,7 +33,7 @@ static void assign_one(struct loader *l)
     struct generation *g = first_start(l);
     struct worker *w = l->pool;
     l->pool = w->next;
-    l->halves--;
+    l->pooled.ready--;
     struct error err;
     if (worker_assign(w, g, &err) == 0)
         return;
@@ -48,7 +48,7 @@ static void assign_one(struct loader *l)
 
 static bool is_short(const struct loader *l)
 {
-    return l->spawning + l->halves < l->pool_size;
+    return l->spawning + l->pooled.ready < l->pooled.size;
 }
 
 static unsigned waiting(const struct loader *l)
@@ -160,14 +160,14 @@ void walls_pump(struct loader *l)
 static void count_start(struct loader *l)
 {
     uint64_t now = clock_mono_ns();
-    if (now - l->burst_ns > BURST_NS) {
-        l->burst_ns = now;
-        l->burst = 0;
+    if (now - l->pooled.burst_ns > BURST_NS) {
+        l->pooled.burst_ns = now;
+        l->pooled.burst = 0;
     }
-    l->burst++;
-    atomic_fetch_add(&l->asked, 1);
-    if (l->burst > atomic_load(&l->asked_at_once))
-        atomic_store(&l->asked_at_once, l->burst);
+    l->pooled.burst++;
+    atomic_fetch_add(&l->pooled.asked, 1);
+    if (l->pooled.burst > atomic_load(&l->pooled.asked_at_once))
+        atomic_store(&l->pooled.asked_at_once, l->pooled.burst);
     counts_stir(l);
 }
 
@@ -212,9 +212,9 @@ void walls_failed(struct loader *l, const struct error *err, bool lost_spawner)
 /* What is too much leaves; what is missing is built as after a start. */
 void walls_resize(struct loop_task *task)
 {
-    struct loader *l = (struct loader *)(void *)((char *)task - offsetof(struct loader, resize));
-    atomic_store(&l->resizing, false);
-    while (l->pool && l->spawning + l->halves > l->pool_size)
+    struct loader *l = (struct loader *)(void *)((char *)task - offsetof(struct loader, pooled.resize));
+    atomic_store(&l->pooled.resizing, false);
+    while (l->pool && l->spawning + l->pooled.ready > l->pooled.size)
         worker_discard(l->pool);
     l->refill_failed = false;
     walls_pump(l);
@@ -222,19 +222,19 @@ void walls_resize(struct loop_task *task)
 
 void loader_pool_set(struct loader *l, unsigned size)
 {
-    if (atomic_exchange(&l->pool_size, size) != size && !atomic_exchange(&l->resizing, true))
-        loop_post(l->supervise, &l->resize);
+    if (atomic_exchange(&l->pooled.size, size) != size && !atomic_exchange(&l->pooled.resizing, true))
+        loop_post(l->supervise, &l->pooled.resize);
 }
 
 void loader_pool(const struct loader *l, struct loader_pool *out)
 {
-    *out = (struct loader_pool){.size = atomic_load(&l->pool_size), .ready = atomic_load(&l->halves)};
+    *out = (struct loader_pool){.size = atomic_load(&l->pooled.size), .ready = atomic_load(&l->pooled.ready)};
 }
 
 bool loader_take_starts(struct loader *l, uint64_t *starts, unsigned *at_once)
 {
-    *starts = atomic_exchange(&l->asked, 0);
-    *at_once = atomic_exchange(&l->asked_at_once, 0);
+    *starts = atomic_exchange(&l->pooled.asked, 0);
+    *at_once = atomic_exchange(&l->pooled.asked_at_once, 0);
     return *starts > 0;
 }
 

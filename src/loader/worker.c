@@ -96,7 +96,7 @@ static void end_early(struct worker *w, const struct error *err)
     for (struct worker **link = &l->pool; *link; link = &(*link)->next)
         if (*link == w) {
             *link = w->next;
-            l->halves--;
+            l->pooled.ready--;
             break;
         }
     bool lost = kill_was_ours(atomic_load(&w->why));
@@ -272,7 +272,7 @@ static void now_half(struct worker *w)
     posture_first(&w->child);
     w->state = WORKER_HALF;
     l->spawning--;
-    l->halves++;
+    l->pooled.ready++;
     w->next = l->pool;
     l->pool = w;
     l->refill_failed = false;
