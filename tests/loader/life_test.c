@@ -496,7 +496,7 @@ static pid_t frozen; /* the spawner, which would tell of it */
 
 static void count_halves(struct loader *l, void *context)
 {
-    *(unsigned *)context = l->halves;
+    *(unsigned *)context = l->pooled.ready;
 }
 
 static unsigned halves(void)
