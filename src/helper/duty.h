@@ -18,6 +18,7 @@ struct duty_io {
 
 /* Each returns an enum helper_exit. */
 int duty_inspect(const struct duty_io *io);
+int duty_needs(const struct duty_io *io);
 int duty_pack(const struct duty_io *io);
 
 #endif

@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct duty_io *io);
-    } duties[] = {{"inspect", duty_inspect}, {"pack", duty_pack}};
+    } duties[] = {{"inspect", duty_inspect}, {"needs", duty_needs}, {"pack", duty_pack}};
     static const struct duty_io io = {.read = read_input, .write = write_output};
     if (argc == 2 && strcmp(argv[1], "net") == 0)
         _exit(duty_net(argv[0]));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "service/internal.h"
+#include "service/programs_need.h"
 
 static const struct manifest_ask *programs_asked(const struct manifest *m)
 {
@@ -110,7 +111,7 @@ static int not_writable(const struct spec *s, const struct wall_program *p, stru
     return 0;
 }
 
-static int add_named(struct spec *s, const struct grant *g, const struct policy_answer *a, struct error *err)
+int programs_add(struct spec *s, const struct grant *g, const struct policy_answer *a, struct error *err)
 {
     struct wall_program *p = room(s, err);
     if (!p)
@@ -119,7 +120,7 @@ static int add_named(struct spec *s, const struct grant *g, const struct policy_
     snprintf(p->place, sizeof p->place, "%s", g->scope);
     int rc = grant_resolve(g, a, &p->file, err);
     if (rc < 0)
-        error_prefix(err, "%s was granted execute_code=%s", s->manifest->name, g->scope);
+        error_prefix(err, "%s is to run %s", s->manifest->name, g->scope);
     else
         rc = not_writable(s, p, err);
     if (rc == 0)
@@ -137,12 +138,12 @@ static int package_place_is_free(const struct spec *s, struct error *err)
     return 0;
 }
 
-int programs_grant(struct spec *s, const struct policy_answer *a, struct error *err)
+int programs_grant(struct spec *s, const struct policy_answer *a, struct spawner *spawner, struct error *err)
 {
     keep_granted(s, a);
     int rc = package_place_is_free(s, err);
     for (size_t i = 0; i < a->ngrants && rc == 0; i++)
         if (a->grants[i].permission == PERMISSION_EXECUTE_CODE && a->grants[i].scope[0] == '/')
-            rc = add_named(s, &a->grants[i], a, err);
-    return rc;
+            rc = programs_add(s, &a->grants[i], a, err);
+    return rc < 0 ? rc : programs_need(s, a, spawner, err);
 }

@@ -33,6 +33,10 @@ class Starter(Inside):
             shutil.copy(self.build / "tests" / "sandbox" / made, self.programs / name)
         (self.programs / "script").write_text("#!/bin/sh\necho a script\n")
         (self.programs / "script").chmod(0o755)
+        (self.programs / "text").write_text("This is no program.\n")
+        lost = (self.programs / "dynamic").read_bytes()
+        assert lost.count(b"libc.so.6\0") == 1
+        (self.programs / "lost").write_bytes(lost.replace(b"libc.so.6\0", b"libx.so.7\0"))
         keys = self.path / "keys"
         keys.mkdir()
         if self.user:
@@ -125,6 +129,33 @@ def test_what_is_named_runs_and_what_is_not_is_told(inside):
     status, said = inside.ask("POST", f"/api/plugins/info/{words[2]}/grants", {"grant": words[3]})
     assert status == 200, said
     assert inside.run(f"{unnamed} say something") == 0
+
+
+def test_a_dynamic_program_brings_what_it_needs(inside):
+    inside.grants(f"execute_code={inside.programs}/dynamic")
+    assert inside.run(f"{inside.programs}/dynamic say something") == 0
+    library = next(path for path in ("/lib/x86_64-linux-gnu/libc.so.6", "/lib64/libc.so.6") if os.path.exists(path))
+    assert inside.run(f"{inside.programs}/dynamic open {library}") == 0
+    assert inside.run(f"{inside.programs}/dynamic write {library}") in (13, 26)  # EACCES, or ETXTBSY
+    assert inside.run(f"{inside.programs}/named") == "EACCES"
+    assert not any("/ld.so." in path for path in inside.refusals("open for reading"))
+
+
+def test_a_program_of_this_machine_runs(inside):
+    tool = shutil.which("jq") or shutil.which("sed")
+    inside.grants(f"execute_code={tool}")
+    assert inside.run(f"{tool} --version") == 0
+
+
+def test_what_cannot_be_run_is_said(inside):
+    for name, why in (("script", "is a script of /bin/sh"), ("text", "neither a program"), ("lost", "needs libx.so.7")):
+        status, said = inside.ask("POST", "/api/plugins/info/starter/grants", {"grant": f"execute_code={inside.programs}/{name}"})
+        if status == 200:
+            status, said = inside.call("starter", "children", {})
+        assert status != 200 and why in str(said), said
+        inside.grants()
+    inside.grants(f"execute_code={inside.programs}/script", "execute_code=/bin/sh")
+    assert inside.run(f"{inside.programs}/script") == 0
 
 
 def test_without_the_grant_everything_is_as_before(inside):
