@@ -1,5 +1,5 @@
-/* A file of this machine that a plugin is to run, as the helper reads it, and the helper's answer, as the host reads it. What
- * the helper says is always an answer; what the host takes of any bytes is plain and within bounds. */
+/* A file of this machine that a plugin is to run, as the helper reads it, and the helper's answer, as the host reads
+ * it. What the helper says is always an answer; what the host takes of any bytes is plain and within bounds. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -91,13 +91,24 @@ static int write_entry(const struct learn_place *p, const struct unpacked *u, si
     return rc < 0 ? rc : write_file(path, bytes.data, u->sizes[i], err);
 }
 
+/* Programs are named before they can be tried: a process that is refused does not say what it was to become. */
+static json_t *programs_of(const json_t *manifest)
+{
+    static const char *const fields[] = {"required_permissions", "optional_permissions"};
+    json_t *asked = NULL;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields && !asked; i++)
+        asked = json_object_get(json_object_get(manifest, fields[i]), permission_name(PERMISSION_EXECUTE_CODE));
+    return asked ? json_deep_copy(asked) : json_object();
+}
+
 /* Each permission optional and without a scope: nothing is needed for a start, and everything can be tried. */
 static int write_manifest(const struct learn_place *p, struct error *err)
 {
     char path[PATH_MAX];
-    json_t *m = json_deep_copy(p->manifest), *all = json_array();
+    json_t *m = json_deep_copy(p->manifest), *all = json_object();
     for (int i = 0; i < PERMISSION_COUNT; i++)
-        json_array_append_new(all, json_string(permission_name((enum permission)i)));
+        json_object_set_new(all, permission_name((enum permission)i),
+                            i == PERMISSION_EXECUTE_CODE ? programs_of(m) : json_object());
     json_object_del(m, "required_permissions");
     json_object_set_new(m, "optional_permissions", all);
     char *text = json_dumps(m, JSON_INDENT(1));

@@ -5,6 +5,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "loader/denials.h"
 
 #define TOKENS_PER_SECOND 1000.0
@@ -51,6 +52,18 @@ static void pause_it(struct explained *e)
                    e->tokens_ns + (uint64_t)(missing * (double)NS_PER_S / TOKENS_PER_SECOND));
 }
 
+/* A process was refused before it could say what it was to become: the first program that the author asks for. */
+static void name_program(const struct manifest *m, struct explain_event *e)
+{
+    const struct manifest_ask *ask = manifest_ask_of(m, PERMISSION_EXECUTE_CODE);
+    if (!e->denied || e->permission != PERMISSION_EXECUTE_CODE || *e->object)
+        return;
+    if (ask && ask->nscopes)
+        text_copy(e->object, sizeof e->object, ask->scopes[0]);
+    else
+        e->permission = -1;
+}
+
 static int explain_one(struct worker *w, struct refused *ev)
 {
     /* Before the answer: the call may be over right after it. */
@@ -59,6 +72,8 @@ static int explain_one(struct worker *w, struct refused *ev)
     atomic_store_explicit(&w->l->explain_busy_ns, clock_mono_ns(), memory_order_relaxed);
     int got = explain_next(w->explained.listener, &w->child, &w->request, &ev->event);
     atomic_store_explicit(&w->l->explain_busy_ns, 0, memory_order_relaxed);
+    if (got == 1)
+        name_program(w->gen->spec->manifest, &ev->event);
     return got;
 }
 

@@ -70,7 +70,8 @@ void manifest_unref(struct manifest *m); /* NULL is fine */
 struct manifest *manifest_ref(struct manifest *m);
 /* The member that a permission's scopes stand in: "paths", "hosts"; NULL: it has none. */
 const char *manifest_scopes_member(enum permission p);
-int manifest_action(const struct manifest *m, const char *name); /* its index, or -1 */
+const struct manifest_ask *manifest_ask_of(const struct manifest *m, enum permission p); /* NULL: it does not ask */
+int manifest_action(const struct manifest *m, const char *name);                         /* its index, or -1 */
 
 /* Order of SemVer 2.0.0, build metadata left out: <0, 0, >0. Both must be versions. */
 int version_compare(const char *a, const char *b);

@@ -83,6 +83,14 @@ static bool is_there(const struct manifest *m, const char *program)
     return program[0] == '/';
 }
 
+const struct manifest_ask *manifest_ask_of(const struct manifest *m, enum permission p)
+{
+    for (size_t i = 0; i < m->nasks; i++)
+        if (m->asks[i].permission == p)
+            return &m->asks[i];
+    return NULL;
+}
+
 static int read_scopes(struct reader *r, json_t *scopes, const char *pointer, struct manifest_ask *ask)
 {
     const struct rule *rule = &rules[ask->permission];

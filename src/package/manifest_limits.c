@@ -37,10 +37,8 @@ static int read_span(struct reader *r, json_t *limits, const char *name, const c
 
 static bool starts_programs(const struct manifest *m)
 {
-    for (size_t i = 0; i < m->nasks; i++)
-        if (m->asks[i].permission == PERMISSION_EXECUTE_CODE && m->asks[i].nscopes)
-            return true;
-    return false;
+    const struct manifest_ask *ask = manifest_ask_of(m, PERMISSION_EXECUTE_CODE);
+    return ask && ask->nscopes;
 }
 
 int manifest_read_limits(struct reader *r)

@@ -1,5 +1,5 @@
-/* package/needs: what a program or a library needs to be run: asked of moat-helper, which reads the file behind its wall;
- * what it answers is checked here.  Blocking: jobs threads. */
+/* package/needs: what a program or a library needs to be run: asked of moat-helper, which reads the file behind its
+ * wall; what it answers is checked here.  Blocking: jobs threads. */
 #ifndef PACKAGE_NEEDS_H
 #define PACKAGE_NEEDS_H
 

@@ -6,6 +6,8 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -304,6 +306,17 @@ static void decide_program(struct question *q, const struct explain_row *row)
         refuse(q, q->given->nprograms ? EACCES : EPERM, row->permission, "seccomp");
 }
 
+/* Of which program nobody knows yet. Where programs are granted already, and for what no program is started with (new
+ * namespaces, memory that stays shared), nothing allows it. */
+static void decide_start(struct question *q, const struct explain_row *row)
+{
+    const uint64_t plain = CSIGNAL | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_PARENT_SETTID;
+    uint64_t flags = row->flags >= 0 ? q->asked->data.args[row->flags] : SIGCHLD;
+    bool of_a_program = (flags & ~plain) == 0 || (flags & ~plain) == (CLONE_VM | CLONE_VFORK);
+    bool grantable = of_a_program && !q->given->nprograms && !q->worker->fallback;
+    refuse(q, EPERM, grantable ? row->permission : -1, "seccomp");
+}
+
 static void name_path(struct question *q, const struct explain_row *row)
 {
     char path[EXPLAIN_PATH_MAX];
@@ -425,6 +438,9 @@ static void decide_known(struct question *q, const struct explain_row *row)
     case OBJECT_PATH:
         name_path(q, row);
         break;
+    case OBJECT_START:
+        decide_start(q, row);
+        return;
     case OBJECT_PROCESS:
         snprintf(q->event->object, sizeof q->event->object, "process %d", (int)q->asked->data.args[row->path]);
         break;

@@ -15,7 +15,7 @@ struct explain_event {
     int syscall;
     int permission;             /* enum permission that would have allowed it; -1: nothing can */
     char operation[32];         /* "open for reading", "connect", "execve", … or the system call's name */
-    char object[WALL_PATH_MAX]; /* a path, an address, or empty; neutralised */
+    char object[WALL_PATH_MAX]; /* a path, an address, or empty (a process: of some program); neutralised */
     char wall[32];              /* the layer that refuses: "mounts", "seccomp", "W^X", … */
 };
 

@@ -18,6 +18,7 @@ enum explain_object {
     OBJECT_ADDRESS, /* a socket address: path is its argument, the next its length */
     OBJECT_MEMORY,  /* protection in argument 2, flags in 3 */
     OBJECT_PROCESS, /* a process number in `path` */
+    OBJECT_START,   /* a new process; flags where there are some */
 };
 
 /* Only the kinds OPEN, CHANGE, PAIR and PROGRAM are ever left to the kernel; everything else is refused whatever is

@@ -7,17 +7,9 @@
 #include "service/internal.h"
 #include "service/programs_need.h"
 
-static const struct manifest_ask *programs_asked(const struct manifest *m)
-{
-    for (size_t i = 0; i < m->nasks; i++)
-        if (m->asks[i].permission == PERMISSION_EXECUTE_CODE)
-            return &m->asks[i];
-    return NULL;
-}
-
 bool programs_are_shipped(const struct manifest *m, const char *path)
 {
-    const struct manifest_ask *ask = programs_asked(m);
+    const struct manifest_ask *ask = manifest_ask_of(m, PERMISSION_EXECUTE_CODE);
     for (size_t i = 0; ask && i < ask->nscopes; i++)
         if (strcmp(ask->scopes[i], path) == 0)
             return true;
@@ -60,7 +52,7 @@ static int ship(struct spec *s, const struct unpacked *files, const char *path, 
 
 int programs_ship(struct spec *s, const struct unpacked *files, struct error *err)
 {
-    const struct manifest_ask *ask = programs_asked(s->manifest);
+    const struct manifest_ask *ask = manifest_ask_of(s->manifest, PERMISSION_EXECUTE_CODE);
     int rc = 0;
     for (size_t i = 0; ask && i < ask->nscopes && rc == 0; i++)
         if (ask->scopes[i][0] != '/')

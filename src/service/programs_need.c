@@ -15,11 +15,16 @@
 /* Where the loader looks without its cache, which no worker sees. */
 static const char *const directories[] = {
 #if defined(__x86_64__)
-    "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
 #elif defined(__aarch64__)
-    "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
 #endif
-    "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
 };
 
 struct search {
@@ -131,9 +136,7 @@ static int try_paths(struct search *s, const char *paths, const char *name)
     int rc = 0;
     for (const char *p = paths; rc == 0 && *p; p += strcspn(p, ":"), p += *p == ':') {
         char directory[2 * WALL_PATH_MAX];
-        size_t n = strcspn(p, ":"), sign = strncmp(p, "$ORIGIN", 7) == 0     ? 7
-                                           : strncmp(p, "${ORIGIN}", 9) == 0 ? 9
-                                                                             : 0;
+        size_t n = strcspn(p, ":"), sign = strncmp(p, "$ORIGIN", 7) == 0 ? 7 : strncmp(p, "${ORIGIN}", 9) == 0 ? 9 : 0;
         int origin = sign ? (int)(strrchr(s->place, '/') - s->place) : 0;
         int len = snprintf(directory, sizeof directory, "%.*s%.*s", origin, s->place, (int)(n - sign), p + sign);
         rc = try_in(s, directory, (size_t)len, name);
@@ -185,7 +188,8 @@ static int look(struct search *s, struct spawner *spawner, size_t i)
     fd_auto fd = rc;
     rc = needs_of(spawner, fd, &s->needs, s->err);
     if (rc == 0 && s->needs.strange)
-        return error_set(s->err, MOAT_E_START_FAILED, "%s is neither a program for this machine nor a script", s->place);
+        return error_set(s->err, MOAT_E_START_FAILED, "%s is neither a program for this machine nor a script",
+                         s->place);
     for (size_t k = 0; k < s->needs.count && rc == 0; k++) {
         const char *text = s->needs.list[k].text;
         enum needs_type type = s->needs.list[k].type;

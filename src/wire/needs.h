@@ -1,5 +1,6 @@
-/* wire/needs: what the duty "needs" of moat-helper says about one program or library: descriptor 0 is the file, descriptor
- * 1 carries records, each followed by its text, ended by NEEDS_END.  One build, one machine; the host checks every field. */
+/* wire/needs: what the duty "needs" of moat-helper says about one program or library: descriptor 0 is the file,
+ * descriptor 1 carries records, each followed by its text, ended by NEEDS_END.  One build, one machine; the host checks
+ * every field. */
 #ifndef WIRE_NEEDS_H
 #define WIRE_NEEDS_H
 

@@ -156,3 +156,26 @@ def test_what_cannot_be_learned_from(place, package, data):
     changed[600] ^= 1
     broken.write_bytes(changed)
     assert place.moat("learn", broken, "probe").status == 3
+
+
+def test_programs_are_proposed_one_by_one(place):
+    """The one that the author names, then what is really started; not all of the permission, and with no library told."""
+    named, other = shutil.which("true"), shutil.which("sed")
+    ask = {"execute_code": {"programs": [named]}}
+    package = place.pack(plugin="starter", only=("run",), assets=[], optional_permissions=ask)
+    wants = json.dumps({"command": f"{other} --version"})
+    done = place.good("learn", package, "run", wants, "--json", input="y\ny\n")
+    assert [g["grant"] for g in done.json["granted"]] == [f"execute_code={named}", f"execute_code={other}"], done
+    assert done.json["commands"] == [f"moat grant alpha execute_code={p}" for p in (named, other)]
+    assert done.json["manifest"]["optional_permissions"] == {"execute_code": {"programs": [named, other]}}
+    place.install("1.1.0", plugin="starter", only=("run",), assets=[], **done.json["manifest"])
+    assert place.result("call", "alpha", "run", wants)["error"] == "EPERM"
+    place.good(*done.json["commands"][1].split()[1:])
+    assert place.result("call", "alpha", "run", wants) == {"status": 0, "error": ""}
+
+
+def test_a_program_that_is_not_there_is_not_proposed(place):
+    ask = {"execute_code": {"programs": ["/usr/bin/there-is-no-such-program"]}}
+    package = place.pack(plugin="starter", only=("run",), assets=[], optional_permissions=ask)
+    done = place.moat("learn", package, "run", json.dumps({"command": "/bin/true"}), "--json", input="y\n")
+    assert not done.json["granted"] and not done.json["declined"] and done.json["missing"] == 1, done

@@ -447,11 +447,11 @@ static void no_other_process_can_be_made_or_reached(void **state)
 {
     char line[64];
     static const struct attack attacks[] = {
-        {"fork", "EPERM", "start a process", -1},
+        {"fork", "EPERM", "start a process", PERMISSION_EXECUTE_CODE},
         {"exec /bin/true", "EPERM", "execute a program", PERMISSION_EXECUTE_CODE},
         {"exec_fd /bin/true", "ENOENT", "open for reading", PERMISSION_FILE_READ, .not_outside = true},
-        {"raw 58", "EPERM", "start a process", -1, .not_outside = true}, /* vfork */
-        {"raw 435 0 0", "ENOSYS", NULL, 0, .not_outside = true},         /* clone3 */
+        {"raw 58", "EPERM", "start a process", PERMISSION_EXECUTE_CODE, .not_outside = true}, /* vfork */
+        {"raw 435 0 0", "ENOSYS", NULL, 0, .not_outside = true},                              /* clone3 */
         {"raw 56 0x10000000", "EPERM", "start a process", -1, .not_outside = true},
         {"raw 56 0x10010f00", "EPERM", "start a process", -1, .not_outside = true}, /* thread in a new user namespace */
         {"raw 272 0x10000000", "EPERM", "unshare", -1, .not_outside = true},
