@@ -1,5 +1,6 @@
 #include "measure/watch.h"
 
+#include <math.h>
 #include <string.h>
 
 #define SLOW_SLACK_NS 1000000
@@ -8,8 +9,12 @@
 #define BLOCK_BEFORE 16
 #define BLOCK_AFTER 4
 
-/* Where none of n calls was bad the rate may well be 3 / n. */
+/* Where none of n calls was bad the rate may well be 3 / n; else so many deviations more than was seen. */
 #define UNSEEN 3
+#define SURE 1.64
+
+const struct sequential_limits watch_change = {
+    .tolerated = 0.02, .margin = 0.08, .false_alarm = 0.01, .false_pass = 0.01};
 
 const char *watch_kind_name(enum watch_kind k)
 {
@@ -27,9 +32,9 @@ static uint64_t random64(struct watch *w)
     return w->random * 0x2545f4914f6cdd1d;
 }
 
-static bool happens(struct watch *w, uint64_t of, uint64_t all)
+static bool happens(struct watch *w, double rate)
 {
-    return (double)(random64(w) >> 11) * 0x1p-53 * (double)all < (double)of;
+    return (double)(random64(w) >> 11) * 0x1p-53 < rate;
 }
 
 /* ---- what is bad ---- */
@@ -76,18 +81,26 @@ bool watch_begin(struct watch *w, const struct sequential_limits *limits, const 
     return true;
 }
 
-/* What was before is drawn with its share as it was seen, or a little more; what happens without putting back, so that
+/* What was before was seen in some calls: its rate may well have been higher, and what goes on as ever is no alarm. */
+static double upper(const struct watch_share *s)
+{
+    double n = (double)s->calls, p = ((double)s->bad + UNSEEN) / (n + UNSEEN), most = p + SURE * sqrt(p * (1 - p) / n);
+    return most < 1 ? most : 1;
+}
+
+/* What was before is drawn with the most that its share may well have been; what happens without putting back, so that
  * it is in the order of a shuffled pack: any order is as likely as the true one, which nobody knows. */
 static void feed_kind(struct watch *w, enum watch_kind k, const struct window_sum *some)
 {
     struct watch_share s = share(w, k, some);
     struct sequential *t = &w->tests[k];
+    double before = upper(&w->before[k]);
     if (k == WATCH_LATENCY && w->before[k].calls < WATCH_LEAST_TIMED)
         return;
     for (unsigned i = 0; i < WATCH_DRAWN && s.calls && t->verdict == SEQUENTIAL_OPEN; i++) {
         for (unsigned j = 0; j < BLOCK_BEFORE / BLOCK_AFTER; j++)
-            sequential_before(t, happens(w, w->before[k].bad + UNSEEN, w->before[k].calls + UNSEEN));
-        bool bad = happens(w, s.bad, s.calls);
+            sequential_before(t, happens(w, before));
+        bool bad = happens(w, (double)s.bad / (double)s.calls);
         sequential_after(t, bad);
         s.calls--;
         s.bad -= bad;

@@ -26,6 +26,9 @@ struct watch {
     uint64_t random; /* not 0 */
 };
 
+/* For what was changed, and is watched for a while: docs/parameters.md has the reasons. */
+extern const struct sequential_limits watch_change;
+
 /* false: too few calls before; then there is nothing to feed. Where too few were timed, nobody asks for slow ones. */
 bool watch_begin(struct watch *w, const struct sequential_limits *limits, const struct window_sum *before,
                  uint64_t seed);

@@ -4,27 +4,10 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "service/evidence.h"
 #include "service/tell.h"
 
 /* ---- telling ---- */
-
-static void tell_side(struct buf *out, const char *key, const struct loader_canary_side *side)
-{
-    tell_open(out, key, '{');
-    tell_number(out, "calls", side->calls);
-    tell_number(out, "failed", side->failed);
-    tell_number(out, "slow", side->slow);
-    tell_close(out, '}');
-}
-
-/* What the verdict rests on. */
-static void tell_evidence(struct buf *out, const struct loader_canary *c)
-{
-    tell_side(out, "before", &c->before);
-    tell_side(out, "after", &c->after);
-    tell_real(out, "evidence_worse", c->evidence_worse);
-    tell_real(out, "evidence_fine", c->evidence_fine);
-}
 
 void tell_canary(struct buf *out, const char *key, struct service *s, const char *name)
 {
@@ -41,7 +24,7 @@ void tell_canary(struct buf *out, const char *key, struct service *s, const char
     tell_time(out, "since", c.since_ns);
     tell_time(out, "until", c.until_ns);
     tell_text(out, "why", c.why);
-    tell_evidence(out, &c);
+    tell_evidence(out, &c.before, &c.after, c.evidence_worse, c.evidence_fine);
     tell_close(out, '}');
 }
 
@@ -112,7 +95,7 @@ static void settle(struct op *op, struct job *job)
     buf_auto evidence = BUF_INIT(4096);
     tell_open(&evidence, NULL, '{');
     tell_number(&evidence, "percent", v->told.percent);
-    tell_evidence(&evidence, &v->told);
+    tell_evidence(&evidence, &v->told.before, &v->told.after, v->told.evidence_worse, v->told.evidence_fine);
     tell_close(&evidence, '}');
     if (v->told.state == CANARY_PASSED) {
         promote(v, buf_text(&evidence));

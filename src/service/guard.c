@@ -4,27 +4,10 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "service/evidence.h"
 #include "service/tell.h"
 
 /* ---- telling ---- */
-
-static void tell_side(struct buf *out, const char *key, const struct loader_canary_side *side)
-{
-    tell_open(out, key, '{');
-    tell_number(out, "calls", side->calls);
-    tell_number(out, "failed", side->failed);
-    tell_number(out, "slow", side->slow);
-    tell_close(out, '}');
-}
-
-/* What the verdict rests on. */
-static void tell_evidence(struct buf *out, const struct loader_guard *g)
-{
-    tell_side(out, "before", &g->before);
-    tell_side(out, "after", &g->after);
-    tell_real(out, "evidence_worse", g->evidence_worse);
-    tell_real(out, "evidence_fine", g->evidence_fine);
-}
 
 void tell_guard(struct buf *out, const char *key, const struct loader_guard *g)
 {
@@ -40,7 +23,7 @@ void tell_guard(struct buf *out, const char *key, const struct loader_guard *g)
     tell_time(out, "ends", g->ends_ns);
     tell_time(out, "until", g->until_ns);
     tell_text(out, "why", g->why);
-    tell_evidence(out, g);
+    tell_evidence(out, &g->before, &g->after, g->evidence_worse, g->evidence_fine);
     tell_close(out, '}');
 }
 
@@ -62,7 +45,7 @@ static int record(struct guard_op *g, enum guard_state outcome, const char *why,
 {
     buf_auto evidence = BUF_INIT(4096);
     tell_open(&evidence, NULL, '{');
-    tell_evidence(&evidence, &g->told);
+    tell_evidence(&evidence, &g->told.before, &g->told.after, g->told.evidence_worse, g->told.evidence_fine);
     tell_close(&evidence, '}');
     struct registry_command c = {.verb = REGISTRY_GUARD_END,
                                  .guard_end = {.name = g->name,

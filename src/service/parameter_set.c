@@ -13,10 +13,6 @@
 
 #define ONE_AT_A_TIME "(settings)"
 
-/* docs/parameters.md has the reasons for each. */
-static const struct sequential_limits limits = {
-    .tolerated = 0.02, .margin = 0.08, .false_alarm = 0.01, .false_pass = 0.01};
-
 struct parameter_op {
     struct op op;
     char name[PARAMETER_NAME_MAX + 1]; /* "": all */
@@ -225,7 +221,7 @@ static void settle(struct parameter_op *o, struct parameter *one, const struct w
     struct parameter_change *c = parameter_note(one, from, to, o->op.actor, o->why);
     if (!o->guard) {
         text_copy(c->guard_why, sizeof c->guard_why, "it was not asked for");
-    } else if (!watch_begin(&one->watch, &limits, before, clock_mono_ns())) {
+    } else if (!watch_begin(&one->watch, &watch_change, before, clock_mono_ns())) {
         snprintf(c->guard_why, sizeof c->guard_why, "fewer than %d calls were seen in the hour before", WATCH_LEAST);
     } else {
         c->guard = PARAMETER_WATCHED;

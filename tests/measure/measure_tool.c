@@ -8,6 +8,7 @@
  * points measure_tool smooth S A B G L R       one season, the parameters, the first level and trend; the first
  * season's values and then the series on standard input: the sum of squares, then 3 points */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "measure/histogram.h"
 #include "measure/sequential.h"
 #include "measure/series.h"
+#include "measure/watch.h"
 
 static int quantiles(int argc, char **argv)
 {
@@ -178,8 +180,69 @@ static int watched(const char *seed)
     return 0;
 }
 
+/* ---- changes that are watched, made up here: what a test needs thousands of ---- */
+
+static uint64_t chance_state;
+
+static double chance(void)
+{
+    chance_state ^= chance_state >> 12;
+    chance_state ^= chance_state << 25;
+    chance_state ^= chance_state >> 27;
+    return ((double)(chance_state * 0x2545f4914f6cdd1d >> 11) + 0.5) * 0x1p-53;
+}
+
+/* Times around 9 ms, one of a hundred more than three times as long. */
+static void draw(struct window_sum *out, unsigned calls, double failing, double slower)
+{
+    for (unsigned i = 0; i < calls; i++) {
+        double normal = sqrt(-2 * log(chance())) * cos(6.283185307179586 * chance());
+        out->calls++;
+        out->bad += chance() < failing;
+        histogram_add(&out->values, (uint64_t)(slower * exp(16 + 0.5 * normal)));
+    }
+}
+
+/* One change: the verdict, and after how many calls. Judged as src/service/parameter_set.c does. */
+static void watch_one(unsigned before, unsigned calls, unsigned sums, const double failing[2], double slower)
+{
+    static struct window_sum then, now;
+    static struct watch w;
+    unsigned n = 0;
+    then = (struct window_sum){0};
+    draw(&then, before, failing[0], 1);
+    bool begun = watch_begin(&w, &watch_change, &then, (uint64_t)(chance() * 1e15) | 1), worse = false, fine = false;
+    for (unsigned i = 0; begun && i < sums && !worse && !fine; i++) {
+        now = (struct window_sum){0};
+        draw(&now, calls, failing[1], slower);
+        watch_feed(&w, &now);
+        n += calls;
+        fine = true;
+        for (int k = 0; k < WATCH_KINDS; k++) {
+            worse = worse || w.tests[k].verdict == SEQUENTIAL_WORSE;
+            fine = fine && (w.tests[k].verdict == SEQUENTIAL_FINE || w.before[k].calls < WATCH_LEAST_TIMED);
+        }
+        fine = fine && w.tests[WATCH_ERRORS].verdict == SEQUENTIAL_FINE;
+    }
+    printf("%s %u\n", !begun ? "none" : worse ? "worse" : fine ? "fine" : "open", n);
+}
+
+/* SEED TESTS BEFORE CALLS SUMS P Q SLOWER: so many changes after BEFORE calls of which a share P failed; then SUMS of
+ * CALLS calls, of which Q fail, so many times as slow. */
+static int changes(char **argv)
+{
+    const double failing[2] = {strtod(argv[5], NULL), strtod(argv[6], NULL)};
+    chance_state = strtoull(argv[0], NULL, 10) | 1;
+    for (unsigned i = (unsigned)atoi(argv[1]); i; i--)
+        watch_one((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]), failing,
+                  strtod(argv[7], NULL));
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 10 && strcmp(argv[1], "changes") == 0)
+        return changes(argv + 2);
     if (argc > 2 && strcmp(argv[1], "quantiles") == 0)
         return quantiles(argc - 2, argv + 2);
     if (argc == 2 && strcmp(argv[1], "guard") == 0)
@@ -192,8 +255,8 @@ int main(int argc, char **argv)
         return smoothed(argv + 2);
     if (argc == 3 && strcmp(argv[1], "series") == 0)
         return watched(argv[2]);
-    fprintf(stderr,
-            "usage: measure_tool guard | series SEED | forecast S T H | smooth S A B G L R | quantiles Q… | sequential "
-            "T M A P K L\n");
+    fprintf(stderr, "usage: measure_tool changes SEED TESTS BEFORE CALLS SUMS P Q SLOWER | guard | series SEED | "
+                    "forecast S T H | smooth S A B G L R | quantiles Q… | sequential "
+                    "T M A P K L\n");
     return 2;
 }
