@@ -45,6 +45,7 @@ static void show_report(struct cli *c, const json_t *result)
 
 /* ---- the page ---- */
 
+#define WHOLE 30 /* bytes of a cell that stay on one line */
 #define WIDTH 660.0
 #define HEIGHT 90.0
 
@@ -62,7 +63,8 @@ static long long number(const json_t *object, const char *key)
 static void cell(struct buf *out, const json_t *object, const char *key)
 {
     char *value = show_value(object, key);
-    buf_puts(out, "<td>");
+    bool whole = !value || strlen(value) <= WHOLE; /* a time, a number, a name: never torn */
+    buf_puts(out, whole ? "<td class=\"short\">" : "<td>");
     page_text(out, value ? value : "-");
     buf_puts(out, "</td>");
     free(value);
@@ -177,7 +179,7 @@ static void put_page(struct buf *out, const json_t *result)
     buf_puts(out, " until ");
     page_text(out, text(result, "until"));
     buf_printf(out,
-               ": %lld plugins, %lld calls, %lld of them failed, %lld refusals, %lld changes.</p>\n<p>A bar is %lld "
+               ": plugins %lld, calls %lld, of them failed %lld, refusals %lld, changes %lld.</p>\n<p>A bar is %lld "
                "h of calls, red what failed. Times, CPU and memory are those since ",
                number(totals, "plugins"), number(totals, "calls"), number(totals, "errors"), number(totals, "refused"),
                number(totals, "changes"), number(result, "hours_per_point"));

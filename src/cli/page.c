@@ -44,7 +44,9 @@ void page_begin(struct buf *out, const char *title)
                   "section{border-top:1px solid #ddd;padding:.5em 0;overflow-x:auto}\n"
                   "h2 small{font-weight:normal;color:#666}\n"
                   "table{border-collapse:collapse;margin:.5em 0;font-size:12px}\n"
-                  "td,th{border:1px solid #ddd;padding:.2em .6em;text-align:left;overflow-wrap:anywhere}\n"
+                  "td,th{border:1px solid #ddd;padding:.2em .6em;text-align:left}\n"
+                  "td{overflow-wrap:anywhere}\n"
+                  "th,.short{white-space:nowrap}\n"
                   "svg{width:100%;max-width:730px;font-size:11px}\n"
                   "</style></head><body>\n");
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/text.h"
@@ -138,12 +139,26 @@ static int check_keys(struct production_op *p, struct job *job, struct error *er
     return rc;
 }
 
+/* The same with an end: to be copied as it stands. */
+static void put_cure(struct buf *out, const struct registry_token *t)
+{
+    buf_puts(out, "`moat token create");
+    for (const char *word = t->scopes; *word;) {
+        size_t len = strcspn(word, " ");
+        buf_printf(out, " --scope '%.*s'", (int)len, word);
+        word += len + (word[len] == ' ');
+    }
+    buf_printf(out, " --for 90d`, hand that one out, then `moat token revoke %lld`", (long long)t->id);
+}
+
 static bool look_at_token(void *context, const struct registry_token *t)
 {
     struct production_op *p = context;
-    if (!t->revoked_at && !t->expires_at)
-        wrong(p, "`moat token create --for TIME`, hand it out, `moat token revoke ID`", "token %lld (%s) has no end",
-              (long long)t->id, t->scopes);
+    buf_auto cure = BUF_INIT(2 * REGISTRY_SCOPES_MAX + 4096);
+    if (t->revoked_at || t->expires_at)
+        return true;
+    put_cure(&cure, t);
+    wrong(p, buf_text(&cure), "token %lld (%s) has no end", (long long)t->id, t->scopes);
     return true;
 }
 

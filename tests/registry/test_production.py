@@ -1,5 +1,7 @@
 """`moat doctor --production`: each line of the checklist, good and wrong."""
 
+import re
+import shlex
 import sqlite3
 import time
 
@@ -83,6 +85,19 @@ def test_a_token_without_an_end(ready):
     assert wrong(ready) == ["tokens"]
     ready.good("token", "revoke", "2")
     assert wrong(ready) == []
+
+
+def test_the_cure_of_a_token_is_one(ready):
+    """That of the first start as well: each command in it, as it stands."""
+    ready.serve()
+    ready.good("token", "create", "--scope", "read", "--scope", "execute:echo")
+    cures = [line["cure"] for line in ready.moat("doctor", "--production", "--json").json["production"]["lines"] if line["check"] == "tokens"]
+    assert len(cures) == 2
+    for command in re.findall("`moat ([^`]+)`", " ".join(cures)):
+        ready.good(*shlex.split(command))
+    assert wrong(ready) == []
+    left = [t for t in ready.result("token", "list")["tokens"] if not t["revoked_at"]]
+    assert sorted(sorted(t["scopes"]) for t in left) == [["admin"], ["execute:echo", "read"]] and all(t["expires_at"] for t in left)
 
 
 def test_grants_of_a_plugin_that_nobody_calls(ready):
