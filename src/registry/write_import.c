@@ -150,11 +150,7 @@ static int known_version(struct registry *r, const struct dump_version *v, int64
         return rc;
     bool same = db_blob(row, 0, sha256, 32) && memcmp(sha256, v->sha256, 32) == 0;
     db_end(row);
-    return same ? 1
-                : error_set(err, MOAT_E_ALREADY_EXISTS,
-                            "version %s is installed with other bytes: a version never "
-                            "changes",
-                            v->version);
+    return same ? 1 : error_set(err, MOAT_E_ALREADY_EXISTS, "version %s is installed with other bytes", v->version);
 }
 
 /* One after the other, most are of the same key. */

@@ -75,8 +75,8 @@ static int same_version(struct registry *r, const struct registry_command *c, in
     db_end(row);
     if (same)
         return 1;
-    return error_set(err, MOAT_E_ALREADY_EXISTS, "%s %s is installed with other bytes: a version never changes",
-                     c->install.name, c->install.version);
+    return error_set(err, MOAT_E_ALREADY_EXISTS, "%s %s is installed with other bytes", c->install.name,
+                     c->install.version);
 }
 
 static int insert_version(struct registry *r, struct registry_command *c, int64_t plugin, uint64_t now,

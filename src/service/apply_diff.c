@@ -68,8 +68,8 @@ static int check_installed(struct compared *d, const struct registry_version *v,
     char hex[65];
     if (memcmp(v->sha256, d->w->sha256, 32) != 0) {
         text_hex(hex, v->sha256, 32);
-        error_set(err, MOAT_E_ALREADY_EXISTS, "%s %s is installed with other bytes, %s: a version never changes",
-                  d->w->name, d->w->version, hex);
+        error_set(err, MOAT_E_ALREADY_EXISTS, "%s %s is installed with other bytes, %s", d->w->name, d->w->version,
+                  hex);
         return apply_refuse_at(err, d->c->index, "/sha256");
     }
     if (d->c->switches && !d->c->arrival && version_may_run(d->job, &d->plugin, v, &d->text, err) < 0)

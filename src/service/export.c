@@ -99,6 +99,17 @@ static bool tell_decision(void *context, const struct registry_decision *d)
     return true;
 }
 
+/* As a member of the document: without the white space around it that a file has, an editor's newline at its end. */
+static void tell_manifest(struct buf *out, const struct dump_version *v)
+{
+    static const char white[] = " \t\r\n";
+    size_t from = strspn(v->manifest, white), to = v->manifest_len;
+    while (to > from && strchr(white, v->manifest[to - 1]))
+        to--;
+    tell_raw(out, "manifest", "");
+    buf_put(out, v->manifest + from, to - from);
+}
+
 static bool tell_version(void *context, const struct dump_version *v)
 {
     struct export_op *e = context;
@@ -114,7 +125,7 @@ static bool tell_version(void *context, const struct dump_version *v)
     tell_number(out, "signed_at", v->signed_at);
     tell_number(out, "expires_at", v->expires_at);
     tell_number(out, "installed_at", v->installed_at);
-    tell_raw(out, "manifest", v->manifest);
+    tell_manifest(out, v);
     tell_close(out, '}');
     return spill(e, CHUNK);
 }

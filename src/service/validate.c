@@ -125,8 +125,7 @@ static int installed_same(const struct intake *in, struct job *job, struct error
     package_sha256(in->package, sha256);
     if (memcmp(sha256, v.sha256, sizeof sha256) == 0)
         return 1;
-    return error_set(err, MOAT_E_ALREADY_EXISTS, "%s %s is installed with other bytes: a version never changes",
-                     h->name, h->version);
+    return error_set(err, MOAT_E_ALREADY_EXISTS, "%s %s is installed with other bytes", h->name, h->version);
 }
 
 static int check_age(struct intake *in, bool allow_older, struct error *err)

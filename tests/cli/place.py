@@ -135,7 +135,7 @@ class Place:
         source = self.root / "pack" / f"{name}-{version}"
         source.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.build / "tests" / "plugins" / f"{plugin}.so", source / f"{plugin}.so")
-        (source / "plugin.json").write_text(json.dumps(manifest))
+        (source / "plugin.json").write_text(json.dumps(manifest) + "\n")  # as editors write files
         made = self.root / f"{name}-{version}.moat"
         self.good("pack", source, "--key", self.key(publisher), "-o", made)
         return made
