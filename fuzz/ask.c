@@ -57,11 +57,10 @@ static void deny(struct question *ask, int permission, const char *operation, co
 {
     const struct asking *a = once(ask);
     must(error->code == MOAT_E_PERMISSION_DENIED && *operation && strlen(object) < POLICY_SCOPE_MAX);
-    static const int permissions[ASK_SERVICES] = {[ASK_CALL] = PERMISSION_AGENT_CONTROL,
-                                                  [ASK_SQL_READ] = PERMISSION_DATABASE_READ,
-                                                  [ASK_SQL_WRITE] = PERMISSION_DATABASE_WRITE,
-                                                  [ASK_FACT] = PERMISSION_SYSTEM_ACCESS,
-                                                  [ASK_CONNECT] = PERMISSION_NETWORK_ACCESS};
+    static const int permissions[ASK_SERVICES] = {
+        [ASK_CALL] = PERMISSION_AGENT_CONTROL,       [ASK_SQL_READ] = PERMISSION_DATABASE_READ,
+        [ASK_SQL_WRITE] = PERMISSION_DATABASE_WRITE, [ASK_FACT] = PERMISSION_SYSTEM_ACCESS,
+        [ASK_CONNECT] = PERMISSION_NETWORK_ACCESS,   [ASK_TASK] = PERMISSION_AGENT_CONTROL};
     must(ask->service < ASK_SERVICES && permission == permissions[ask->service]);
     switch (ask->service) {
     case ASK_FACT:
@@ -69,6 +68,9 @@ static void deny(struct question *ask, int permission, const char *operation, co
         break;
     case ASK_CALL:
         must(a->granted != NULL);
+        break;
+    case ASK_TASK:
+        must(a->granted && !*a->granted); /* which plugins it calls is asked later */
         break;
     case ASK_SQL_READ:
         must(!may(a->readable, object) && !may(a->writable, object));
@@ -88,6 +90,13 @@ static void open_source(void *context, struct question *ask, const char *source,
     (void)context;
     must(text_is_name(source, 64) && strcmp(source, (const char *)ask->bytes) == 0);
     must(write ? may(a->writable, source) : may(a->readable, source));
+}
+
+static void run_task(void *context, struct question *ask)
+{
+    const struct asking *a = once(ask);
+    (void)context;
+    must(ask->service == ASK_TASK && (!a->granted || *a->granted));
 }
 
 static void call(struct question *ask, const char *plugin, const char *action, const void *parameters, size_t len)
@@ -130,7 +139,8 @@ static struct broker *broker(void)
     static struct broker *b;
     if (b)
         return b;
-    must(broker_new(&(struct broker_config){.now = now, .open_source = open_source}, &b, NULL) == 0);
+    must(broker_new(&(struct broker_config){.now = now, .open_source = open_source, .run_task = run_task}, &b, NULL) ==
+         0);
     set(b, "all", (const char *const[]){"agent_control", "system_access", "database_write", NULL});
     set(b, "one", (const char *const[]){"agent_control=other", "database_read=shop", "database_write=own", NULL});
     set(b, "none", (const char *const[]){NULL});

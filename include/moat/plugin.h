@@ -101,6 +101,13 @@ struct moat_host {
      * connect_failed, limit, rate_limited, … Encryption is the plugin's own business: docs/network.md. */
     int (*connect)(struct moat_call *call, const char *host, uint16_t port, unsigned flags,
                    const struct moat_reply **why);
+
+    /* agent_control: runs a task (JSON, docs/tasks.md), one step's call at a time, with the rest of this call's time.
+     * data is its document: "status", "result", "error", "steps", "receipt"; that it failed is an answer as well.
+     * bad_task: it was not run, and why. Each action that its steps, fallbacks and compensations name is checked before
+     * anything runs (permission_denied names the grant), of a capability those are chosen from that it may call; each
+     * step is held to what `call` is held to. It ends with this call, and is not in the history. */
+    const struct moat_reply *(*task)(struct moat_call *call, const char *json, size_t len);
 };
 
 #define MOAT_CONNECT_NONBLOCK 1u /* read and write answer EAGAIN instead of waiting */

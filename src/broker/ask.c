@@ -11,6 +11,7 @@ const struct service services[ASK_SERVICES] = {
                       PERMISSION_DATABASE_WRITE},
     [ASK_SQL_WRITE] = {PERMISSION_DATABASE_WRITE, WHEN_CALLED, "change", sql_object, sql_write_answer},
     [ASK_FACT] = {PERMISSION_SYSTEM_ACCESS, WHEN_CALLED, "ask for a fact", fact_object, fact_answer, .whole = true},
+    [ASK_TASK] = {PERMISSION_AGENT_CONTROL, WHEN_CALLED, "call", task_object, task_answer, .many = true},
     [ASK_CONNECT] = {PERMISSION_NETWORK_ACCESS, WHEN_CALLED, "connect", connect_object, connect_answer},
 };
 
@@ -31,11 +32,19 @@ static enum permission asked_for(const struct service *s, const struct rights *r
     return s->has_wider && !(asked >> s->permission & 1) && asked >> s->wider & 1 ? s->wider : s->permission;
 }
 
+/* Of what is for many objects: is it granted for any? */
+static enum policy_reason of_any(const struct rights *r, enum permission p)
+{
+    return r ? (enum policy_reason)rights_answer(r)->why[p] : POLICY_NOT_ASKED;
+}
+
 /* *p: the permission that the answer is about. */
 static enum policy_reason judge(struct broker *b, const struct service *s, const struct rights *r, const char *object,
                                 enum permission *p)
 {
     *p = asked_for(s, r);
+    if (s->many && !*object)
+        return of_any(r, *p);
     if (s->has_wider && allows(b, r, s->wider, object) == POLICY_GRANTED)
         return POLICY_GRANTED;
     return allows(b, r, *p, s->whole ? "" : object);
@@ -56,16 +65,17 @@ static void explain(const struct question *ask, const struct service *s, enum po
     char command[POLICY_COMMAND_MAX];
     bool known =
         why != POLICY_CEILING && why != POLICY_NOT_ASKED && policy_command(ask->plugin, (int)p, object, command);
-    error_set(err, MOAT_E_PERMISSION_DENIED, "%s may not %s %.300s: %s%s%s%s", ask->plugin, s->operation, object,
-              policy_reason_text(why), known ? ": `" : "", known ? command : "", known ? "`" : "");
+    error_set(err, MOAT_E_PERMISSION_DENIED, "%s may not %s %.300s: %s%s%s%s", ask->plugin, s->operation,
+              *object ? object : "other plugins", policy_reason_text(why), known ? ": `" : "", known ? command : "",
+              known ? "`" : "");
 }
 
 void broker_ask(struct broker *b, struct question *ask)
 {
     struct error err;
-    char object[POLICY_SCOPE_MAX];
+    char object[POLICY_SCOPE_MAX] = "";
     const struct service *s = service_of(ask);
-    if (!s || !s->object(ask, object)) {
+    if (!s || (!s->object(ask, object) && !s->many)) {
         error_set(&err, MOAT_E_BAD_USAGE, s ? "it asks to %s nothing that could be" : "the host has no such service",
                   s ? s->operation : "");
         ask_fail(ask, &err);
@@ -81,6 +91,19 @@ void broker_ask(struct broker *b, struct question *ask)
         ask_deny(ask, (int)p, s->operation, object, &err);
     }
     rights_put(r);
+}
+
+void broker_deny_call(struct broker *b, struct question *ask, const char *object, struct error *err)
+{
+    const struct service *s = &services[ASK_CALL];
+    struct rights *r = rights_get(b, ask->plugin, ask->version);
+    enum permission p;
+    enum policy_reason why = judge(b, s, r, object, &p);
+    struct error here;
+    rights_put(r);
+    explain(ask, s, why, p, object, err ? err : &here);
+    if (!err)
+        ask_deny(ask, (int)p, s->operation, object, &here);
 }
 
 bool broker_still(struct broker *b, const struct question *ask, struct error *err)

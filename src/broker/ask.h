@@ -36,6 +36,7 @@ struct service {
     bool has_wider; /* a permission that contains it, for the same object */
     enum permission wider;
     bool whole; /* the permission has no scope: it is asked for as a whole, whatever the object */
+    bool many;  /* it is for one object after the other: the handler asks for each */
 };
 extern const struct service services[ASK_SERVICES];
 
@@ -48,6 +49,10 @@ void connect_answer(const struct asking *a, const char *object);
 /* call.c */
 bool call_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);
 void call_answer(const struct asking *a, const char *object);
+
+/* task.c */
+bool task_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);
+void task_answer(const struct asking *a, const char *object);
 
 /* fact.c */
 bool fact_object(const struct question *ask, char object[POLICY_SCOPE_MAX]);

@@ -14,6 +14,9 @@ struct broker_config {
     uint64_t (*now)(void *context); /* seconds of the home's time: ends of grants are by it */
     /* The ask is for this data source, and allowed: opens it and answers, later. */
     void (*open_source)(void *context, struct question *ask, const char *source, bool write);
+    /* A task that the plugin wants to be run: whether it may call each PLUGIN.ACTION is asked of broker_allows, before
+     * anything of it begins and before each call; answers later. */
+    void (*run_task)(void *context, struct question *ask);
     void *context;
 };
 int broker_new(const struct broker_config *config, struct broker **out, struct error *err);
@@ -30,6 +33,10 @@ bool broker_still(struct broker *b, const struct question *ask, struct error *er
 
 /* May this version do what needs the permission for the object, now? */
 bool broker_allows(struct broker *b, const char *plugin, const char *version, enum permission p, const char *object);
+
+/* It may not: answered as broker_ask does, and told of as a denial. err (may be NULL) gets the words instead, and
+ * nothing is answered. */
+void broker_deny_call(struct broker *b, struct question *ask, const char *object, struct error *err);
 
 /* From now on this version asks by this answer, of which the broker keeps what it needs. Without memory it asks in
  * vain. */

@@ -71,6 +71,11 @@ void broker_open_source(struct broker *b, struct question *ask, const char *sour
     b->config.open_source(b->config.context, ask, source, write);
 }
 
+void broker_run_task(struct broker *b, struct question *ask)
+{
+    b->config.run_task(b->config.context, ask);
+}
+
 const struct facts *broker_facts(const struct broker *b)
 {
     return &b->facts;

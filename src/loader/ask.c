@@ -27,6 +27,8 @@ static void unref(struct inquiry *x)
     struct loader *l = w->l;
     if (atomic_fetch_sub(&x->refs, 1) != 1)
         return;
+    if (x->of)
+        unref(x->of); /* as deep as a chain of calls */
     free(x->nested.result);
     free(x);
     worker_unref(w);
@@ -73,14 +75,19 @@ static void taken_off(struct inquiry *x)
     unref(x);
 }
 
+/* One of its calls has ended. */
+static void add_call(struct inquiry *x, const struct receipt *r)
+{
+    x->sum.calls++;
+    x->sum.ns += r->queued_ns + r->ran_ns;
+    x->sum.cpu_ns += r->cpu_ns + r->calls_cpu_ns;
+}
+
 static void account(struct inquiry *x)
 {
-    const struct receipt *r = &x->nested.receipt;
-    if (!x->nested.done)
-        return;
-    x->w->asks.sum.calls++;
-    x->w->asks.sum.ns += r->queued_ns + r->ran_ns;
-    x->w->asks.sum.cpu_ns += r->cpu_ns + r->calls_cpu_ns;
+    x->w->asks.sum.calls += x->sum.calls;
+    x->w->asks.sum.ns += x->sum.ns;
+    x->w->asks.sum.cpu_ns += x->sum.cpu_ns;
 }
 
 static bool is_quick(const struct inquiry *x)
@@ -90,7 +97,7 @@ static bool is_quick(const struct inquiry *x)
 
 static void finish(struct inquiry *x, const void *bytes, size_t len, const struct error *err)
 {
-    knot_close(x); /* before the worker can ask for the next */
+    knot_end(x); /* before the worker can ask for the next */
     if (take_off(x)) {
         account(x);
         if (err)
@@ -108,10 +115,10 @@ static void give_up(struct inquiry *x, const struct error *err)
     struct worker *w = x->w;
     w->asks.now = NULL;
     void (*stop)(struct question * ask) = x->ask.stop;
+    knot_end(x);
     if (err)
         reply_error(w, err);
     pthread_mutex_unlock(&w->asks.lock);
-    knot_close(x);
     if (stop)
         stop(&x->ask);
     unref(x);
@@ -138,7 +145,7 @@ static void hand(struct question *ask, int fd)
     struct inquiry *x = (struct inquiry *)(void *)ask;
     struct worker *w = x->w;
     struct error err;
-    knot_close(x);
+    knot_end(x);
     if (take_off(x)) {
         if (w->net >= 0 && io_send(w->net, "", 1, &fd, 1)) {
             channel_reply(w->lane.ch, true, "", 0, is_quick(x));
@@ -193,6 +200,7 @@ static void deny(struct question *ask, int permission, const char *operation, co
 static void nested_done(struct call *c)
 {
     struct inquiry *x = c->context;
+    add_call(x, &c->receipt);
     finish(x, c->result, c->result_len, c->code ? &c->error : NULL);
 }
 
@@ -205,7 +213,7 @@ static void stop_nested(struct question *ask)
 /* Who waits: those of the call that asks, and its own plugin. */
 static void take_chain(struct inquiry *x)
 {
-    const struct inquiry *of = call_hidden((struct call *)(uintptr_t)x->outer)->of;
+    const struct inquiry *of = x->of;
     if (of) {
         memcpy(x->chain, of->chain, of->depth * sizeof *x->chain);
         x->depth = of->depth;
@@ -213,30 +221,46 @@ static void take_chain(struct inquiry *x)
     x->chain[x->depth++] = x->w->plugin;
 }
 
-static int check_chain(const struct inquiry *x, const struct plugin *target, struct error *err)
+static unsigned chain(const struct question *ask, const char *names[ASK_CHAIN_MAX])
+{
+    const struct inquiry *x = (const struct inquiry *)(const void *)ask;
+    for (unsigned i = 0; i < x->depth; i++)
+        names[i] = x->chain[i]->name;
+    return x->depth;
+}
+
+static int check_chain(const struct inquiry *x, const char *name, const struct plugin *target, struct error *err)
 {
     for (unsigned i = 0; i < x->depth; i++)
         if (x->chain[i] == target)
-            return error_set(err, MOAT_E_CALL_CYCLE, "%s waits for this call already", x->plugin);
+            return error_set(err, MOAT_E_CALL_CYCLE, "%s waits for this call already", name);
     if (x->depth == ASK_CHAIN_MAX)
         return error_set(err, MOAT_E_CALL_DEPTH, "%d plugins wait for each other already, from %s to %s", ASK_CHAIN_MAX,
                          x->chain[0]->name, x->w->plugin->name);
     return 0;
 }
 
-static int check(struct inquiry *x, struct plugin *target, uint64_t now, struct error *err)
+static int check(struct inquiry *x, const char *name, struct plugin *target, uint64_t now, struct error *err)
 {
     if (!target)
-        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "there is no plugin \"%.64s\"", x->plugin);
+        return error_set(err, MOAT_E_NO_SUCH_PLUGIN, "there is no plugin \"%.64s\"", name);
     if (!x->w->gen->may_wait) /* what knot.c relies on; the policy has refused it before */
         return error_set(err, MOAT_E_INTERNAL, "the manifest of %s does not ask for agent_control", x->ask.plugin);
     if (x->ask.deadline_ns <= now)
         return error_set(err, MOAT_E_DEADLINE, "no time is left");
-    int rc = check_chain(x, target, err);
-    if (rc || knot_open(x, target))
-        return rc;
-    return error_set(err, MOAT_E_WOULD_DEADLOCK, "every worker of %s waits, in the end for %s, which would wait for it",
-                     x->plugin, x->w->plugin->name);
+    int rc = check_chain(x, name, target, err);
+    rc = rc ? rc : knot_open(x, target);
+    if (rc == -MOAT_E_CANCELLED)
+        error_set(err, MOAT_E_CANCELLED, "the call that asks for it is over");
+    if (rc == -MOAT_E_WOULD_DEADLOCK)
+        error_set(err, MOAT_E_WOULD_DEADLOCK, "every worker of %s waits, in the end for %s, which would wait for it",
+                  name, x->w->plugin->name);
+    return rc;
+}
+
+static uint64_t time_left(const struct question *ask, uint64_t now)
+{
+    return ask->deadline_ns == UINT64_MAX ? 0 : ask->deadline_ns - now;
 }
 
 static void call(struct question *ask, const char *plugin, const char *action, const void *parameters, size_t len)
@@ -247,7 +271,7 @@ static void call(struct question *ask, const char *plugin, const char *action, c
     uint64_t now = clock_mono_ns();
     text_copy(x->plugin, sizeof x->plugin, plugin);
     text_copy(x->named, sizeof x->named, action);
-    int rc = check(x, target, now, &x->error);
+    int rc = check(x, x->plugin, target, now, &x->error);
     if (rc) {
         finish(x, NULL, 0, &x->error);
         return;
@@ -257,12 +281,12 @@ static void call(struct question *ask, const char *plugin, const char *action, c
                        .action = x->named,
                        .parameters = parameters,
                        .parameters_len = len,
-                       .deadline_ns = ask->deadline_ns == UINT64_MAX ? 0 : ask->deadline_ns - now,
-                       .principal = x->outer->principal,
+                       .deadline_ns = time_left(ask, now),
+                       .principal = ask->principal,
                        .loop = plugin_loop(target, plugin_loop(own, NULL)),
                        .done = nested_done,
                        .context = x};
-    trace_child(CALL_PLACE(x->outer), c->traceparent);
+    memcpy(c->traceparent, ask->traceparent, sizeof c->traceparent);
     call_hidden(c)->of = x;
     if (on_stop(ask, stop_nested))
         call_begin(l, c); /* stopped meanwhile, it is cancelled before it is queued */
@@ -270,10 +294,62 @@ static void call(struct question *ask, const char *plugin, const char *action, c
         finish(x, NULL, 0, &x->error); /* which nobody reads */
 }
 
+/* ---- calls of a handler, one after the other ---- */
+
+static void refused_later(struct loop_task *task)
+{
+    struct call *c = (struct call *)(void *)((char *)task - offsetof(struct call, internal));
+    c->done(c);
+}
+
+static void set_object(struct question *ask, const char *object)
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    pthread_mutex_lock(&x->w->asks.lock);
+    text_copy(x->ask.object, sizeof x->ask.object, object);
+    pthread_mutex_unlock(&x->w->asks.lock);
+}
+
+static void begin_call(struct question *ask, struct call *c)
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    struct hidden *h = call_hidden(c);
+    uint64_t now = clock_mono_ns();
+    c->code = check(x, c->plugin, table_find(x->w->l, c->plugin), now, &c->error);
+    if (c->code) {
+        h->task.run = refused_later;
+        loop_post(c->loop, &h->task);
+        return;
+    }
+    uint64_t left = time_left(ask, now);
+    if (left && (!c->deadline_ns || c->deadline_ns > left))
+        c->deadline_ns = left;
+    c->principal = ask->principal;
+    h->of = x;
+    call_begin(x->w->l, c);
+}
+
+static void call_over(struct question *ask, const struct call *c)
+{
+    struct inquiry *x = (struct inquiry *)(void *)ask;
+    set_object(ask, "");
+    knot_close(x);
+    if (call_hidden((struct call *)(uintptr_t)c)->of)
+        add_call(x, &c->receipt);
+}
+
 /* ---- what the worker asks ---- */
 
-static const struct ask_answers answers = {
-    .on_stop = on_stop, .done = done, .hand = hand, .refuse = fail, .deny = deny, .call = call};
+static const struct ask_answers answers = {.on_stop = on_stop,
+                                           .done = done,
+                                           .hand = hand,
+                                           .refuse = fail,
+                                           .deny = deny,
+                                           .call = call,
+                                           .object = set_object,
+                                           .begin = begin_call,
+                                           .over = call_over,
+                                           .chain = chain};
 
 static struct inquiry *make(struct worker *w, const struct flight *f, const struct channel_answer *a)
 {
@@ -287,7 +363,9 @@ static struct inquiry *make(struct worker *w, const struct flight *f, const stru
     x->refs = 2;
     x->since_ns = clock_mono_ns();
     x->w = w;
-    x->outer = f->call;
+    x->of = call_hidden((struct call *)(uintptr_t)f->call)->of;
+    if (x->of)
+        atomic_fetch_add(&x->of->refs, 1);
     x->action = f->action + 1;
     memcpy(x->call_id, f->call->id, sizeof x->call_id);
     take_chain(x);
@@ -301,7 +379,10 @@ static struct inquiry *make(struct worker *w, const struct flight *f, const stru
                                .call_id = x->call_id,
                                .worker = w->number,
                                .seats = w->seats,
-                               .deadline_ns = f->deadline_ns};
+                               .deadline_ns = f->deadline_ns,
+                               .principal = f->call->principal};
+    if (a->status == ASK_CALL || a->status == ASK_TASK)
+        trace_child(CALL_PLACE(f->call), x->ask.traceparent);
     atomic_fetch_add(&w->refs, 1);
     atomic_fetch_add(&w->l->asks, 1);
     return x;
@@ -389,12 +470,15 @@ static void review(struct worker *w, bool (*over)(void *context, const struct qu
     struct error err;
     pthread_mutex_lock(&w->asks.lock);
     struct inquiry *x = w->asks.now;
-    if (x)
+    struct question seen; /* what it waits for now is its handler's to change */
+    if (x) {
         atomic_fetch_add(&x->refs, 1);
+        seen = x->ask;
+    }
     pthread_mutex_unlock(&w->asks.lock);
     if (!x)
         return;
-    if (over(context, &x->ask, &err) && take_off(x))
+    if (over(context, &seen, &err) && take_off(x))
         give_up(x, &err);
     unref(x);
 }

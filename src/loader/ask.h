@@ -16,7 +16,6 @@
 #include "wire/channel.h"
 
 #define ASK_QUICK_NS (1000 * 1000ull) /* answered within that, a worker stays on the CPU of who answers */
-#define ASK_CHAIN_MAX 8 /* plugins that wait for each other in one chain of calls, the last one's included */
 
 struct flight;
 struct receipt;
@@ -40,8 +39,9 @@ struct inquiry {
     struct worker *w; /* a reference */
     char call_id[33];
     uint64_t since_ns;
-    uint32_t action;          /* + 1, for denials */
-    const struct call *outer; /* who asks; only within on_ask */
+    uint32_t action;      /* + 1, for denials */
+    struct inquiry *of;   /* the ask that the asking call runs for: a reference, or NULL */
+    struct asked_sum sum; /* of the calls that ran for it, one at a time */
 
     /* a call of another plugin */
     struct plugin *chain[ASK_CHAIN_MAX]; /* fixed: who waits, the first one first, this worker's the last */
@@ -53,6 +53,7 @@ struct inquiry {
     struct plugin *target;  /* whose worker it waits for; NULL: it does not */
     struct inquiry *parent; /* the ask that the asking call runs for, while that one waits */
     struct inquiry *child;  /* what the worker that runs nested waits for itself */
+    bool over;              /* its worker goes on: it waits for nothing any more */
 
     /* a denial on its way through the explain thread */
     struct loop_task task;
@@ -72,8 +73,10 @@ void ask_withdraw(struct worker *w, const struct error *err);
 void ask_account(struct worker *w, struct receipt *r);
 void asks_drain(struct loader *l); /* until none is left */
 
-/* knot.c.  x begins to wait for a call of target; false: it would wait for itself, through others. */
-bool knot_open(struct inquiry *x, struct plugin *target);
-void knot_close(struct inquiry *x);
+/* knot.c.  x begins to wait for a call of target. 0, MOAT_E_WOULD_DEADLOCK: it would wait for itself, through others;
+ * MOAT_E_CANCELLED: its worker waits for it no more. Sets no message. */
+int knot_open(struct inquiry *x, struct plugin *target);
+void knot_close(struct inquiry *x); /* that call has ended */
+void knot_end(struct inquiry *x);   /* and nothing is opened any more */
 
 #endif

@@ -69,22 +69,27 @@ static void untie(struct inquiry *x)
     x->target = NULL;
 }
 
-bool knot_open(struct inquiry *x, struct plugin *target)
+int knot_open(struct inquiry *x, struct plugin *target)
 {
     struct loader *l = x->w->l;
-    struct inquiry *parent = call_hidden((struct call *)(uintptr_t)x->outer)->of;
+    int rc = 0;
     pthread_mutex_lock(&l->knot_lock);
-    if (parent && parent->target) {
-        x->parent = parent;
-        parent->child = x;
+    if (x->over) { /* its worker waits for something else by now, perhaps */
+        pthread_mutex_unlock(&l->knot_lock);
+        return -MOAT_E_CANCELLED;
+    }
+    if (x->of && x->of->target) {
+        x->parent = x->of;
+        x->parent->child = x;
     }
     x->target = target;
     x->w->asks.waits = x;
-    bool knot = is_knot(l, x);
-    if (knot)
+    if (is_knot(l, x)) {
         untie(x);
+        rc = -MOAT_E_WOULD_DEADLOCK;
+    }
     pthread_mutex_unlock(&l->knot_lock);
-    return !knot;
+    return rc;
 }
 
 void knot_close(struct inquiry *x)
@@ -92,5 +97,14 @@ void knot_close(struct inquiry *x)
     struct loader *l = x->w->l;
     pthread_mutex_lock(&l->knot_lock);
     untie(x);
+    pthread_mutex_unlock(&l->knot_lock);
+}
+
+void knot_end(struct inquiry *x)
+{
+    struct loader *l = x->w->l;
+    pthread_mutex_lock(&l->knot_lock);
+    untie(x);
+    x->over = true;
     pthread_mutex_unlock(&l->knot_lock);
 }

@@ -116,17 +116,32 @@ static struct asking *asking_new(struct orchestrator *o, service_done done, void
     return a;
 }
 
-static void tell_interrupted(struct buf *out, const struct tasks_row *row)
+static bool add_used(void *context, const struct tasks_record *step)
 {
+    tasks_used_most(context, &step->used);
+    return true;
+}
+
+/* As far as the records of its steps say; what cannot be read is told by the host that tries to go on with it. */
+static void tell_interrupted(struct buf *out, const struct tasks_row *row, struct tasks_reader *reader)
+{
+    struct tasks_used used = {0};
+    tasks_each_step(reader, row->id, add_used, &used, NULL);
     tell_open(out, NULL, '{');
     tell_text(out, "id", row->id);
     tell_text(out, "name", *row->name ? row->name : NULL);
     tell_text(out, "status", run_status_name(RUN_INTERRUPTED));
     tell_time(out, "began", row->began_ns);
     tell_raw(out, "steps", "[]");
-    tell_raw(
-        out, "receipt",
-        "{\"calls\":0,\"wall_ns\":0,\"ran_ns\":0,\"cpu_ns\":0,\"bytes_in\":0,\"bytes_out\":0,\"plugins_used\":[]}");
+    tell_open(out, "receipt", '{');
+    tell_number(out, "calls", used.calls);
+    tell_number(out, "wall_ns", used.time_ns);
+    tell_number(out, "ran_ns", used.ran_ns);
+    tell_number(out, "cpu_ns", used.cpu_ns);
+    tell_number(out, "bytes_in", used.bytes_in);
+    tell_number(out, "bytes_out", used.bytes_out);
+    tell_raw(out, "plugins_used", "[]");
+    tell_close(out, '}');
     tell_close(out, '}');
 }
 
@@ -140,7 +155,7 @@ static void show_remembered(struct chore *chore, struct registry_reader *unused)
     if (rc == 0)
         rc = error_set(&err, MOAT_E_NOT_FOUND, "there is no task \"%.40s\": `moat task list` shows them", a->id);
     else if (rc == 1 && !row.ended_ns)
-        tell_interrupted(&out, &row);
+        tell_interrupted(&out, &row, a->o->reader);
     a->done(a->context, rc < 0 ? &err : NULL, &out);
     buf_free(&out);
     free(a);

@@ -103,6 +103,8 @@ static void tell_receipt(struct buf *out, const struct run *r)
     for (size_t i = 0; i < used.n; i++)
         tell_text(out, NULL, used.names[i]);
     tell_close(out, ']');
+    if (r->chain)
+        tell_raw(out, "chain", r->chain);
     tell_close(out, '}');
 }
 

@@ -91,6 +91,7 @@ void run_unref(struct run *r)
     free(r->text);
     free(r->error);
     free(r->failure);
+    free(r->chain);
     feed_unref(r->feed);
     buf_free(&r->result);
     faults_free(&r->faults);
@@ -107,18 +108,6 @@ static struct place *place_of(struct orchestrator *o, const struct loop *loop)
         if (o->places.list[i].loop == loop)
             return &o->places.list[i];
     return &o->places.list[atomic_fetch_add_explicit(&o->turn, 1, memory_order_relaxed) % o->places.n];
-}
-
-bool asker_may(void *context, const char *plugin)
-{
-    const struct task_asker *asker = context;
-    char padded[MANIFEST_NAME_MAX + 3] = " ";
-    if (asker->everything || strcmp(asker->plugins, "*") == 0)
-        return true;
-    size_t n = strnlen(plugin, MANIFEST_NAME_MAX);
-    memcpy(padded + 1, plugin, n);
-    padded[n + 1] = ' ';
-    return strstr(asker->plugins, padded) != NULL;
 }
 
 static void tell_check(struct run *r)
@@ -150,6 +139,9 @@ static void go(struct run *r)
     } else if (r->code < 0) {
         run_cannot(r);
         return;
+    } else if (!asked_waits(r, &full)) {
+        run_leave_table(r);
+        r->request.done(r->request.context, &full, NULL);
     } else {
         run_start(r);
         return;
@@ -184,7 +176,7 @@ static void read_run(struct run *r)
 
 static void plan_run(struct run *r, struct registry_reader *reader)
 {
-    struct roster_rights rights = {asker_may, &r->request.asker};
+    struct roster_rights rights = {asker_may, asker_refuse, &r->request.asker};
     r->code = roster_make(r->o->catalog, r->task, r->request.asker.everything ? NULL : &rights, reader, &r->roster,
                           &r->faults, error_room(r));
 }
@@ -243,7 +235,8 @@ struct run *run_make(struct orchestrator *o, const struct task_request *request)
     r->request.text = NULL;
     r->place = place_of(o, request->loop);
     r->began_wall_ns = clock_wall_ns();
-    r->kept = o->tasks != NULL;
+    r->ask = asked_of(request);
+    r->kept = o->tasks != NULL && !r->ask; /* what a call has begun ends with it */
     call_make_id(r->id);
     trace_child((struct trace_place){r->id, request->traceparent}, r->traceparent);
     return r;
@@ -457,6 +450,7 @@ static void *orchestrator_new(struct service *s, struct error *err)
         orchestrator_free(o);
         return NULL;
     }
+    orchestrator_offer(s);
     return o;
 }
 

@@ -12,9 +12,14 @@
 #define ORCHESTRATOR_RUNNING_MAX 50000
 
 struct orchestrator;
+struct asker_plugin;
 
 /* That of the service: made when it is first asked for, gone when the service closes. Opens its database: blocks. */
 struct orchestrator *orchestrator_of(struct service *s, struct error *err);
+
+/* Tasks that plugins ask for run here from now on, each on behalf of the call that asks: with its time, its chain, and
+ * what agent_control grants its plugin. Any thread, does not block. */
+void orchestrator_offer(struct service *s);
 
 /* Tasks that another host left unfinished go on, soon. Once, by a host that stays. */
 void orchestrator_resume(struct orchestrator *o);
@@ -25,6 +30,7 @@ struct task_asker {
     char plugins[SERVICE_SCOPES_MAX]; /* else: "*", or names with a space before and behind each */
     int64_t token;                    /* its id, or 0 */
     char actor[32];                   /* for people: "token:3" */
+    struct asker_plugin *plugin;      /* a plugin: what it is granted counts (asked.c); else NULL */
 };
 
 struct task_request {

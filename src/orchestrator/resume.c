@@ -109,15 +109,17 @@ static void restore_failure(struct run *r, uint32_t i)
 /* Each record of a step says what the whole task had used by then. */
 void run_remember_used(struct run *r)
 {
-    for (const struct remembered *m = r->remembered; m; m = m->next) {
-        const struct tasks_used *u = &m->step.used;
-        r->calls = u->calls > r->calls ? u->calls : r->calls;
-        r->cpu_ns = u->cpu_ns > r->cpu_ns ? u->cpu_ns : r->cpu_ns;
-        r->ran_ns = u->ran_ns > r->ran_ns ? u->ran_ns : r->ran_ns;
-        r->bytes_in = u->bytes_in > r->bytes_in ? u->bytes_in : r->bytes_in;
-        r->bytes_out = u->bytes_out > r->bytes_out ? u->bytes_out : r->bytes_out;
-        r->before_ns = u->time_ns > r->before_ns ? u->time_ns : r->before_ns;
-    }
+    struct tasks_used most = {0};
+    for (const struct remembered *m = r->remembered; m; m = m->next)
+        tasks_used_most(&most, &m->step.used);
+    if (!r->remembered)
+        return;
+    r->calls = most.calls;
+    r->cpu_ns = most.cpu_ns;
+    r->ran_ns = most.ran_ns;
+    r->bytes_in = most.bytes_in;
+    r->bytes_out = most.bytes_out;
+    r->before_ns = most.time_ns;
 }
 
 void run_remember(struct run *r)

@@ -63,9 +63,14 @@ static void fault(struct planning *g, enum fault_kind kind, const uint8_t *at, c
 
 /* ---- who may run it ---- */
 
-static bool may(const struct planning *g, const char *plugin)
+static bool may(const struct planning *g, const char *plugin, const char *action)
 {
-    return !g->rights || !g->rights->may || g->rights->may(g->rights->context, plugin);
+    return !g->rights || g->rights->may(g->rights->context, plugin, action);
+}
+
+static void refuse(struct planning *g, const char *plugin, const char *action, bool any)
+{
+    g->code = g->rights->refuse(g->rights->context, g->t->steps[g->step].id, plugin, action, any, g->err);
 }
 
 static struct offer *find_named(struct planning *g, const char *name, struct error *err)
@@ -96,9 +101,8 @@ static void resolve_named(struct planning *g, const struct task_action *a)
     struct error why = {0};
     struct roster_action *out = &g->p->actions[a->number];
     char message[FAULT_MESSAGE_MAX];
-    if (!may(g, a->plugin)) {
-        g->code = error_set(g->err, MOAT_E_FORBIDDEN, "step %s needs the scope execute:%s", g->t->steps[g->step].id,
-                            a->plugin);
+    if (!may(g, a->plugin, a->action)) {
+        refuse(g, a->plugin, a->action, false);
         return;
     }
     out->named = find_named(g, a->plugin, &why);
@@ -119,7 +123,7 @@ static void resolve_named(struct planning *g, const struct task_action *a)
 }
 
 /* Those that who asks may not run are none. */
-static bool mask_allowed(struct planning *g, struct roster_action *out)
+static bool mask_allowed(struct planning *g, struct roster_action *out, const char *action)
 {
     const struct choice *c = out->choice;
     uint64_t *mask = arena_get(&g->p->arena, c->n / 64 + 1, sizeof *mask);
@@ -127,16 +131,14 @@ static bool mask_allowed(struct planning *g, struct roster_action *out)
     if (!mask)
         return false;
     for (uint32_t i = 0; i < c->n; i++)
-        if (may(g, c->list[i].offer->name)) {
+        if (may(g, c->list[i].offer->name, action)) {
             mask[i / 64] |= 1ull << i % 64;
             left++;
         }
     if (left < c->n)
         out->mask = mask;
-    if (left || !c->n)
-        return true;
-    g->code = error_set(g->err, MOAT_E_FORBIDDEN, "step %s needs the scope execute:NAME of a plugin that can run it",
-                        g->t->steps[g->step].id);
+    if (!left && c->n)
+        refuse(g, c->list[0].offer->name, action, true);
     return true;
 }
 
@@ -145,7 +147,7 @@ static void resolve_choice(struct planning *g, const struct task_action *a)
     struct roster_action *out = &g->p->actions[a->number];
     char message[FAULT_MESSAGE_MAX];
     out->choice = catalog_choose(g->c, a->capability, a->action, a->where, g->reader, g->err);
-    if (!out->choice || (g->rights && g->rights->may && !mask_allowed(g, out))) {
+    if (!out->choice || (g->rights && !mask_allowed(g, out, a->action))) {
         g->code = error_set(g->err, MOAT_E_OUT_OF_MEMORY, "no memory to plan the task");
         return;
     }

@@ -19,16 +19,18 @@ struct roster {
     struct roster_action *actions; /* by task_action.number */
 };
 
-/* Who asks: may their steps run that plugin? NULL: everything. Any thread. */
+/* Who asks: may their steps run that plugin's action? NULL: everything. Any thread. */
 struct roster_rights {
-    bool (*may)(void *context, const char *plugin);
+    bool (*may)(void *context, const char *plugin, const char *action);
+    /* They may not: what that step would need. any: of some candidate, of which plugin is one. */
+    int (*refuse)(void *context, const char *step, const char *plugin, const char *action, bool any, struct error *err);
     void *context;
 };
 
 /* Does planning this take more than a moment, or a look into the registry? Then only the planner does it. */
 bool roster_is_long(struct catalog *c, const struct task *t);
 
-/* Takes a reference of the task. MOAT_E_BAD_TASK with faults; MOAT_E_FORBIDDEN names the plugin; reader: the planner's,
+/* Takes a reference of the task. MOAT_E_BAD_TASK with faults; what rights->refuse says; reader: the planner's,
  * else NULL. */
 int roster_make(struct catalog *c, struct task *t, const struct roster_rights *rights, struct registry_reader *reader,
                 struct roster **out, struct faults *faults, struct error *err);

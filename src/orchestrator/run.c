@@ -113,7 +113,7 @@ static bool undo(struct run *r)
 static bool begin_one(struct run *r)
 {
     struct unit *u = r->pending;
-    if (!u || r->in_flight >= r->task->concurrency)
+    if (!u || r->in_flight >= (r->ask ? 1 : r->task->concurrency))
         return false;
     r->pending = u->next;
     if (!r->pending)
@@ -313,6 +313,7 @@ void run_tell_end(struct run *r)
     if (out.failed)
         error_set(&err, MOAT_E_OUT_OF_MEMORY, "no memory for what the task has to say");
     r->told = true;
+    r->ask = NULL;
     r->request.done(r->request.context, out.failed ? &err : NULL, &out);
     buf_free(&out);
 }

@@ -11,6 +11,7 @@
  *     unit.c          one call of a step, with its retries and its fallback
  *     value.c         what references stand for
  *     lane.c          how many calls of a plugin are under way
+ *     asked.c         those that a plugin's call waits for
  *     ask.c           cancel, show, list
  *     document.c      what is told of a run
  *     event.c         what is told while it runs, and follow.c to whom
@@ -182,6 +183,8 @@ struct run {
     char traceparent[56]; /* of its calls: the task is their span's parent */
     struct run *next;     /* in the table: the orchestrator's lock */
     struct task_request request;
+    struct question *ask;        /* a plugin's call waits for it, until it is told; else NULL */
+    char *chain;                 /* then: who waits, as a JSON array */
     _Atomic(struct feed *) feed; /* NULL: nobody has followed it yet */
     uint8_t *text;               /* of the request, until it is read */
     struct task *task;
@@ -251,11 +254,17 @@ void run_unref(struct run *r);
 struct run *run_ref(struct run *r);
 struct run *run_find(struct orchestrator *o, const char *id); /* a reference, or NULL; any thread */
 void run_leave_table(struct run *r);
-void orchestrator_look(struct orchestrator *o);  /* old figures are renewed soon */
-bool asker_may(void *asker, const char *plugin); /* roster_rights.may */
+void orchestrator_look(struct orchestrator *o); /* old figures are renewed soon */
 
 struct run *run_make(struct orchestrator *o, const struct task_request *request); /* NULL: done was called */
 void run_plan_there(struct run *r, struct registry_reader *reader); /* planner; then it goes to its loop */
+
+/* asked.c: tasks that plugins ask for, and in whose name any task runs. */
+bool asker_may(void *asker, const char *plugin, const char *action); /* roster_rights.may */
+int asker_refuse(void *asker, const char *step, const char *plugin, const char *action, bool any, struct error *err);
+struct question *asked_of(const struct task_request *request); /* or NULL */
+bool asked_waits(struct run *r, struct error *err);            /* false: nobody waits for it any more */
+void asked_call(struct unit *u);                               /* instead of call_begin */
 
 /* keep.c: false: nothing is remembered. */
 bool keep_begin(struct run *r, bool wait); /* wait: r->begun comes to the loop, with a reference of the run's */

@@ -73,7 +73,7 @@ static int read_request(struct selection *s, const void *request, size_t len, st
 static int choose(struct selection *s, struct registry_reader *reader, struct error *err)
 {
     const struct task_action *a = &s->task->steps[0].run;
-    struct roster_rights rights = {asker_may, &s->asker};
+    struct roster_rights rights = {asker_may, asker_refuse, &s->asker};
     s->choice = catalog_choose(s->o->catalog, a->capability, a->action, a->where, reader, err);
     if (!s->choice)
         return -MOAT_E_OUT_OF_MEMORY;

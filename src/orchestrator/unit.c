@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "orchestrator/run.h"
 #include "orchestrator/score.h"
+#include "service/asked.h"
 
 #define SPARE_MAX 256
 #define FILL_HERE (256 * 1024) /* bytes looked at to fill a template: more is the planner's work */
@@ -275,7 +276,8 @@ static void account(struct unit *u)
     struct run *r = u->run;
     const struct receipt *receipt = &u->call.receipt;
     struct lane *l = u->lane;
-    r->cpu_ns += receipt->cpu_ns;
+    r->calls += receipt->calls; /* and what it called itself */
+    r->cpu_ns += receipt->cpu_ns + receipt->calls_cpu_ns;
     r->ran_ns += receipt->ran_ns;
     r->bytes_in += receipt->bytes_in;
     r->bytes_out += receipt->bytes_out;
@@ -293,6 +295,8 @@ static void call_done(struct call *call)
     struct error why;
     bool free_of_budget = u->phase == PHASE_COMPENSATE;
     u->called = false;
+    if (r->ask)
+        ask_over(r->ask, call);
     account(u);
     if (call->code == 0) {
         u->code = MOAT_E_OK;
@@ -345,7 +349,10 @@ void unit_call(struct unit *u)
     u->tries++;
     r->calls++;
     r->steps[u->step].attempts++;
-    call_begin(r->o->loader, c);
+    if (r->ask)
+        asked_call(u);
+    else
+        call_begin(r->o->loader, c);
 }
 
 /* ---- its parameters ---- */

@@ -34,6 +34,8 @@ struct tasks_used {
     uint64_t calls, cpu_ns, ran_ns, bytes_in, bytes_out, time_ns;
 };
 
+void tasks_used_most(struct tasks_used *most, const struct tasks_used *other); /* of each the larger one */
+
 /* In its owner's memory until done; texts stay as long. Zero it first. */
 struct tasks_record {
     enum tasks_verb verb;

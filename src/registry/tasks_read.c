@@ -99,6 +99,21 @@ int tasks_each_open(struct tasks_reader *r,
     return rc;
 }
 
+static void keep_most(uint64_t *most, uint64_t other)
+{
+    *most = other > *most ? other : *most;
+}
+
+void tasks_used_most(struct tasks_used *most, const struct tasks_used *other)
+{
+    keep_most(&most->calls, other->calls);
+    keep_most(&most->cpu_ns, other->cpu_ns);
+    keep_most(&most->ran_ns, other->ran_ns);
+    keep_most(&most->bytes_in, other->bytes_in);
+    keep_most(&most->bytes_out, other->bytes_out);
+    keep_most(&most->time_ns, other->time_ns);
+}
+
 int tasks_each_step(struct tasks_reader *r, const char *id,
                     bool (*each)(void *context, const struct tasks_record *step), void *context, struct error *err)
 {

@@ -28,6 +28,7 @@ int rest_new(struct service *service, struct rest **out, struct error *err)
         rest_free(r);
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the routes");
     }
+    orchestrator_offer(service);
     *out = r;
     return 0;
 }

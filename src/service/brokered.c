@@ -1,10 +1,77 @@
 /* What running calls ask of the host, and by which rights: the loader's asks on their way to the broker. */
 #include "base/text.h"
 #include "service/internal.h"
+#include "service/jobs.h"
 
 void asked(void *context, struct question *ask)
 {
     broker_ask(((struct service *)context)->broker, ask);
+}
+
+/* ---- tasks: who runs them may have to be opened first, which blocks ---- */
+
+struct task_op {
+    struct op op;
+    struct question *ask;
+};
+
+static void no_task(void *context, const struct error *error, struct buf *result)
+{
+    if (error)
+        ask_fail(context, error);
+}
+
+static void hand_task(struct op *op, struct job *job)
+{
+    struct task_op *t = (struct task_op *)(void *)op;
+    atomic_load (&op->s->run_task)(op->s, t->ask);
+    op_end(op, 0);
+}
+
+/* Nor is it waited for while somebody makes it. */
+static bool guest_is_there(struct service *s)
+{
+    if (pthread_mutex_trylock(&s->guest_lock) != 0)
+        return false;
+    bool there = s->guest != NULL;
+    pthread_mutex_unlock(&s->guest_lock);
+    return there;
+}
+
+void task_wanted(void *context, struct question *ask)
+{
+    struct service *s = context;
+    service_task_run run = atomic_load(&s->run_task);
+    struct error err;
+    if (!run) {
+        error_set(&err, MOAT_E_WRONG_STATE, "this host runs no tasks");
+        ask_fail(ask, &err);
+        return;
+    }
+    if (guest_is_there(s)) {
+        run(s, ask);
+        return;
+    }
+    struct task_op *t = op_new(s, sizeof *t, no_task, ask);
+    if (!t)
+        return;
+    t->ask = ask;
+    op_begin(&t->op, NULL, hand_task);
+}
+
+void service_run_tasks(struct service *s, service_task_run run)
+{
+    atomic_store(&s->run_task, run);
+}
+
+bool service_may_call(struct service *s, const char *plugin, const char *version, const char *object)
+{
+    return broker_allows(s->broker, plugin, version, PERMISSION_AGENT_CONTROL, object);
+}
+
+void service_deny_call(struct service *s, struct question *ask, const char *object, struct error *err)
+{
+    broker_deny_call(s->broker, ask, object, err);
 }
 
 void rights_set(struct service *s, const char *name, const char *version, const struct policy_answer *answer)

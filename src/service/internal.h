@@ -12,6 +12,7 @@
 #include "package/package.h"
 #include "policy/policy.h"
 #include "registry/registry.h"
+#include "service/asked.h"
 #include "service/expiry.h"
 #include "service/home_time.h"
 #include "service/jobs.h"
@@ -68,6 +69,7 @@ struct service {
     pthread_mutex_t guest_lock;
     void *guest; /* see service_guest */
     void (*guest_stop)(void *guest);
+    _Atomic(service_task_run) run_task; /* see service_run_tasks */
 };
 
 /* ---- target.c: NAME and NAME@VERSION ---- */
@@ -227,7 +229,8 @@ int follow_less(struct service *s, struct job *job, const char *name, const char
 
 /* ---- brokered.c: what running calls ask, and by which rights ---- */
 
-void asked(void *context, struct question *ask); /* loader_config.on_ask */
+void asked(void *context, struct question *ask);       /* loader_config.on_ask */
+void task_wanted(void *context, struct question *ask); /* broker_config.run_task */
 /* From now on this version asks by this answer. */
 void rights_set(struct service *s, const char *name, const char *version, const struct policy_answer *answer);
 /* Versions of NAME ask for nothing any more, but by what is set after this; what calls wait for now is looked at again

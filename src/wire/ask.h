@@ -18,9 +18,14 @@ enum ask_service {
     ASK_SQL_WRITE,
     ASK_FACT,    /* a name, or nothing for all of them -> JSON */
     ASK_CONNECT, /* struct net_wish (wire/net.h), a host -> nothing, and a descriptor over the worker's own socket */
+    ASK_TASK,    /* a task's JSON (docs/tasks.md) -> its document */
     ASK_SERVICES
 };
 
+#define ASK_OBJECT 80   /* PLUGIN.ACTION */
+#define ASK_CHAIN_MAX 8 /* plugins that wait for each other in one chain of calls, the last one's included */
+
+struct call;
 struct question;
 struct ask_answers {
     bool (*on_stop)(struct question *ask, void (*stop)(struct question *ask));
@@ -30,6 +35,10 @@ struct ask_answers {
     void (*deny)(struct question *ask, int permission, const char *operation, const char *object,
                  const struct error *error);
     void (*call)(struct question *ask, const char *plugin, const char *action, const void *parameters, size_t len);
+    void (*object)(struct question *ask, const char *object);
+    void (*begin)(struct question *ask, struct call *c);
+    void (*over)(struct question *ask, const struct call *c);
+    unsigned (*chain)(const struct question *ask, const char *names[ASK_CHAIN_MAX]);
 };
 
 struct question {
@@ -44,14 +53,18 @@ struct question {
     uint64_t worker;                       /* its number, which no other worker of this host has had */
     int seats;                             /* its seats (wire/seat.h), or -1; stays the worker's */
     uint64_t deadline_ns;                  /* of its call, CLOCK_MONOTONIC */
+    uint64_t principal;                    /* in whose name: as its call's */
+    char traceparent[56];                  /* of ASK_CALL and ASK_TASK: what is begun for it belongs to its call */
     void *context;                         /* the handler's */
     void (*stop)(struct question *ask);    /* by ask_on_stop */
+    char task[33];                         /* the handler's, before ask_on_stop: which task it is */
+    char object[ASK_OBJECT];               /* by ask_object, and its lock: what it waits for now */
 };
 
-/* By a handler that answers later, within on_ask.  From here on stop is called, at most once and from any thread, when
- * nobody waits for the answer any more: the call was cancelled or is late, the worker died, a right was revoked.  The
- * handler ends what it does and answers all the same, perhaps within stop, which must not block.  false: nobody waits
- * as it is. */
+/* By a handler that answers later, within on_ask or later.  From here on stop is called, at most once and from any
+ * thread, when nobody waits for the answer any more: the call was cancelled or is late, the worker died, a right was
+ * revoked.  The handler ends what it does and answers all the same, perhaps within stop, which must not block.  false:
+ * nobody waits as it is. */
 static inline bool ask_on_stop(struct question *ask, void (*stop)(struct question *ask))
 {
     return ask->to->on_stop(ask, stop);
@@ -82,11 +95,38 @@ static inline void ask_deny(struct question *ask, int permission, const char *op
     ask->to->deny(ask, permission, operation, object, error);
 }
 
-/* Allowed: the loader runs that call on the asking call's behalf and answers. Within on_ask only; texts are copied. */
+/* Allowed: the loader runs that call on the asking call's behalf and answers. Texts are copied. */
 static inline void ask_call(struct question *ask, const char *plugin, const char *action, const void *parameters,
                             size_t len)
 {
     ask->to->call(ask, plugin, action, parameters, len);
+}
+
+/* Before the right to it is looked at: when rights change later, the ask is given up if this is not allowed any more.
+ */
+static inline void ask_object(struct question *ask, const char *object)
+{
+    ask->to->object(ask, object);
+}
+
+/* Begins a call of the handler's own on the asking call's behalf: one at a time, before the answer, any thread. Its
+ * done comes as with call_begin, when it was refused as well: the chain, a knot, or nobody waits for the ask any more.
+ */
+static inline void ask_begin(struct question *ask, struct call *c)
+{
+    ask->to->begin(ask, c);
+}
+
+/* First thing in its done. */
+static inline void ask_over(struct question *ask, const struct call *c)
+{
+    ask->to->over(ask, c);
+}
+
+/* Whose calls wait for it, the first one first, who asks the last; names are valid until the answer. */
+static inline unsigned ask_chain(const struct question *ask, const char *names[ASK_CHAIN_MAX])
+{
+    return ask->to->chain(ask, names);
 }
 
 #endif

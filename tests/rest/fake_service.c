@@ -616,6 +616,10 @@ struct orchestrator *orchestrator_of(struct service *s, struct error *err)
     return (struct orchestrator *)s;
 }
 
+void orchestrator_offer(struct service *s)
+{
+}
+
 void orchestrator_resume(struct orchestrator *o)
 {
 }

@@ -215,6 +215,11 @@ static const struct moat_reply *fact(struct moat_call *call, const char *name)
     return services_ask(call, ASK_FACT, &(struct port_part){name, name ? strlen(name) : 0}, 1);
 }
 
+static const struct moat_reply *task(struct moat_call *call, const char *json, size_t len)
+{
+    return services_ask(call, ASK_TASK, &(struct port_part){json, json ? len : 0}, 1);
+}
+
 static int connect_to(struct moat_call *call, const char *host, uint16_t port, unsigned flags,
                       const struct moat_reply **why)
 {
@@ -251,6 +256,7 @@ void services_init(void)
         .fact = fact,
         .query = query,
         .connect = connect_to,
+        .task = task,
     };
 }
 

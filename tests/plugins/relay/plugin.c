@@ -90,9 +90,20 @@ static bool answer_fact(struct moat_call *call, const char *parameters, size_t l
     return reply->ok ? host->answer(call, reply->data, reply->len) : answer_refusal(call, reply);
 }
 
+static bool answer_task(struct moat_call *call, const char *parameters, size_t len)
+{
+    struct slice task;
+    if (!request_find(parameters, len, "task", &task))
+        return host->fail(call, "task", "there is no task");
+    const struct moat_reply *reply = host->task(call, task.at, (size_t)(task.end - task.at));
+    return reply->ok ? host->answer(call, reply->data, reply->len) : answer_refusal(call, reply);
+}
+
 static bool execute(struct moat_call *call, const char *action, const char *parameters, size_t len)
 {
     struct route r;
+    if (strcmp(action, "task") == 0)
+        return answer_task(call, parameters, len);
     if (strcmp(action, "fact") == 0)
         return answer_fact(call, parameters, len);
     if (!read_route(parameters, len, &r))
@@ -113,7 +124,7 @@ static bool execute(struct moat_call *call, const char *action, const char *para
 static bool initialize(const struct moat_host *h, const char *config, size_t len)
 {
     host = h;
-    return h->size >= offsetof(struct moat_host, fact) + sizeof h->fact;
+    return h->size >= offsetof(struct moat_host, task) + sizeof h->task;
 }
 
 MOAT_PLUGIN(.initialize = initialize, .execute = execute);
