@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "broker/sql_end.h"
+#include "wire/archive.h"
 
 #define LEAVE_NS NS_PER_S /* one whose seat is wanted */
 #define CPU_SECONDS 3600  /* of one helper's life; the next query starts another */
@@ -33,7 +36,11 @@ struct sql_helper {
     struct seat *seat;
     struct child child; /* the loop's, and lock for its pidfd */
     int socket;
-    bool doomed; /* lock: killed, or to be killed as soon as it can be */
+    bool doomed;                /* lock: killed, or to be killed as soon as it can be */
+    bool clean;                 /* it has left by itself, with nothing begun */
+    struct sql_start *start;    /* postgres: for the one that is sent after it; holds a password */
+    struct sql_backend backend; /* as it says */
+    struct wall_limits limits;
     struct loop_watch status, words;
     struct loop_task watch;
 };
@@ -46,6 +53,8 @@ struct sql_keeper {
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
     struct sql_helper *all; /* newest first */
     uint64_t serials;       /* lock */
+    bool stopped;           /* lock */
+    struct sql_enders enders;
 };
 
 int sql_keeper_new(const struct sql_config *config, struct sql_keeper **out, struct error *err)
@@ -75,10 +84,28 @@ static void doom(struct sql_helper *h)
 
 static void release(struct sql_helper *h)
 {
+    if (h->start)
+        explicit_bzero(h->start, sizeof *h->start);
+    free(h->start);
     seat_unmap(h->seat);
     child_close(&h->child);
     io_close(&h->socket);
     free(h);
+}
+
+static struct sql_user user_of(const struct sql_helper *h)
+{
+    return (struct sql_user){
+        .plugin = h->plugin, .version = h->version, .source = h->source, .worker = h->worker, .write = h->write};
+}
+
+/* Under the lock: the spawner is there as long as nobody has stopped the keeper. */
+static void end_behind(struct sql_helper *h)
+{
+    struct sql_user user = user_of(h);
+    if (h->start && h->backend.pid > 0 && !h->clean && !h->k->stopped)
+        sql_end_backend(&h->k->enders, h->k->config.spawner(h->k->config.context), &user, h->start, &h->backend,
+                        &h->limits);
 }
 
 /* On the loop, or after it: its process is gone. The seat is closed before anybody can be given it. */
@@ -89,6 +116,7 @@ static void bury(struct sql_helper *h)
     loop_unwatch(&h->words);
     seat_close(h->seat);
     pthread_mutex_lock(&k->lock);
+    end_behind(h);
     for (struct sql_helper **at = &k->all; *at; at = &(*at)->next)
         if (*at == h) {
             *at = h->next;
@@ -106,10 +134,69 @@ static void tell_end(const struct sql_helper *h, const struct child_event *ev)
     if (ev->kind == CHILD_FAILED)
         log_event(LOG_ERROR, "sql_helper_failed", "plugin", h->plugin, "source", h->source, "step", ev->step, "why",
                   strerror(ev->errnum), NULL);
-    else if (!h->doomed && status != 0)
+    else if (!h->doomed && status != 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == HELPER_LEFT_WORK))
         log_event(LOG_WARN, "sql_helper_died", "plugin", h->plugin, "source", h->source,
                   WIFSIGNALED(status) ? "#signal" : "#status",
                   log_num((uint64_t)(WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status))), NULL);
+}
+
+/* ---- what it says ---- */
+
+/* Words of capitals and spaces; anything else is not one of ours. */
+static bool is_operation(const char *text, size_t size)
+{
+    size_t len = strnlen(text, size);
+    return len && len < size && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_ ") == len;
+}
+
+/* As long as this is so, or it has not been waited for, its number is nobody else's. */
+static bool lives(const struct sql_helper *h)
+{
+    struct pollfd p = {.fd = h->child.pidfd, .events = POLLIN};
+    return h->child.pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+/* To any other CPU, and then to where it likes; that it could not be moved only costs time. */
+static void part(struct sql_helper *h, int cpu)
+{
+    cpu_set_t before, others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || h->child.pid <= 0 ||
+        sched_getaffinity(h->child.pid, sizeof before, &before) < 0 || !lives(h))
+        return;
+    others = before;
+    CPU_CLR((unsigned)cpu, &others);
+    if (CPU_COUNT(&others) && sched_setaffinity(h->child.pid, sizeof others, &others) == 0)
+        sched_setaffinity(h->child.pid, sizeof before, &before);
+}
+
+/* false: there is nothing, or nothing that is its to say: then nobody listens any more. */
+static bool hear(struct sql_helper *h)
+{
+    struct sql_word w;
+    size_t none = 0;
+    ssize_t n = io_recv(h->socket, &w, sizeof w, NULL, &none);
+    struct sql_user user = user_of(h);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    bool sound = n == (ssize_t)sizeof w && w.version == SQL_VERSION;
+    if (sound && w.kind == SQL_TOGETHER) {
+        part(h, w.cpu);
+    } else if (sound && w.kind == SQL_SERVED && h->start) {
+        h->backend = w.backend;
+    } else if (sound && w.kind == SQL_REFUSED && is_operation(w.operation, sizeof w.operation)) {
+        if (h->k->config.refused)
+            h->k->config.refused(h->k->config.context, &user, w.operation);
+    } else {
+        loop_unwatch(&h->words);
+        return false;
+    }
+    return true;
+}
+
+static void on_words(struct loop_watch *watch, uint32_t events)
+{
+    (void)events;
+    hear((struct sql_helper *)(void *)((char *)watch - offsetof(struct sql_helper, words)));
 }
 
 /* true: it has ended. */
@@ -122,6 +209,7 @@ static bool take_event(struct sql_helper *h)
         child_kill(&h->child);
     if (ev.kind == CHILD_FAILED || ev.kind == CHILD_EXITED)
         tell_end(h, &ev);
+    h->clean = ev.kind == CHILD_EXITED && ev.wait_status == 0;
     pthread_mutex_unlock(&h->k->lock);
     return ev.kind == CHILD_FAILED || ev.kind == CHILD_EXITED;
 }
@@ -130,58 +218,11 @@ static void on_status(struct loop_watch *watch, uint32_t events)
 {
     struct sql_helper *h = (struct sql_helper *)(void *)((char *)watch - offsetof(struct sql_helper, status));
     (void)events;
-    if (take_event(h))
-        bury(h);
-}
-
-/* ---- what it says ---- */
-
-static struct sql_user user_of(const struct sql_helper *h)
-{
-    return (struct sql_user){
-        .plugin = h->plugin, .version = h->version, .source = h->source, .worker = h->worker, .write = h->write};
-}
-
-/* Words of capitals and spaces; anything else is not one of ours. */
-static bool is_operation(const char *text, size_t size)
-{
-    size_t len = strnlen(text, size);
-    return len && len < size && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_ ") == len;
-}
-
-/* To any other CPU, and then to where it likes; that it could not be moved only costs time. */
-static void part(struct sql_helper *h, int cpu)
-{
-    cpu_set_t before, others;
-    if (cpu < 0 || cpu >= CPU_SETSIZE || h->child.pid <= 0 ||
-        sched_getaffinity(h->child.pid, sizeof before, &before) < 0)
+    if (!take_event(h))
         return;
-    others = before;
-    CPU_CLR((unsigned)cpu, &others);
-    if (CPU_COUNT(&others) && sched_setaffinity(h->child.pid, sizeof others, &others) == 0)
-        sched_setaffinity(h->child.pid, sizeof before, &before);
-}
-
-static void on_words(struct loop_watch *watch, uint32_t events)
-{
-    struct sql_helper *h = (struct sql_helper *)(void *)((char *)watch - offsetof(struct sql_helper, words));
-    struct sql_word w;
-    size_t none = 0;
-    ssize_t n = io_recv(h->socket, &w, sizeof w, NULL, &none);
-    (void)events;
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    struct sql_user user = user_of(h);
-    if (n != (ssize_t)sizeof w || w.version != SQL_VERSION) {
-        loop_unwatch(&h->words); /* it has left, or says what is not its to say: nothing of it is listened to */
-    } else if (w.kind == SQL_TOGETHER) {
-        part(h, w.cpu);
-    } else if (w.kind == SQL_REFUSED && is_operation(w.operation, sizeof w.operation)) {
-        if (h->k->config.refused)
-            h->k->config.refused(h->k->config.context, &user, w.operation);
-    } else {
-        loop_unwatch(&h->words);
-    }
+    while (hear(h)) /* what it still had to say: who works for it */
+        ;
+    bury(h);
 }
 
 static void begin_watch(struct loop_task *task)
@@ -260,6 +301,7 @@ static int launch(struct sql_helper *h, const struct sql_opening *o, struct erro
     fd_auto theirs = ends[1];
     if (fcntl(h->socket, F_SETFL, O_NONBLOCK) < 0 || !send_start(h->socket, o, &start))
         return error_errno(err, MOAT_E_START_FAILED, errno, "cannot tell the sql helper what to open");
+    h->limits = limits;
     seat_open(h->seat);
     return spawner_helper(o->spawner, "sql", theirs, theirs, &limits, &h->child, err);
 }
@@ -281,9 +323,12 @@ static struct sql_helper *helper_new(struct sql_keeper *k, const struct sql_open
     text_copy(h->plugin, sizeof h->plugin, o->user.plugin);
     text_copy(h->version, sizeof h->version, o->user.version);
     text_copy(h->source, sizeof h->source, o->user.source);
-    if (h->seat)
+    bool kept = o->start.kind != SQL_POSTGRES || (h->start = malloc(sizeof *h->start));
+    if (h->start)
+        *h->start = o->start, h->start->version = SQL_VERSION;
+    if (h->seat && kept)
         return h;
-    free(h);
+    release(h);
     return NULL;
 }
 
@@ -303,7 +348,7 @@ static int listen_begin(struct sql_keeper *k, struct error *err)
     int rc = loop_new(&loop, err);
     if (rc < 0)
         return rc;
-    k->loop = loop;
+    k->loop = k->enders.loop = loop;
     if ((rc = pthread_create(&k->thread, NULL, listen_main, k))) {
         k->loop = NULL;
         loop_free(loop);
@@ -346,6 +391,13 @@ int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct seat_told
 }
 
 /* ---- ends ---- */
+
+void sql_keeper_stop(struct sql_keeper *k)
+{
+    pthread_mutex_lock(&k->lock);
+    k->stopped = true;
+    pthread_mutex_unlock(&k->lock);
+}
 
 void sql_close(struct sql_keeper *k, uint64_t serial)
 {
@@ -422,6 +474,7 @@ void sql_keeper_free(struct sql_keeper *k)
     if (k->loop) {
         loop_stop(k->loop);
         pthread_join(k->thread, NULL);
+        sql_enders_clear(&k->enders);
         loop_free(k->loop);
     }
     pthread_cond_destroy(&k->changed);

@@ -31,6 +31,8 @@ struct sql_user {
 struct sql_config {
     /* On a thread of the keeper's: a helper has refused what nothing can allow. operation is cleaned. */
     void (*refused)(void *context, const struct sql_user *user, const char *operation);
+    /* Of helpers that are sent after others (broker/sql_end); on that thread too. */
+    struct spawner *(*spawner)(void *context);
     void *context;
 };
 int sql_keeper_new(const struct sql_config *config, struct sql_keeper **out, struct error *err);
@@ -53,6 +55,9 @@ int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct seat_told
 
 /* This one is ended, if it is still there; nobody waits for that. */
 void sql_close(struct sql_keeper *k, uint64_t serial);
+
+/* What helpers leave behind in a server is from now on left to the server's own limits: the spawners go. */
+void sql_keeper_stop(struct sql_keeper *k);
 
 /* Its helpers are ended; nobody waits for that. */
 void sql_worker_gone(struct sql_keeper *k, uint64_t worker);

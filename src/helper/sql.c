@@ -14,8 +14,9 @@
 #include "wire/archive.h"
 #include "json/json.h"
 
-#define HOST 0  /* the socket */
-#define FIRST 2 /* of the descriptors that came on it */
+#define HOST 0         /* the socket */
+#define FIRST 2        /* of the descriptors that came on it */
+#define END_SECONDS 15 /* POSTGRES_END has nobody who waits, and so no deadline */
 
 struct sql_start sql_start;
 int sql_fds[SQL_FDS_MAX];
@@ -36,9 +37,10 @@ static const struct sql_engine *engine(void)
 static bool start_is_sound(size_t nfds)
 {
     const struct sql_start *s = &sql_start;
-    return s->version == SQL_VERSION && (s->kind == SQL_SQLITE || s->kind == SQL_POSTGRES) && s->seat < SEATS &&
-           memchr(s->string, 0, sizeof s->string) && nfds > SQL_FD_SEATS &&
-           (s->kind == SQL_POSTGRES || nfds == SQL_FD_JOURNAL + 1 || nfds == SQL_FDS_MAX);
+    bool enough = s->kind == SQL_SQLITE     ? nfds == SQL_FD_JOURNAL + 1 || nfds == SQL_FDS_MAX
+                  : s->kind == SQL_POSTGRES ? nfds == SQL_FD_SEATS + 1
+                                            : s->kind == SQL_POSTGRES_END && nfds == 0;
+    return s->version == SQL_VERSION && enough && s->seat < SEATS && memchr(s->string, 0, sizeof s->string);
 }
 
 /* From FIRST on, in the order of SQL_FD_…: the lock closes what stands behind the last. SQLite takes no database below
@@ -70,16 +72,19 @@ bool duty_sql_prepare(void)
     if (io_recv(HOST, &sql_start, sizeof sql_start, fds, &n) != (ssize_t)sizeof sql_start || n > SQL_FDS_MAX ||
         !start_is_sound(n) || !place(fds, n))
         return false;
-    seat = seat_map(sql_fds[SQL_FD_SEATS], sql_start.seat);
-    if (!seat)
+    if (sql_start.kind == SQL_POSTGRES_END) {
+        alarm(END_SECONDS);
+        sql_fds[SQL_FD_SEATS] = FIRST;
+    } else if (!(seat = seat_map(sql_fds[SQL_FD_SEATS], sql_start.seat))) {
         return false;
+    }
     /* The map is all that is needed, and the file has the seats of other sources too. Its number is kept busy: the
      * numbers behind it stay what they are. */
     if (dup2(HOST, sql_fds[SQL_FD_SEATS]) < 0)
         return false;
     cpu_set_t cpus;
     one_cpu = sched_getaffinity(0, sizeof cpus, &cpus) < 0 || CPU_COUNT(&cpus) < 2;
-    if (sql_start.kind == SQL_POSTGRES && !postgres_connect(why_not, sizeof why_not) && !why_not[0])
+    if (sql_start.kind != SQL_SQLITE && !postgres_connect(why_not, sizeof why_not) && !why_not[0])
         snprintf(why_not, sizeof why_not, "the server cannot be reached");
     return true;
 }
@@ -143,8 +148,7 @@ void sql_handle(const struct sql_engine *e, char *text, const struct seat_reques
     *out = (struct seat_answer){.code = a->code, .flags = e->flags(), .len = (uint32_t)answer_length(a)};
 }
 
-/* A host that does not read loses the news and nothing else. */
-static void tell_host(const struct sql_word *w)
+void sql_tell_host(const struct sql_word *w)
 {
     send(HOST, w, sizeof *w, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -155,7 +159,7 @@ static void tell_refusal(const struct sql_answer *a)
     if (a->code != SEAT_REFUSED)
         return;
     snprintf(w.operation, sizeof w.operation, "%s", a->operation);
-    tell_host(&w);
+    sql_tell_host(&w);
 }
 
 /* ---- where it runs ---- */
@@ -179,7 +183,7 @@ static void ask_for_room(int32_t worker)
     if (now < not_before)
         return;
     not_before = now + AGAIN_NS;
-    tell_host(&(struct sql_word){.version = SQL_VERSION, .kind = SQL_TOGETHER, .cpu = here});
+    sql_tell_host(&(struct sql_word){.version = SQL_VERSION, .kind = SQL_TOGETHER, .cpu = here});
 }
 
 /* ---- its life ---- */
@@ -213,6 +217,8 @@ static void serve_failure(const struct sql_answer *why)
 
 int duty_sql(void)
 {
+    if (sql_start.kind == SQL_POSTGRES_END)
+        return !why_not[0] && postgres_end() ? HELPER_DONE : HELPER_LEFT_WORK;
     const struct sql_engine *e = engine();
     struct seat_spin spin = {.alone = one_cpu};
     struct seat_request r;
@@ -245,5 +251,5 @@ int duty_sql(void)
         }
     }
     e->end();
-    return HELPER_DONE;
+    return e->lost && e->lost() ? HELPER_LEFT_WORK : HELPER_DONE;
 }

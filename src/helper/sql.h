@@ -103,6 +103,11 @@ extern int sql_fds[SQL_FDS_MAX]; /* -1: absent */
 /* ---- postgres, before the wall: the one socket (sql_socket.c) ---- */
 bool postgres_connect(char *why, size_t size);
 
+/* Kind POSTGRES_END: no process of the server is left that was named at the start. false: it may be. */
+bool postgres_end(void);
+
+void sql_tell_host(const struct sql_word *w); /* a host that does not read loses the news and nothing else */
+
 /* ---- the session ---- */
 
 /* One request against an engine that is open; for the session and the fuzz target. request is private memory of

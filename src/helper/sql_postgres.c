@@ -15,6 +15,9 @@
 #include "helper/sql.h"
 #include "helper/sql_words.h"
 
+#define GRACE_NS (500 * NS_PER_MS) /* for the server to end by itself what is late */
+#define LEAST_MS 250               /* of its limit: it holds for the next change of the limit, too */
+
 /* Types by their numbers, which are the server's for ever (pg_type.dat). */
 enum {
     OID_BOOL = 16,
@@ -54,10 +57,10 @@ static bool wait_result(uint64_t deadline, struct sql_answer *a)
         if (flush == 0 && !pq.PQisBusy(post.conn))
             return true;
         uint64_t now = clock_mono_ns();
-        if (now >= deadline)
+        if (now >= deadline + GRACE_NS)
             return lose(a, SEAT_TIME, "the statement took too long, and the connection was given up");
         struct pollfd p = {.fd = pq.PQsocket(post.conn), .events = (short)(POLLIN | (flush > 0 ? POLLOUT : 0))};
-        poll(&p, 1, (int)((deadline - now) / NS_PER_MS + 1));
+        poll(&p, 1, (int)((deadline + GRACE_NS - now) / NS_PER_MS + 1));
         if (flush < 0 || (p.revents && !pq.PQconsumeInput(post.conn)))
             return lose(a, SEAT_UNAVAILABLE, "the server has ended the connection, or says what no server says");
     }
@@ -94,11 +97,10 @@ static bool failed(PGresult *r, struct sql_answer *a)
                        words, *state ? state : "no state");
 }
 
-/* One of our own, without rows. */
+/* Those of our own, without rows; with a ; between them. */
 static bool command(const char *sql, uint64_t deadline, struct sql_answer *a)
 {
-    bool ok = pq.PQsendQueryParams(post.conn, sql, 0, NULL, NULL, NULL, NULL, 0) ||
-              lose(a, SEAT_UNAVAILABLE, "the server does not take a statement");
+    bool ok = pq.PQsendQuery(post.conn, sql) || lose(a, SEAT_UNAVAILABLE, "the server does not take a statement");
     PGresult *r;
     while (!post.lost && (r = next_result(deadline, a))) {
         ExecStatusType s = pq.PQresultStatus(r);
@@ -110,6 +112,23 @@ static bool command(const char *sql, uint64_t deadline, struct sql_answer *a)
         pq.PQclear(r);
     }
     return ok && !post.lost;
+}
+
+/* The server's own limits, before each statement: the one before may have changed them, by a function. What is so
+ * evaded meanwhile ends with the helper's patience (wait_result), and then with the server's process (postgres_end). In
+ * a transaction that has failed the server takes none, and does nothing that could take long. */
+static bool limit(uint64_t deadline, const char *then, struct sql_answer *a)
+{
+    char text[256];
+    uint64_t now = clock_mono_ns(), left = deadline > now ? (deadline - now) / NS_PER_MS : 0;
+    if (pq.PQtransactionStatus(post.conn) == PQTRANS_INERROR)
+        return !*then || command(then, deadline, a);
+    snprintf(
+        text, sizeof text,
+        "SET statement_timeout = %llu; SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = %llu%s%s",
+        (unsigned long long)(left > LEAST_MS ? left : LEAST_MS),
+        (unsigned long long)(2 * sql_start.transaction_ns / NS_PER_MS), *then ? "; " : "", then);
+    return command(text, deadline, a);
 }
 
 /* What is left of the open statement is of no use. */
@@ -126,52 +145,10 @@ static void drain(uint64_t deadline)
 
 /* ---- opening ---- */
 
-static void no_notice(void *context, const char *message)
-{
-    (void)context;
-    (void)message;
-}
-
-static const char too_mighty[] =
-    "SELECT 1 FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER') AND (r.rolsuper "
-    "OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolname IN ('pg_read_server_files', "
-    "'pg_write_server_files', 'pg_execute_server_program'))";
-
-static bool check_role(struct sql_answer *a)
-{
-    PGresult *r = pq.PQexec(post.conn, too_mighty);
-    bool read = pq.PQresultStatus(r) == PGRES_TUPLES_OK, mighty = read && pq.PQntuples(r) > 0;
-    pq.PQclear(r);
-    if (mighty)
-        return answer_fail(
-            a, SEAT_UNAVAILABLE,
-            "the role is, or can become, a superuser, makes roles, replicates, passes row security by or "
-            "reaches the server's files: give the source a role of its own");
-    return read || answer_fail(a, SEAT_UNAVAILABLE, "the server does not say what the role may do");
-}
-
-static bool settle(struct sql_answer *a)
-{
-    char text[128];
-    uint64_t deadline = clock_mono_ns() + sql_start.statement_ns;
-    snprintf(text, sizeof text, "SET statement_timeout = %llu",
-             (unsigned long long)(sql_start.statement_ns / NS_PER_MS));
-    if (!command(text, deadline, a))
-        return false;
-    snprintf(text, sizeof text, "SET idle_in_transaction_session_timeout = %llu",
-             (unsigned long long)(2 * sql_start.transaction_ns / NS_PER_MS));
-    return command(text, deadline, a) && command("SET lock_timeout = 5000", deadline, a) &&
-           (sql_start.write || command("SET default_transaction_read_only = on", deadline, a));
-}
-
 static bool post_open(struct sql_answer *a)
 {
-    post.conn = pq.PQconnectdbParams(postgres_options.names, postgres_options.values, 0);
-    if (!post.conn || pq.PQstatus(post.conn) != CONNECTION_OK)
-        return answer_fail(a, SEAT_UNAVAILABLE, "the server does not let the source's role in: %.300s",
-                           post.conn ? pq.PQerrorMessage(post.conn) : "no memory");
-    pq.PQsetNoticeProcessor(post.conn, no_notice, NULL);
-    return check_role(a) && pq.PQsetnonblocking(post.conn, 1) == 0 && settle(a);
+    post.conn = postgres_open(a);
+    return post.conn && pq.PQsetnonblocking(post.conn, 1) == 0;
 }
 
 /* ---- rows ---- */
@@ -358,7 +335,7 @@ static bool give(const struct sql_query *q, struct sql_answer *a)
     }
     if (ok && post.row)
         ok = answer_fail(a, SEAT_TOO_LARGE, "the statement gives more rows than were asked for, and is undone");
-    uint64_t soon = clock_mono_ns() + sql_start.statement_ns;
+    uint64_t soon = q->deadline;
     if (!ok || !done)
         drain(soon);
     if (!ok && post.writes && post.transaction && !post.lost && a->code == SEAT_TOO_LARGE) {
@@ -415,7 +392,7 @@ static bool run_statement(const struct sql_query *q, bool writes, struct sql_ans
 {
     post.implicit = !post.transaction;
     post.writes = writes;
-    if (post.implicit && !command(begin_text(), q->deadline, a)) {
+    if (!limit(q->deadline, post.implicit ? begin_text() : "", a)) {
         post.implicit = false;
         return false;
     }
@@ -437,10 +414,9 @@ static bool change_transaction(enum sql_words kind, const struct sql_query *q, s
         return answer_fail(a, SEAT_SQL, "a transaction is open already");
     if (kind != WORDS_BEGIN && !post.transaction)
         return answer_fail(a, SEAT_SQL, "no transaction is open");
-    bool ok = command(kind == WORDS_BEGIN    ? begin_text()
-                      : kind == WORDS_COMMIT ? "COMMIT"
-                                             : "ROLLBACK",
-                      q->deadline, a);
+    bool ok = kind == WORDS_BEGIN    ? limit(q->deadline, begin_text(), a)
+              : kind == WORDS_COMMIT ? limit(q->deadline, "", a) && command("COMMIT", q->deadline, a)
+                                     : command("ROLLBACK", q->deadline, a);
     post.transaction = kind == WORDS_BEGIN && ok;
     return ok && nothing(a);
 }

@@ -4,6 +4,8 @@
 
 #include <libpq-fe.h>
 
+#include "helper/sql.h"
+
 /* The functions that are used, by name. */
 #define LIBPQ(X) \
     X(PQclear) \
@@ -15,6 +17,7 @@
     X(PQconsumeInput) \
     X(PQerrorMessage) \
     X(PQexec) \
+    X(PQexecParams) \
     X(PQfformat) \
     X(PQfinish) \
     X(PQflush) \
@@ -30,6 +33,7 @@
     X(PQntuples) \
     X(PQresultErrorField) \
     X(PQresultStatus) \
+    X(PQsendQuery) \
     X(PQsendQueryParams) \
     X(PQsetNoticeProcessor) \
     X(PQsetSingleRowMode) \
@@ -52,5 +56,9 @@ struct postgres_options {
     unsigned count;
 };
 extern struct postgres_options postgres_options;
+
+/* As the source's role, which is looked at first; the host is told which of the server's processes it is. NULL: the
+ * answer says why not. */
+PGconn *postgres_open(struct sql_answer *a);
 
 #endif

@@ -98,7 +98,7 @@ void rights_review(struct service *s, const char *name)
 
 #define IDLE_NS (30 * NS_PER_S) /* a helper without a connection stays for so long */
 
-static struct spawner *helpers_spawner(void *context)
+struct spawner *helpers_spawner(void *context)
 {
     return loader_spawner(((struct service *)context)->loader);
 }

@@ -191,7 +191,7 @@ static void refused(void *context, const struct sql_user *u, const char *operati
 
 int queries_open(struct service *s, struct error *err)
 {
-    struct sql_config config = {.refused = refused, .context = s};
+    struct sql_config config = {.refused = refused, .spawner = helpers_spawner, .context = s};
     return sql_keeper_new(&config, &s->queries, err);
 }
 

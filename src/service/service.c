@@ -268,6 +268,8 @@ void service_close(struct service *s, uint64_t grace_ns)
         counters_stop(s);
     if (s->net)
         net_stop(s->net);
+    if (s->loader && s->queries)
+        sql_keeper_stop(s->queries);
     if (s->loader)
         meters_last(s);
     if (s->loader)

@@ -101,6 +101,7 @@ enum helper_exit {
     HELPER_NO_LOCK = 3, /* its wall could not be completed */
     HELPER_BAD_INPUT = 4,
     HELPER_NO_MEMORY = 5,
+    HELPER_LEFT_WORK = 6, /* duty sql: its server may still be at what it was asked */
 };
 
 #endif

@@ -12,12 +12,18 @@
 #define SQL_VERSION 2
 #define SQL_STRING_MAX 4096 /* of a connection string */
 
-enum sql_kind { SQL_SQLITE = 1, SQL_POSTGRES };
+enum sql_kind { SQL_SQLITE = 1, SQL_POSTGRES, SQL_POSTGRES_END };
 
 /* SQLITE: descriptors are the seats, the database, its journal; and, for reading only, both once more for writing when
  * a journal was left behind: what it has is put back and they are closed before anything is asked.
- * POSTGRES: the seats; the string is the connection's. */
+ * POSTGRES: the seats; the string is the connection's.
+ * POSTGRES_END: none. It serves nobody: it ends what an earlier helper of the same string left behind in the server. */
 enum { SQL_FD_SEATS, SQL_FD_DATABASE, SQL_FD_JOURNAL, SQL_FD_MEND_DATABASE, SQL_FD_MEND_JOURNAL, SQL_FDS_MAX };
+
+/* One process of the server's, for ever: its number, and when it began (us since 1970, by the server's clock). */
+struct sql_backend {
+    int64_t pid, began; /* pid 0: none */
+};
 
 struct sql_start {
     uint32_t version, kind, write, seat;
@@ -28,17 +34,20 @@ struct sql_start {
     uint64_t transaction_ns; /* of rows or a transaction that stay open */
     uint64_t idle_ns;        /* without a request; then it leaves */
     uint32_t rows_max;
+    struct sql_backend backend; /* POSTGRES_END */
     char string[SQL_STRING_MAX + 1];
 };
 
 /* What a helper tells the host. */
 enum sql_word_kind {
     SQL_REFUSED = 1, /* what nothing can allow; operation: "ATTACH", a short word */
+    SQL_SERVED,      /* postgres: `backend` works for it */
     SQL_TOGETHER,    /* it shares CPU number `cpu` with its worker, which makes each wait for the other */
 };
 
 struct sql_word {
     uint32_t version, kind;
+    struct sql_backend backend;
     int32_t cpu;
     char operation[32];
 };

@@ -19,6 +19,11 @@ static void refused(void *context, const struct sql_user *user, const char *oper
     assert_string_equal(user->plugin, "tester");
 }
 
+static struct spawner *the_spawner(void *context)
+{
+    return ((struct rig *)context)->spawner;
+}
+
 struct rig *rig_new(void)
 {
     struct error err;
@@ -29,7 +34,7 @@ struct rig *rig_new(void)
     snprintf(r->database, sizeof r->database, "%s/test.db", r->directory);
     if (spawner_start(getenv("WORKER"), getenv("HELPER"), &r->spawner, &err) != 0)
         fail_msg("%s", err.message);
-    struct sql_config config = {.refused = refused, .context = r};
+    struct sql_config config = {.refused = refused, .spawner = the_spawner, .context = r};
     assert_int_equal(sql_keeper_new(&config, &r->keeper, &err), 0);
     r->seats = seat_file();
     assert_true(r->seats >= 0);

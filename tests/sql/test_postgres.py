@@ -149,15 +149,81 @@ def test_a_server_that_goes_away(shop, postgres):
     assert run(shop, "SELECT 1")[0]["rows"] == [[1]]
 
 
+# ---- what no setting, and no handler, keeps alive ----
+
+BUSY = "SELECT count(*) FROM pg_stat_activity WHERE usename IN ('reader', 'writer') AND state = 'active' AND query LIKE '%{}%'"
+
+EVASIONS = {
+    "session": ["SELECT set_config('statement_timeout', '0', false)"],
+    "transaction": ["BEGIN", "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)"],
+    "view": ["UPDATE pg_settings SET setting = '0' WHERE name = 'statement_timeout'"],
+}
+
+
+def until(postgres, query, expected, seconds=20):
+    end = time.monotonic() + seconds
+    while postgres.sql(query) != expected:
+        assert time.monotonic() < end, postgres.sql("SELECT usename, state, query FROM pg_stat_activity")
+        time.sleep(0.02)
+
+
+def late(place, *steps, source="shop", deadline="400ms"):
+    steps = [{"sql": s} for s in steps]
+    done = place.moat("call", "querier", "run", json.dumps({"source": source, "steps": steps}), "--deadline", deadline)
+    assert done.status == 5 or "deadline" in done.out, done
+
+
+@pytest.mark.parametrize("right, way", [("database_read", "session"), ("database_read", "transaction"),
+                                        ("database_write", "view")])
+def test_nothing_runs_on_in_the_server(shop, postgres, right, way):
+    """When a call's time is over so is its statement, whatever the plugin has made of the session's settings."""
+    shop.good("grant", "querier", f"{right}=shop")
+    shop.serve()
+    late(shop, *EVASIONS[way], f"SELECT pg_sleep(600), '{way}'")
+    until(postgres, BUSY.format(f"pg_sleep(600), ''{way}''"), "0")
+    assert run(shop, "SELECT current_setting('statement_timeout') <> '0'")[0]["rows"] == [[True]]
+
+
+def test_what_catches_its_own_end_is_ended(shop, postgres):
+    """A function that goes on when it is cancelled, or that removes the limit while the statement is planned."""
+    postgres.sql("""
+        CREATE SCHEMA IF NOT EXISTS work; GRANT ALL ON SCHEMA work TO writer;""")
+    shop.good("grant", "querier", "database_write=shop")
+    shop.serve()
+    run(shop, """CREATE OR REPLACE FUNCTION work.stubborn() RETURNS int LANGUAGE plpgsql AS $$
+        BEGIN LOOP BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$""",
+        """CREATE OR REPLACE FUNCTION work.unlimited() RETURNS text LANGUAGE sql IMMUTABLE AS
+        $$ SELECT set_config('statement_timeout', '0', false) $$""")
+    late(shop, "SELECT work.stubborn()")
+    until(postgres, BUSY.format("work.stubborn()"), "0")
+    late(shop, "SELECT pg_sleep(600), work.unlimited()")
+    until(postgres, BUSY.format("work.unlimited()"), "0")
+
+
+def test_a_revocation_ends_it_in_the_server_too(shop, postgres):
+    shop.good("grant", "querier", "database_read=shop")
+    shop.serve()
+    steps = [{"sql": "SELECT set_config('statement_timeout', '0', false)"}, {"sql": "SELECT pg_sleep(600), 'revoked'"}]
+    running = shop.start("call", "querier", "run", json.dumps({"source": "shop", "steps": steps}))
+    until(postgres, BUSY.format("''revoked''"), "1")
+    shop.good("revoke", "querier", "database_read=shop")
+    running.communicate(timeout=20)
+    until(postgres, BUSY.format("''revoked''"), "0")
+
+
+def test_a_short_limit_does_not_hurt_the_next(shop, postgres):
+    shop.good("grant", "querier", "database_read=shop")
+    answers = run(shop, "SELECT set_config('statement_timeout', '300', false)", "SELECT pg_sleep(0.4)", "BEGIN",
+                  "SELECT set_config('statement_timeout', '300', true)", "SELECT pg_sleep(0.4)", "COMMIT")
+    assert [a.get("code") for a in answers] == [None] * 6, answers
+
+
 def test_revocation_ends_the_connection(shop, postgres):
     shop.good("grant", "querier", "database_read=shop")
     shop.serve()
     running = shop.start("call", "querier", "run", json.dumps({"source": "shop", "steps": [{"sql": "SELECT pg_sleep(20)"}]}))
     asleep = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND query LIKE '%pg_sleep%'"
-    end = time.monotonic() + 20
-    while postgres.sql(asleep) == "0":
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(postgres, asleep, "1")
     shop.good("revoke", "querier", "database_read=shop")
     out, _ = running.communicate(timeout=20)
     assert json.loads(out)[0]["code"] == "unavailable"
