@@ -148,6 +148,7 @@ static void do_something(uint64_t *random, unsigned plugin)
     struct waited w;
     struct variant v = random_variant(random);
     unsigned what = rig_random(random, 11);
+    loader_pool_set(r->l, rig_random(random, 7)); /* whatever a forecast says */
     const struct loader_guard_ask ask = {1, 0, (1 + rig_random(random, 300)) * NS_PER_MS, rig_random(random, 8) == 0};
     name_of(plugin, name);
     struct spec *s = rig_spec(name, &v);
