@@ -148,11 +148,14 @@ static void draw(struct screen *s, const struct top_look *look, struct top_page 
 static int run(struct cli *c, struct screen *s, uint64_t interval, struct error *err)
 {
     struct top_look before = {0}, now = {0};
-    struct top_page page = {.sort = TOP_CALLS, .colours = !getenv("NO_COLOR"), .line_end = "\x1b[K\n"};
+    struct top_forecast forecast = {0};
+    struct top_page page = {
+        .sort = TOP_CALLS, .colours = !getenv("NO_COLOR"), .line_end = "\x1b[K\n", .forecast = &forecast};
     int rc = 0;
     while (!ended && (rc = top_read(c, &now, err)) == 0) {
         uint64_t until = now.at_ns + interval;
         page.measured = before.at_ns != 0;
+        top_forecast_read(c, &forecast);
         top_compare(&now, page.measured ? &before : NULL);
         do {
             top_sort(&now, page.sort);
@@ -185,6 +188,15 @@ static int live(struct cli *c, uint64_t interval)
 
 /* ---- once ---- */
 
+static void draw_once(struct cli *c, struct buf *out, const struct top_look *now, struct top_page *page)
+{
+    struct top_forecast forecast = {0};
+    top_forecast_read(c, &forecast);
+    page->forecast = &forecast;
+    top_draw(out, now, page);
+    page->forecast = NULL;
+}
+
 static int once(struct cli *c, uint64_t interval)
 {
     struct top_look before = {0}, now = {0};
@@ -203,7 +215,7 @@ static int once(struct cli *c, uint64_t interval)
         if (cli_has(c, OPT_JSON))
             top_json(&out, &now);
         else
-            top_draw(&out, &now, &page);
+            draw_once(c, &out, &now, &page);
         fputs(buf_text(&out), stdout);
         fputs(cli_has(c, OPT_JSON) ? "\n" : "", stdout);
     }

@@ -45,7 +45,7 @@ static void take_row(struct top_row *row, const json_t *plugin)
     row->p99_ns = number(latency, "p99_ns");
 }
 
-static int ask_json(struct cli *c, const char *path, json_t **out, struct error *err)
+int top_ask(struct cli *c, const char *path, json_t **out, struct error *err)
 {
     struct ask a;
     struct reply reply;
@@ -61,10 +61,10 @@ int top_read(struct cli *c, struct top_look *out, struct error *err)
 {
     json_t *loaded = NULL, *health = NULL;
     struct top_look look = {0};
-    int rc = ask_json(c, "/api/plugins/loaded", &loaded, err);
+    int rc = top_ask(c, "/api/plugins/loaded", &loaded, err);
     look.at_ns = clock_mono_ns();
     if (rc == 0)
-        rc = ask_json(c, "/api/plugins/health", &health, err);
+        rc = top_ask(c, "/api/plugins/health", &health, err);
     const json_t *plugins = json_object_get(loaded, "plugins");
     if (rc == 0 && !(look.rows = calloc(json_array_size(plugins) + 1, sizeof *look.rows)))
         rc = error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the plugins");
@@ -290,6 +290,15 @@ static void put_titles(struct line *l)
     end_line(l);
 }
 
+static void put_forecast(struct line *l)
+{
+    char text[TOP_FORECAST_MAX] = "";
+    if (l->page->forecast)
+        top_forecast_text(l->page->forecast, text);
+    put(l, text);
+    end_line(l);
+}
+
 static void put_sums(struct line *l, const struct top_look *look)
 {
     struct top_row sum = {0};
@@ -323,7 +332,7 @@ static void put_sums(struct line *l, const struct top_look *look)
              100 * sum.cpu, memory);
     put(l, text);
     end_line(l);
-    end_line(l);
+    put_forecast(l);
 }
 
 static void put_keys(struct line *l, const struct top_look *look, size_t shown)
@@ -343,7 +352,8 @@ static void put_keys(struct line *l, const struct top_look *look, size_t shown)
     }
 }
 
-/* Two lines of sums, an empty one, the titles, the rows, an empty one, the keys; what has no room is left out. */
+/* Two lines of sums, one of what is to come, the titles, the rows, an empty one, the keys; what has no room is left
+ * out. */
 #define LINES_AROUND 6
 
 void top_draw(struct buf *out, const struct top_look *look, const struct top_page *page)

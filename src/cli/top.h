@@ -21,10 +21,26 @@ struct top_look {
 };
 void top_free(struct top_look *look);
 
+/* A result of the server's, by GET; the caller's. 0 or -code. */
+int top_ask(struct cli *c, const char *path, json_t **out, struct error *err);
 /* Asks the server. 0 or -code. */
 int top_read(struct cli *c, struct top_look *out, struct error *err);
 /* Fills the rates of `now`; before NULL, or of a plugin that was not there: none. */
 void top_compare(struct top_look *now, const struct top_look *before);
+
+/* Calls an hour: so many of the past, so many that are expected. */
+#define TOP_HOURS 24
+struct top_forecast {
+    uint64_t read_ns; /* 0: never */
+    bool known;       /* enough is */
+    size_t npast, nahead;
+    double past[TOP_HOURS], ahead[TOP_HOURS];
+    double next, next_high; /* of this hour: expected, and not exceeded nineteen times in twenty */
+};
+/* Asks the server, once a minute at most; where it does not answer nothing is known. */
+void top_forecast_read(struct cli *c, struct top_forecast *f);
+#define TOP_FORECAST_MAX 240
+void top_forecast_text(const struct top_forecast *f, char out[TOP_FORECAST_MAX]); /* "" when nothing is known */
 
 enum top_sort { TOP_CALLS, TOP_CPU, TOP_MEMORY, TOP_ERRORS, TOP_QUEUE, TOP_NAME, TOP_SORTS };
 struct top_page {
@@ -34,6 +50,7 @@ struct top_page {
     bool measured; /* false: there are no rates yet */
     bool colours;
     const char *line_end;
+    const struct top_forecast *forecast; /* or NULL */
 };
 /* The key that chooses it; '\0' behind the last. */
 extern const char top_keys[TOP_SORTS + 1];

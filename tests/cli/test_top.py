@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import signal
+import sqlite3
 import struct
 import subprocess
 import termios
@@ -114,6 +115,28 @@ def test_a_page_fits_80_columns(terminal):
     assert cells[:3] == ["echo", "ready", "1"] and cells[7] != "-" and re.match(r"[\d.]+M$", cells[8])
     assert frame[-1].startswith("[q]uit  sort: c[a]lls [c]pu [m]emory [e]rrors q[u]eue [n]ame")
     assert len({len(line) for line in (frame[3], row(frame))}) == 1  # aligned
+
+
+@pytest.mark.parametrize("locale,marks", [("C.UTF-8", "▁▂▃▄▅▆▇█"), ("C", ".:-=+*#")])
+def test_it_draws_what_is_to_come(served, locale, marks):
+    [path] = served.home.rglob("registry.db")
+    db, now = sqlite3.connect(path), int(time.time()) // 3600
+    db.executemany("INSERT INTO hour SELECT id, ?, ?, 0 FROM plugin", [(now - i, 100 + 10 * ((now - i) % 24)) for i in range(1, 200)])
+    db.commit()
+    db.close()
+    terminal = Terminal(served, "--interval", "200ms", LC_ALL=locale)
+    frame = terminal.until(lambda f: len(f) > 2 and f[2].startswith("calls/h "))
+    past, ahead = frame[2].removeprefix("calls/h ").split("|")
+    assert len(past) == 24 and set(past) <= set(marks) and len(set(past)) > 3
+    assert set(ahead[:24]) <= set(marks) and past[1:] == ahead[1:24], "a day like the last one"
+    assert re.match(r" \d+, up to \d+$", ahead[24:]) and len(frame[2]) <= 80
+    terminal.press(b"q")
+    assert terminal.end() == 0
+    terminal.close()
+    env = served.env | {"LC_ALL": locale}
+    once = subprocess.run([served.build / "moat", "top", "--once", "--interval", "100ms"], env=env, capture_output=True, text=True,
+                          check=True)
+    assert "calls/h " in once.stdout
 
 
 def test_it_shows_calls_errors_and_latency(served, terminal):

@@ -148,7 +148,7 @@ def storm(api, collector, rng, seconds):
 
 
 def test_all_of_it_at_once(api, collector, rng, long):
-    seconds = float(os.environ.get("MOAT_CHAOS_S") or (60 if long else 3))
+    seconds = float(os.environ.get("MOAT_CHAOS_S") or (60 if long else 1.5))
     until(lambda: api.good("GET", "/api/plugins/stats")["pool"]["by"] == "forecast")
     storm(api, collector, rng, seconds / 3)
     before = rest(api)

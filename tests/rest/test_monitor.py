@@ -1,6 +1,9 @@
 """The monitor over a real server: what it tells of calls and of what is recorded, and that it notices what becomes worse."""
 
 import json
+import pathlib
+import re
+import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -145,3 +148,25 @@ def test_who_may(api, place):
     api.bad(403, "forbidden", "POST", "/api/monitor", {"plugin": "a", "action": "b", "success": True}, token=token)
     assert api.good("GET", "/api/monitor?plugin=nobody")["entries"] == []
     api.bad(400, "bad_usage", "GET", "/api/monitor?plugin=" + "x" * 64)
+
+
+def looks(pid):
+    """How often the threads that look were woken so far."""
+    names = {task: (task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{pid}/task").iterdir()}
+    told = [(task / "status").read_text() for task, name in names.items() if name == "loop"]
+    return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)[1]) for text in told)
+
+
+def test_it_rests_when_nothing_happens_and_wakes_when_something_does(api):
+    """Ten looks a second otherwise."""
+    record(api, 110, True)
+
+    def rests():
+        before = looks(api.ready["pid"])
+        time.sleep(0.6)
+        return looks(api.ready["pid"]) - before <= 2
+
+    until(rests)
+    record(api, 60, False)  # nobody asks how it does: its own word for it, in the log
+    while json.loads(line := api.place.server.stderr.readline())["event"] != "anomaly":
+        assert line
