@@ -157,6 +157,17 @@ bool text_parse_size(const char *text, uint64_t *bytes)
     return false;
 }
 
+void text_format_size(uint64_t bytes, char out[32])
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB"};
+    size_t unit = 0;
+    while (bytes && unit < 3 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(out, 32, "%llu%s", (unsigned long long)bytes, units[unit]);
+}
+
 bool text_copy(char *out, size_t size, const char *text)
 {
     size_t len = strnlen(text, size);

@@ -19,6 +19,7 @@ bool text_unhex(uint8_t *out, size_t len, const char *hex); /* exactly 2*len low
 
 /* A size of the surface: a whole number of bytes, or with KiB, MiB, GiB. */
 bool text_parse_size(const char *text, uint64_t *bytes);
+void text_format_size(uint64_t bytes, char out[32]); /* exactly, in the largest unit that has it whole */
 
 /* true when it fitted; out is always terminated. */
 bool text_copy(char *out, size_t size, const char *text);

@@ -125,7 +125,7 @@ static struct denial_row *row_of(struct worker *w, const struct refused *ev, con
 static void show(const struct denial_row *r, struct denial *out, char command[POLICY_COMMAND_MAX])
 {
     const char *object = strcmp(r->object, DENIAL_OTHER) == 0 ? "" : r->object;
-    if (!policy_command(r->plugin->name, r->permission, object, command))
+    if (!policy_denial_command(r->plugin->name, r->permission, r->operation, object, command))
         command[0] = '\0';
     *out = (struct denial){
         .plugin = r->plugin->name,

@@ -15,12 +15,22 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* No file in a place can come to be longer than all that may lie there; files elsewhere are no longer than /tmp. */
+static uint64_t largest_file(const struct spec *s, uint64_t most, uint64_t tmp)
+{
+    uint64_t largest = tmp;
+    for (size_t i = 0; i < s->nquotas; i++)
+        largest = s->quotas[i].bound > largest ? s->quotas[i].bound : largest;
+    return s->nquotas ? smaller(most, largest) : most;
+}
+
 static bool fill_limits(struct generation *g, const struct loader *l)
 {
     const struct loader_config *config = &l->config;
     const struct manifest *m = g->spec->manifest;
     uint64_t own = m->limits.deadline_ns;
     g->limits = loader_limits(l, &m->limits);
+    g->limits.file_size = largest_file(g->spec, g->limits.file_size, g->limits.tmp);
     g->deadline_max_ns = own ? smaller(own, config->deadline_max_ns) : config->deadline_max_ns;
     g->deadline_ns = own ? g->deadline_max_ns : smaller(config->deadline_default_ns, config->deadline_max_ns);
     g->nworkers = g->limits.workers;
@@ -47,7 +57,7 @@ struct generation *generation_new(struct plugin *p, struct spec *spec, enum moat
     text_copy(g->gate_message, sizeof g->gate_message, message ? message : error_info(gate)->name);
     g->spec = spec ? spec_ref(spec) : NULL;
     g->told = spec ? spec_ref(spec) : NULL;
-    if (spec && !fill_limits(g, p->l)) {
+    if (spec && (!fill_limits(g, p->l) || !quota_make(g))) {
         generation_unref(g);
         return NULL;
     }
@@ -67,6 +77,7 @@ void generation_unref(struct generation *g)
     spec_unref(g->spec);
     spec_unref(g->told);
     io_close(&g->start_fd);
+    quota_free(g->quota);
     free(g->estimate);
     free(g);
 }
@@ -202,7 +213,7 @@ void generation_start(struct generation *g, bool forced)
     } else if (!g->spec->ncode) {
         if (!p->next || p->next == g) /* else that one brings it */
             ask_for_code(g);
-    } else {
+    } else if (!quota_first(g)) { /* else it comes back here when that is done */
         walls_ask(p->l, g);
     }
     plugin_show(p);
@@ -300,7 +311,8 @@ void generation_start_failed(struct generation *g, const struct error *err)
         generation_unref(g);
     } else if (g == p->current && !g->ready) {
         plugin_health(p, HEALTH_FAILED, err->message);
-        count_failure(p, false, err);
+        if (!quota_shut(p)) /* nothing of it ran */
+            count_failure(p, false, err);
     } else if (g == p->current) {
         p->not_before = clock_mono_ns() + MORE_NS; /* the others work on; one more is tried again later */
     }

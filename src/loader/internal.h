@@ -30,6 +30,7 @@
 #include "loader/overrun.h"
 #include "loader/pooled.h"
 #include "loader/queue.h"
+#include "loader/quota.h"
 #include "loader/rate.h"
 #include "loader/record.h"
 #include "sandbox/cgroup.h"
@@ -136,7 +137,8 @@ enum kill_why {
     KILL_SHUTDOWN,
     KILL_SPAWNER,
     KILL_CPU,
-    KILL_EXPLAIN
+    KILL_EXPLAIN,
+    KILL_QUOTA
 };
 
 /* The host's fault, not the plugin's: it is started anew. */
@@ -216,6 +218,7 @@ struct worker {
     struct child child;       /* supervise; pid and pidfd fixed from WORKER_HALF on */
     unsigned slot;            /* fixed once assigned */
     clockid_t cpu_clock;      /* fixed once ready: of its process, all threads */
+    uint64_t quota_cpu_ns;    /* supervise (quota.c): that clock at the last look */
     _Atomic uint32_t flags;   /* atomic: set by any thread; none but WORKER_PAUSED is ever cleared, by supervise */
     _Atomic int why;          /* atomic: enum kill_why, the first reason stays */
     _Atomic bool exposed;     /* atomic: it is or was ready, so that owners may have it */
@@ -283,6 +286,7 @@ struct generation {
 
     _Atomic bool canary;   /* atomic: it is one now */
     struct record *record; /* fixed once ready; NULL: there was no memory for it */
+    struct quota *quota;   /* fixed; NULL: there is nothing that it may write */
 
     /* supervise */
     struct spec *told; /* a reference: the spec, with the configuration that its workers have by now */
@@ -363,6 +367,7 @@ struct plugin {
     enum circuit circuit;                /* lock */
     uint64_t circuit_until;              /* lock */
     char circuit_why[200];               /* lock */
+    struct error *quota_why;             /* lock: too much lies where it may write; NULL: it does not */
     enum moat_code circuit_code;         /* lock */
     struct shown shown;                  /* lock */
     struct errors_kept *errors;          /* lock; NULL until the first */
@@ -376,7 +381,7 @@ struct plugin {
     uint64_t killed_runs;                /* lock: started calls without an answer */
     uint64_t busy_seen;                  /* lock: see loader_busy */
     char last_log[LINE_MAX_SHOWN];       /* lock */
-    _Atomic uint64_t denials, lines_dropped;
+    _Atomic uint64_t denials, lines_dropped, quota_kills;
     _Atomic bool fallback; /* atomic: as its last worker was */
 
     struct loop_task kick; /* atomic flag, then loop */
@@ -403,6 +408,7 @@ struct plugin {
     unsigned crashes; /* in a row */
     uint64_t crashes_since, not_before;
     unsigned restart_due;
+    bool quota_over; /* each start is weighed first, and calls are tries (quota.c) */
     struct rate rate;
     uint64_t asked_ns, asked_runs; /* when it was asked how it is, and how many calls it had run */
     char last_death[200];
@@ -507,6 +513,7 @@ struct loader {
     _Atomic uint32_t asks; /* that have not been freed */
     pthread_mutex_t knot_lock;
     uint64_t knot_round; /* knot_lock */
+    struct quotas quotas;
 };
 
 /* loader.c */

@@ -50,6 +50,8 @@ static void take_off(struct worker *w, const struct flight *flight)
         now_runs(w, flight->sent_ns);
     lane->pushed = true;
     tell_running(w);
+    if (w->gen->quota)
+        quota_arm(w->gen->quota);
 }
 
 static uint64_t estimate(const struct worker *w, uint32_t action)
@@ -516,6 +518,12 @@ static int died(struct worker *w, struct call *c, const struct overrun *overrun)
     case KILL_REVOKED:
         return error_set(&c->error, MOAT_E_PERMISSION_DENIED, "a right of %s was revoked while the call ran",
                          c->plugin);
+    case KILL_QUOTA:
+        pthread_mutex_lock(&w->plugin->lock);
+        if (!quota_told(w->plugin, &c->error))
+            error_set(&c->error, MOAT_E_LIMIT, "%s wrote more than it may", c->plugin);
+        pthread_mutex_unlock(&w->plugin->lock);
+        return -MOAT_E_LIMIT;
     case KILL_STOPPED:
         if (atomic_load(&w->l->closing))
             return error_set(&c->error, MOAT_E_DRAINING, "the host is shutting down");
@@ -548,8 +556,8 @@ static void bury_one(void *cookie, bool taken, void *context)
          running = first && why == KILL_NOT; /* the oldest: what the worker says of a limit is about this one */
     if (running && taken)
         tell_death(w, c);
-    bool again =
-        action->idempotent && h->tries == 0 && why != KILL_REVOKED && why != KILL_STOPPED && !(running && b->overran);
+    bool again = action->idempotent && h->tries == 0 && why != KILL_REVOKED && why != KILL_STOPPED &&
+                 why != KILL_QUOTA && !(running && b->overran);
     if (taken && first && (why == KILL_NOT || why == KILL_BROKEN))
         outcome_tell(w, c, f->action, ticks_now() - f->sent_ns, -MOAT_E_PLUGIN_CRASHED);
     if (!taken || again) {

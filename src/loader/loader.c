@@ -32,6 +32,7 @@ void spec_unref(struct spec *s)
     if (s->assets > 0)
         io_close(&s->assets);
     free(s->programs);
+    free(s->quotas);
     free(s->config);
     free(s);
 }
@@ -471,6 +472,7 @@ static void count_spinners(struct loader *l)
 
 static void destroy(struct loader *l)
 {
+    quotas_close(&l->quotas);
     if (l->supervise)
         supervise_close(l);
     if (l->explain)
@@ -490,6 +492,7 @@ static void destroy(struct loader *l)
     pthread_mutex_destroy(&l->take_lock);
     pthread_mutex_destroy(&l->errors_lock);
     pthread_mutex_destroy(&l->knot_lock);
+    quotas_clear(&l->quotas);
     free((void *)(uintptr_t)l->config.loops);
     free(l->worker_path);
     free(l->helper_path);
@@ -507,6 +510,7 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
     pthread_mutex_init(&l->take_lock, NULL);
     pthread_mutex_init(&l->errors_lock, NULL);
     pthread_mutex_init(&l->knot_lock, NULL);
+    quotas_init(&l->quotas);
     l->errors_end = &l->errors;
     l->errors_task.run = tell_errors;
     l->circuit_ns = CIRCUIT_NS;

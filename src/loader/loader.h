@@ -17,6 +17,7 @@
 #include "measure/histogram.h"
 #include "package/manifest.h"
 #include "sandbox/wall.h"
+#include "sandbox/weigh.h"
 
 struct question;
 struct loader;
@@ -186,6 +187,13 @@ bool loader_fallback(const struct loader *l);
 /* The half-built walls' spawner, for src/package's inspector too. Any thread. */
 struct spawner *loader_spawner(struct loader *l);
 
+/* A place that may be written, and how much may lie there. */
+struct spec_quota {
+    struct wall_grant place;
+    char granted[WALL_PATH_MAX]; /* as the operator named it */
+    uint64_t held, bound;        /* bytes that lay there when it was granted; that may lie there, all in all */
+};
+
 /* One loadable thing: a version with one set of grants and one configuration. Immutable; reference-counted. */
 struct spec {
     _Atomic int refs;
@@ -200,6 +208,8 @@ struct spec {
     size_t ngrants;
     struct wall_program *programs; /* owned; NULL: none */
     size_t nprograms;
+    struct spec_quota *quotas; /* owned: of those that may be written */
+    size_t nquotas;
     bool execute_code; /* it may map new code */
     bool network;      /* its workers can be handed connections */
 };
@@ -308,6 +318,7 @@ struct loader_status {
     char last_log[200];
     bool fallback_wall;     /* its last worker has, or had, the fallback wall */
     uint64_t lines_dropped; /* of its log and its output: more than are shown */
+    uint64_t quota_kills;   /* how often its workers were ended because too much lay where they may write */
 };
 /* false: not defined. Any thread. */
 bool loader_status(struct loader *l, const char *name, struct loader_status *out);
@@ -351,6 +362,14 @@ struct loader_figures {
 /* NULL: not known, or no memory. Any thread; the caller frees it with loader_figures_free. */
 struct loader_figures *loader_figures(struct loader *l, const char *name);
 void loader_figures_free(struct loader_figures *f); /* NULL is fine */
+
+/* What came to lie in the places that it may write since they were granted, as it was weighed last. */
+struct loader_place {
+    char place[WALL_PATH_MAX];
+    uint64_t held, most, added; /* bytes; most: how much may be added */
+    bool weighed;               /* else added is not known yet */
+};
+size_t loader_places(struct loader *l, const char *name, struct loader_place out[WALL_GRANTS_MAX]); /* any thread */
 
 /* A walled helper of that worker's call has refused what nothing can allow: a denial. Any thread. */
 void loader_refused(struct loader *l, const char *plugin, uint64_t worker, const char *operation, const char *object);

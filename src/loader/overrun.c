@@ -211,9 +211,14 @@ int overrun_error(const struct worker *w, const struct overrun *o, struct error 
                 (o->limit == WALL_LIMIT_CPU && held.cpu_ns != asked->cpu_ns) ||
                 (o->limit == WALL_LIMIT_DESCRIPTORS && held.descriptors != asked->descriptors);
     const char *name = limit_name(o->limit);
-    error_set(err, MOAT_E_LIMIT, "%s: its limit on %s is %s, seen were %s; %s%s%s", what, name, value, seen,
-              caps ? "the operator's cap is the setting " : "its manifest asks for no more", caps ? name : "",
-              caps ? "_max" : "");
+    if (o->limit == WALL_LIMIT_FILE_SIZE && held.file_size < loader_limits(w->l, asked).file_size)
+        error_set(err, MOAT_E_LIMIT,
+                  "%s: its limit on %s is %s, seen were %s; its grants of file_write allow no more in any place", what,
+                  name, value, seen);
+    else
+        error_set(err, MOAT_E_LIMIT, "%s: its limit on %s is %s, seen were %s; %s%s%s", what, name, value, seen,
+                  caps ? "the operator's cap is the setting " : "its manifest asks for no more", caps ? name : "",
+                  caps ? "_max" : "");
     if (err)
         snprintf(err->detail, sizeof err->detail, "{\"limit\":\"%s\",\"value\":%llu,\"seen\":%llu}", name,
                  (unsigned long long)o->value, (unsigned long long)o->seen);

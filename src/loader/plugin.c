@@ -33,6 +33,7 @@ void plugin_free(struct plugin *p)
     generation_unref(p->current);
     canary_forget(p);
     guard_forget(p);
+    quota_forget(p);
     records_free(p);
     pthread_mutex_destroy(&p->lock);
     free(p->errors);

@@ -111,6 +111,8 @@ static int pass_circuit(struct plugin *p, struct call *c)
         call_hidden(c)->trial = true;
         return 0;
     }
+    if (quota_told(p, &c->error)) /* one call at a time tries */
+        return -MOAT_E_LIMIT;
     uint64_t left = p->circuit_until > now ? (p->circuit_until - now + NS_PER_S - 1) / NS_PER_S : 0;
     return error_set(&c->error, p->circuit_code,
                      "%s failed again and again and is left alone for %llu s (`moat load %s` tries now): %s", p->name,

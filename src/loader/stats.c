@@ -236,6 +236,7 @@ bool plugin_status(struct plugin *p, struct loader_status *out)
     out->queued = atomic_load(&p->queued);
     out->denials = atomic_load(&p->denials);
     out->lines_dropped = atomic_load(&p->lines_dropped);
+    out->quota_kills = atomic_load(&p->quota_kills);
     out->fallback_wall = atomic_load(&p->fallback);
     memcpy(out->last_log, p->last_log, sizeof out->last_log);
     fill_errors(p, out);

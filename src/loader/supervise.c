@@ -159,8 +159,10 @@ static void tick(struct loop_timer *timer)
         ask_health(p, now);
         stop_idle(p, now);
         rate_look(p);
-        for (struct worker *w = p->living; w; w = w->next)
+        for (struct worker *w = p->living; w; w = w->next) {
             lines_look(w, now);
+            quota_look(w);
+        }
     }
     supervise_tick(l);
 }

@@ -40,6 +40,9 @@ int ceiling_parse(const char *subject, const char *never, struct ceiling *out, s
         c.never = (struct grant){.permission = (enum permission)permission};
     else if (rc == 0)
         rc = grant_parse(never, &c.never, err);
+    if (rc == 0 && grant_most(&c.never))
+        rc = error_set(err, MOAT_E_BAD_USAGE, "\"%.200s\": a ceiling is over a place as a whole: leave \"max\" out",
+                       never);
     if (rc == 0)
         *out = c;
     return rc;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "policy/scope.h"
 
 /* Appends text as one word of a POSIX shell; false when it does not fit. */
@@ -49,4 +50,14 @@ bool policy_command(const char *plugin, int permission, const char *object, char
     if (is_path && scope_path_is_closed(exact.scope))
         return false;
     return put_command(out, plugin, &exact) || put_command(out, plugin, &form);
+}
+
+bool policy_denial_command(const char *plugin, int permission, const char *operation, const char *object,
+                           char out[POLICY_COMMAND_MAX])
+{
+    struct grant more = {.permission = PERMISSION_FILE_WRITE};
+    if (permission != PERMISSION_FILE_WRITE || strcmp(operation, POLICY_WRITE_MORE) != 0 ||
+        !text_copy(more.scope, sizeof more.scope, object) || !grant_normalise(&more))
+        return policy_command(plugin, permission, object, out);
+    return put_command(out, plugin, &more);
 }

@@ -70,9 +70,8 @@ const struct ceiling *policy_forbids_grant(const struct policy_answer *a, const 
     struct grant reading; /* what may be written there may be read there */
     if (!a->nnever)
         return NULL;
-    copy_grant(g, &reading);
-    if (g->permission == PERMISSION_FILE_WRITE)
-        reading.permission = PERMISSION_FILE_READ;
+    if (!grant_reading(g, &reading))
+        copy_grant(g, &reading);
     for (size_t i = 0; i < a->nnever; i++) {
         const struct grant *never = &a->never[i].never;
         if (scope_contains(never, g) || (whole && (scope_meets(never, g) || scope_meets(never, &reading))))
@@ -117,13 +116,23 @@ static bool names_less(const struct grant *outer, const struct grant *inner)
     return inner->permission == PERMISSION_NETWORK_ACCESS && !*outer->scope && host_is_address(inner->scope);
 }
 
+/* More may be written by it, or it cannot be known here which is more. */
+static bool bounded_less(const struct grant *outer, const struct grant *inner)
+{
+    if (inner->permission != PERMISSION_FILE_WRITE)
+        return false;
+    uint64_t o = grant_most(outer), i = grant_most(inner);
+    return (!o != !i) || o < i;
+}
+
 /* One that an earlier one covers for as long says nothing new. Later ones are not removed in its favour: what is in
  * force keeps the order of the decisions, so that the same decisions give the same generation. */
 static bool says_something(const struct policy_answer *out, const struct grant *g, uint64_t until)
 {
     for (size_t i = 0; i < out->ngrants; i++) {
         bool outlasts = out->until[i] == 0 || (until && until <= out->until[i]);
-        if (outlasts && scope_gives(&out->grants[i], g) && !names_less(&out->grants[i], g))
+        if (outlasts && scope_gives(&out->grants[i], g) && !names_less(&out->grants[i], g) &&
+            !bounded_less(&out->grants[i], g))
             return false;
     }
     return true;

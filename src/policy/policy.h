@@ -36,6 +36,15 @@ bool grant_covers(const struct grant *a, const struct grant *b);
 /* The place of a scope that is one: of a file permission, or of a program of this machine. false: it is none. */
 bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX]);
 
+/* "file_write=/out,max=1GiB": bytes that may come to lie there; 0: it does not say. Covering is of places: a bound is no
+ * part of it. */
+#define POLICY_MOST_MAX (1ull << 50)
+uint64_t grant_most(const struct grant *g);
+/* The same place with another bound; false: g is no grant of file_write, or is too long. */
+bool grant_bounded(const struct grant *g, uint64_t most, struct grant *out);
+/* What may be written may be read: that grant of file_read; false: g is none of file_write. */
+bool grant_reading(const struct grant *g, struct grant *out);
+
 /* ---- ceilings ---- */
 
 enum ceiling_of { CEILING_EVERYBODY, CEILING_PUBLISHER, CEILING_CAPABILITY };
@@ -142,6 +151,12 @@ const struct ceiling *policy_forbids_grant(const struct policy_answer *a, const 
 /* The exact command that would allow it: "moat grant NAME file_read=/etc/passwd"; false when nothing can. object ""
  * gives the form with a placeholder, as in "file_read=PATH". */
 bool policy_command(const char *plugin, int permission, const char *object, char out[POLICY_COMMAND_MAX]);
+
+/* Of a denial: with that operation its object is the scope of file_write which would have allowed it, else what was
+ * named. */
+#define POLICY_WRITE_MORE "write more"
+bool policy_denial_command(const char *plugin, int permission, const char *operation, const char *object,
+                           char out[POLICY_COMMAND_MAX]);
 
 /* What a grant of the permission looks like and how it is compared: Markdown, for docs/permissions.md. */
 const char *policy_scope_about(enum permission p);

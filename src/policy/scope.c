@@ -97,26 +97,75 @@ static bool path_meets(const char *a, const char *b)
 
 /* ---- a place for writing ---- */
 
-/* Kept for how much may lie there ("/out,max=1GiB"): as long as no plugin is held to it, nothing is granted by it. */
-static bool names_a_most(const char *text)
+#define MOST ",max="
+
+/* Where the bound of "/out,max=1GiB" begins, in its last part; NULL: it has none. */
+static const char *most_in(const char *text)
 {
     const char *last = strrchr(text, '/');
-    return last && strstr(last, ",max=");
+    return last ? strstr(last, MOST) : NULL;
 }
 
+/* Of a normal scope: its place alone. */
+static size_t place_len(const char *scope)
+{
+    const char *most = most_in(scope);
+    return most ? (size_t)(most - scope) : strlen(scope);
+}
+
+static bool place_parse(const char *text, const char *most, char place[POLICY_SCOPE_MAX], const char **why)
+{
+    char head[2 * POLICY_SCOPE_MAX];
+    size_t n = most ? (size_t)(most - text) : strlen(text);
+    *why = "the path is too long";
+    if (n >= sizeof head)
+        return false;
+    memcpy(head, text, n);
+    head[n] = '\0';
+    if (!path_normalise(head, place, why))
+        return false;
+    *why =
+        "what is written may be bounded as in file_write=/out,max=1GiB; a name with \",max=\" in it cannot be granted";
+    return !most_in(place);
+}
+
+/* A whole number of bytes from 1 to 1 PiB, in the largest unit that has it whole. */
 static bool place_normalise(const char *text, char out[POLICY_SCOPE_MAX], const char **why)
 {
-    char normal[POLICY_SCOPE_MAX];
-    if (!path_normalise(text, normal, why))
+    char place[POLICY_SCOPE_MAX], size[32];
+    const char *most = most_in(text);
+    uint64_t bytes;
+    if (!place_parse(text, most, place, why))
         return false;
-    *why = "how much may lie in a place is not watched: \",max=\" grants nothing; leave it out";
-    return !names_a_most(normal) && text_copy(out, POLICY_SCOPE_MAX, normal);
+    if (!most)
+        return text_copy(out, POLICY_SCOPE_MAX, place);
+    *why = "\"max=\" takes a size from 1 byte to 1048576GiB, such as 64MiB";
+    if (!text_parse_size(most + strlen(MOST), &bytes) || !bytes || bytes > POLICY_MOST_MAX)
+        return false;
+    text_format_size(bytes, size);
+    *why = "the path is too long";
+    return (size_t)snprintf(out, POLICY_SCOPE_MAX, "%s%s%s", place, MOST, size) < POLICY_SCOPE_MAX;
 }
 
+/* What a plugin names is a place, whatever is in its name. */
 static bool place_object(const char *text, char out[POLICY_SCOPE_MAX])
 {
     const char *why;
-    return place_normalise(text, out, &why);
+    return place_parse(text, NULL, out, &why);
+}
+
+/* However much may be written there: who revokes a place, or forbids it, means the place. */
+static bool place_contains(const char *outer, const char *inner)
+{
+    size_t n = place_len(outer), m = place_len(inner);
+    if (n == 1)
+        return true; /* "/" */
+    return n <= m && strncmp(outer, inner, n) == 0 && (n == m || inner[n] == '/');
+}
+
+static bool place_meets(const char *a, const char *b)
+{
+    return place_contains(a, b) || place_contains(b, a);
 }
 
 /* Of a program: by its path in the package. */
@@ -129,7 +178,40 @@ bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX])
 {
     bool file = g->permission == PERMISSION_FILE_READ || g->permission == PERMISSION_FILE_WRITE ||
                 (g->permission == PERMISSION_EXECUTE_CODE && !is_shipped(g->scope));
-    return file && *g->scope && text_copy(path, POLICY_SCOPE_MAX, g->scope);
+    if (!file || !*g->scope || !text_copy(path, POLICY_SCOPE_MAX, g->scope))
+        return false;
+    if (g->permission == PERMISSION_FILE_WRITE)
+        path[place_len(path)] = '\0';
+    return true;
+}
+
+uint64_t grant_most(const struct grant *g)
+{
+    uint64_t bytes;
+    const char *most = g->permission == PERMISSION_FILE_WRITE ? most_in(g->scope) : NULL;
+    return most && text_parse_size(most + strlen(MOST), &bytes) ? bytes : 0;
+}
+
+bool grant_reading(const struct grant *g, struct grant *out)
+{
+    struct grant reading = {.permission = PERMISSION_FILE_READ};
+    if (g->permission != PERMISSION_FILE_WRITE || (*g->scope && !grant_place(g, reading.scope)))
+        return false;
+    *out = reading;
+    return true;
+}
+
+bool grant_bounded(const struct grant *g, uint64_t most, struct grant *out)
+{
+    struct grant bounded = {.permission = PERMISSION_FILE_WRITE};
+    char place[POLICY_SCOPE_MAX], size[32];
+    if (g->permission != PERMISSION_FILE_WRITE || !grant_place(g, place))
+        return false;
+    text_format_size(most, size);
+    if ((size_t)snprintf(bounded.scope, sizeof bounded.scope, "%s%s%s", place, MOST, size) >= sizeof bounded.scope)
+        return false;
+    *out = bounded;
+    return true;
 }
 
 /* ---- names ---- */
@@ -241,9 +323,10 @@ static const struct scope_rule rules[PERMISSION_COUNT] = {
                               "PATH", path_normalise, path_object, path_contains, path_meets, path_contains},
     [PERMISSION_FILE_WRITE] =
         {true, true,
-         "`file_write=PATH`: as `file_read`, which it includes. What may lie there has no bound but the "
-         "file system's and the limit on each file.",
-         "PATH", place_normalise, place_object, path_contains, path_meets, path_contains},
+         "`file_write=PATH` or `file_write=PATH,max=SIZE`: as `file_read`, which it includes. SIZE (`64MiB`) bounds "
+         "what "
+         "comes to lie there; without it the setting `file_write_max` does. [How much may be written](quota.md).",
+         "PATH", place_normalise, place_object, place_contains, place_meets, place_contains},
     [PERMISSION_NETWORK_ACCESS] =
         {false, false,
          "`network_access=HOST:PORT`; PORT may be `*`. HOST is a name (case and a last dot do not matter; an "

@@ -124,7 +124,8 @@ static bool get_decision(sqlite3_stmt *row, struct registry_decision *d)
     *d = (struct registry_decision){.permission = sqlite3_column_int(row, 1),
                                     .refused = sqlite3_column_int(row, 3) != 0,
                                     .until = (uint64_t)sqlite3_column_int64(row, 4),
-                                    .decided_at = (uint64_t)sqlite3_column_int64(row, 5)};
+                                    .decided_at = (uint64_t)sqlite3_column_int64(row, 5),
+                                    .held = sqlite3_column_int64(row, 6)};
     return db_text(row, 0, d->name, sizeof d->name) && db_text(row, 2, d->scope, sizeof d->scope);
 }
 
@@ -317,7 +318,7 @@ int registry_each_version(struct registry_reader *reader, const char *name,
 }
 
 #define DECISIONS \
-    "SELECT p.name, d.permission, d.scope, d.refused, d.until, d.decided_at" \
+    "SELECT p.name, d.permission, d.scope, d.refused, d.until, d.decided_at, d.held" \
     " FROM decision d JOIN plugin p ON p.id = d.plugin"
 #define DECISIONS_ORDER " ORDER BY p.name, d.permission, d.scope"
 

@@ -96,7 +96,9 @@ struct registry_decision {
     char scope[REGISTRY_SCOPE_MAX];
     bool refused;
     uint64_t until, decided_at; /* until 0: no end */
+    int64_t held; /* bytes that lay in a place for writing when it was granted; REGISTRY_UNWEIGHED: not known yet */
 };
+#define REGISTRY_UNWEIGHED (-1)
 
 /* What somebody can never get: subject and scope as the policy writes them. */
 struct registry_ceiling {
@@ -175,6 +177,7 @@ enum registry_verb {
     REGISTRY_SOURCE_ADD,
     REGISTRY_SOURCE_REMOVE,
     REGISTRY_GRANT_END,
+    REGISTRY_GRANT_WEIGHED,
     REGISTRY_HOME_TIME,
     REGISTRY_NOTE_BACKUP, /* a record of the trail, and nothing else */
     REGISTRY_NOTE_RESTORE,
@@ -299,7 +302,7 @@ struct registry_command {
         /* A refusal takes the place of every grant of its permission and the other way round. */
         struct {
             const char *name;
-            const struct registry_decision *list; /* permission, scope, refused, until */
+            const struct registry_decision *list; /* permission, scope, refused, until, held */
             size_t count;
         } decide, undecide;
         /* Those whose end is still the one that is told go: their time is over. */
@@ -308,6 +311,12 @@ struct registry_command {
             const struct registry_decision *list;
             size_t count;
         } grant_end;
+        /* What a place held that was granted unweighed; one that was weighed meanwhile stays as it is. */
+        struct {
+            const char *name, *scope;
+            int permission;
+            uint64_t held;
+        } grant_weighed;
         /* Set again changes nothing; more than REGISTRY_CEILINGS_MAX is MOAT_E_LIMIT. Removing: MOAT_E_NOT_FOUND. */
         struct {
             const char *subject, *scope;

@@ -190,6 +190,13 @@ static void tell_grant_end(const struct registry_command *c, struct buf *out)
     buf_putc(out, ']');
 }
 
+static void tell_grant_weighed(const struct registry_command *c, struct buf *out)
+{
+    audit_put_number(out, "permission", (uint64_t)c->grant_weighed.permission);
+    audit_put_text(out, "scope", c->grant_weighed.scope);
+    audit_put_number(out, "held", c->grant_weighed.held);
+}
+
 static void tell_ceiling(const struct registry_command *c, struct buf *out)
 {
     audit_put_number(out, "permission", (uint64_t)c->ceiling.permission);
@@ -274,6 +281,8 @@ static const struct verb {
     [REGISTRY_SOURCE_REMOVE] = {write_source_remove, "source.remove", AT(source_remove.name), SUBJECT_NAME,
                                 tell_nothing},
     [REGISTRY_GRANT_END] = {write_grant_end, "grant.end", AT(grant_end.name), SUBJECT_NAME, tell_grant_end},
+    [REGISTRY_GRANT_WEIGHED] = {write_grant_weighed, "grant.weighed", AT(grant_weighed.name), SUBJECT_NAME,
+                                tell_grant_weighed},
     [REGISTRY_HOME_TIME] = {write_home_time, NULL, 0, SUBJECT_TRAIL, NULL},
     [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), SUBJECT_ID, tell_token_add},
     [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), SUBJECT_ID, tell_token_revoke},

@@ -41,6 +41,7 @@ WRITE_VERB(write_ceiling_remove);
 WRITE_VERB(write_source_add);
 WRITE_VERB(write_source_remove);
 WRITE_VERB(write_grant_end);
+WRITE_VERB(write_grant_weighed);
 WRITE_VERB(write_home_time);
 WRITE_VERB(write_token_add);
 WRITE_VERB(write_token_revoke);

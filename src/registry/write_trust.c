@@ -123,11 +123,11 @@ static int decide_one(struct registry *r, int64_t plugin, const struct registry_
                     plugin, (int64_t)d->permission, (int64_t)d->refused);
     if (rc == 0)
         rc = db_run(&r->writer, err,
-                    "INSERT INTO decision (plugin, permission, scope, refused, until, decided_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                    "INSERT INTO decision (plugin, permission, scope, refused, until, decided_at, held)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
                     " SET until = excluded.until, decided_at = excluded.decided_at",
-                    "iitiii", plugin, (int64_t)d->permission, d->scope, (int64_t)d->refused, (int64_t)d->until,
-                    (int64_t)now);
+                    "iitiiii", plugin, (int64_t)d->permission, d->scope, (int64_t)d->refused, (int64_t)d->until,
+                    (int64_t)now, d->held);
     return rc;
 }
 
@@ -138,6 +138,18 @@ int write_decisions(struct registry *r, int64_t plugin, const struct registry_de
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = decide_one(r, plugin, &list[i], now, err);
     return rc;
+}
+
+int write_grant_weighed(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
+{
+    int64_t plugin;
+    int rc = write_plugin_id(r, c->grant_weighed.name, &plugin, err);
+    if (rc == 0)
+        rc = db_run(&r->writer, err,
+                    "UPDATE decision SET held = ? WHERE plugin = ? AND permission = ? AND scope = ? AND held < 0",
+                    "iiit", (int64_t)c->grant_weighed.held, plugin, (int64_t)c->grant_weighed.permission,
+                    c->grant_weighed.scope);
+    return rc < 0 ? rc : sqlite3_changes(r->writer.handle) ? WRITE_CHANGED : WRITE_NOTHING_NEW;
 }
 
 int write_decide(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)

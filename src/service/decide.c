@@ -17,7 +17,8 @@ struct decide_op {
     struct decisions before, after, removed;
     struct policy_answer was, is;
     struct grant grant;
-    bool bare; /* every grant of the permission */
+    int64_t held; /* by the place of a grant of file_write */
+    bool bare;    /* every grant of the permission */
 };
 
 static void clear(struct op *op)
@@ -62,7 +63,8 @@ static int read_before(struct decide_op *d, struct job *job)
 
 static int write_one(struct decide_op *d, struct job *job, bool refused, uint64_t until)
 {
-    struct registry_decision one = {.permission = (int)d->grant.permission, .refused = refused, .until = until};
+    struct registry_decision one = {
+        .permission = (int)d->grant.permission, .refused = refused, .until = until, .held = d->held};
     memcpy(one.scope, d->grant.scope, sizeof one.scope);
     struct registry_command c = {.verb = REGISTRY_DECIDE, .decide = {.name = d->target.name, .list = &one, .count = 1}};
     return op_write(&d->op, &c, &d->op.error);
@@ -127,8 +129,8 @@ static const struct grant *left_of(const struct grant *g, const struct policy_an
 {
     for (size_t i = 0; i < is->ngrants; i++) {
         struct grant other = is->grants[i];
-        if (g->permission == PERMISSION_FILE_READ && other.permission == PERMISSION_FILE_WRITE)
-            other.permission = PERMISSION_FILE_READ;
+        if (g->permission == PERMISSION_FILE_READ)
+            grant_reading(&is->grants[i], &other);
         if (grant_covers(&other, g) || grant_covers(g, &other))
             return &is->grants[i];
     }
@@ -186,6 +188,8 @@ static void grant(struct op *op, struct job *job)
     if (rc == 0)
         rc = grant_not_shorter(&d->grant, until, &d->before, d->target.name, &op->error);
     if (rc == 0)
+        rc = quota_weigh(&d->grant, &d->was, &d->held, &op->error);
+    if (rc == 0)
         rc = write_one(d, job, false, until);
     if (rc == 0)
         rc = read_after(d, job);
@@ -210,6 +214,7 @@ static int parse_permission(struct decide_op *d)
         return error_set(&d->op.error, MOAT_E_BAD_USAGE, "\"%.64s\" is no permission: `moat permissions` lists them",
                          d->text);
     d->grant = (struct grant){.permission = (enum permission)permission};
+    d->held = REGISTRY_UNWEIGHED;
     return 0;
 }
 

@@ -140,6 +140,27 @@ static void tell_status(struct buf *out, const struct loader_status *s, const st
     tell_text(out, "wall", s->fallback_wall ? "fallback" : "whole");
 }
 
+/* Where what runs may write, and how much it has. */
+static void tell_writes(struct buf *out, struct loader *l, const char *name)
+{
+    struct loader_place *places = calloc(WALL_GRANTS_MAX, sizeof *places);
+    size_t n = places ? loader_places(l, name, places) : 0;
+    tell_open(out, "writes", '[');
+    for (size_t k = 0; k < n; k++) {
+        tell_open(out, NULL, '{');
+        tell_text(out, "place", places[k].place);
+        tell_number(out, "held", places[k].held);
+        tell_number(out, "max", places[k].most);
+        if (places[k].weighed)
+            tell_number(out, "added", places[k].added);
+        else
+            tell_text(out, "added", NULL);
+        tell_close(out, '}');
+    }
+    tell_close(out, ']');
+    free(places);
+}
+
 static int tell_info(struct info_op *i, struct job *job)
 {
     struct buf *out = &i->op.result;
@@ -162,6 +183,7 @@ static int tell_info(struct info_op *i, struct job *job)
     tell_permissions(out, "permissions", i->manifest, &answer, &i->decisions);
     tell_needs_grant(out, "needs_grant", i->manifest, &answer);
     tell_status(out, i->status && !other ? i->status : &nothing, &i->counts);
+    tell_writes(out, i->op.s->loader, other ? "" : i->plugin.name);
     tell_generations(out, "generations", i->figures);
     tell_canary(out, "canary", i->op.s, i->plugin.name);
     tell_guard_of(out, "config_guard", i->op.s, i->plugin.name);

@@ -252,6 +252,10 @@ static int decisions_after(struct install_op *in, struct job *job, struct error 
         struct grant g;
         if (record_as_grant(&in->asked.list[i], &g))
             rc = grant_check(&g, &in->answer, err);
+        int64_t *held = &in->asked.list[i].held;
+        if (rc == 0 && record_as_grant(&in->asked.list[i], &g))
+            rc = quota_weigh(&g, &in->answer, held, err);
+        in->after.list[in->after.count - in->asked.count + i].held = *held;
     }
     return rc;
 }

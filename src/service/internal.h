@@ -185,6 +185,12 @@ int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisi
                       struct error *err);
 /* Where the grant leads now, below the ceilings of the answer, and is not a place that is never granted. */
 int grant_resolve(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err);
+/* What lies in the place of a grant of file_write now, or REGISTRY_UNWEIGHED. MOAT_E_LIMIT: it cannot be counted. */
+int quota_weigh(const struct grant *g, const struct policy_answer *a, int64_t *held, struct error *err);
+/* Into the spec: how much may come to lie in each place that may be written. A grant that was not weighed yet is
+ * weighed, and that is kept. decisions NULL: as the registry has them. */
+int quota_plan(struct job *job, struct spec *s, const struct policy_answer *a, const struct decisions *decisions,
+               struct error *err);
 /* publisher: whose key signed the version. */
 void decisions_answer(const struct manifest *m, const char *publisher, const struct decisions *d,
                       struct policy_answer *out);

@@ -12,8 +12,8 @@
 struct one {
     char name[MANIFEST_NAME_MAX + 1];
     enum loader_state state;
-    uint64_t executions, errors, restarts, denials, lines_dropped, queued, in_flight, workers, cpu_ns, memory, peak,
-        p50, p99;
+    uint64_t executions, errors, restarts, denials, lines_dropped, quota_kills, queued, in_flight, workers, cpu_ns,
+        memory, peak, p50, p99;
     uint64_t by_code[MOAT_E_COUNT];
 };
 
@@ -40,6 +40,7 @@ static void collect(void *context, const struct loader_status *s)
     o->restarts += s->restarts;
     o->denials += s->denials;
     o->lines_dropped += s->lines_dropped;
+    o->quota_kills += s->quota_kills;
     o->queued += s->queued;
     o->in_flight += s->in_flight;
     o->workers += s->workers;
@@ -79,6 +80,8 @@ static const struct family {
     {"plugin_denials", "_total", "counter", NULL, "What the plugin tried and did not get.", F(denials), 1},
     {"plugin_lines_dropped", "_total", "counter", NULL, "Lines of its log and output that were thrown away.",
      F(lines_dropped), 1},
+    {"plugin_quota_kills", "_total", "counter", NULL,
+     "How often its workers were ended because more lay where it may write than its grants allow.", F(quota_kills), 1},
     {"plugin_cpu_seconds", "_total", "counter", "seconds", "CPU time of its workers.", F(cpu_ns), 1e-9},
     {"plugin_workers", "", "gauge", NULL, "Living workers.", F(workers), 1},
     {"plugin_queued", "", "gauge", NULL, "Calls that wait.", F(queued), 1},

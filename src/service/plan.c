@@ -105,7 +105,8 @@ static int add_grant(struct spec *s, const struct wall_grant *g, struct error *e
     return 0;
 }
 
-static int spec_grants(struct job *job, struct spec *s, const struct policy_answer *a, struct error *err)
+static int spec_grants(struct job *job, struct spec *s, const struct policy_answer *a,
+                       const struct decisions *decisions, struct error *err)
 {
     int rc = 0;
     for (size_t i = 0; i < a->ngrants && rc == 0; i++) {
@@ -123,6 +124,8 @@ static int spec_grants(struct job *job, struct spec *s, const struct policy_answ
         else
             error_prefix(err, "%s was granted %s=%s", s->manifest->name, permission_name(g->permission), g->scope);
     }
+    if (rc == 0)
+        rc = quota_plan(job, s, a, decisions, err);
     return rc < 0 ? rc : programs_grant(s, a, loader_spawner(job->s->loader), err);
 }
 
@@ -283,7 +286,7 @@ static int code_of(struct job *job, const struct registry_version *v, const stru
     package_free(package);
     if (is_damage(rc))
         return mark_damaged(job, v, err);
-    return rc < 0 ? rc : spec_grants(job, spec, answer, err);
+    return rc < 0 ? rc : spec_grants(job, spec, answer, NULL, err);
 }
 
 static void spec_empty(struct spec *s)
@@ -303,7 +306,7 @@ int plan_keep_code(struct job *job, struct plan *p)
     int rc = spec_code(p->spec, kept, &unsaid);
     vault_unlock(job->s->vault);
     if (rc == 0)
-        rc = spec_grants(job, p->spec, &p->answer, &unsaid);
+        rc = spec_grants(job, p->spec, &p->answer, NULL, &unsaid);
     if (rc < 0)
         spec_empty(p->spec);
     return rc == 0;
@@ -500,7 +503,7 @@ int plan_from_package(struct job *job, struct package *package, const struct unp
     if (rc == 0 && p.spec)
         rc = spec_code(p.spec, files, err);
     if (rc == 0 && p.spec)
-        rc = spec_grants(job, p.spec, &p.answer, err);
+        rc = spec_grants(job, p.spec, &p.answer, decisions, err);
     if (rc < 0)
         plan_clear(&p);
     else

@@ -205,8 +205,8 @@ static void fold_directory(struct propose_op *o, size_t first)
 static bool serves(const struct grant *a, const struct grant *b)
 {
     struct grant reads = *a;
-    if (a->permission == PERMISSION_FILE_WRITE && b->permission == PERMISSION_FILE_READ)
-        reads.permission = PERMISSION_FILE_READ;
+    if (b->permission == PERMISSION_FILE_READ)
+        grant_reading(a, &reads);
     return grant_covers(&reads, b);
 }
 

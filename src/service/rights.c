@@ -17,7 +17,7 @@ int decision_parse(const char *text, struct registry_decision *out, struct error
     int rc = grant_parse(text, &g, err);
     if (rc < 0)
         return rc;
-    *out = (struct registry_decision){.permission = (int)g.permission};
+    *out = (struct registry_decision){.permission = (int)g.permission, .held = REGISTRY_UNWEIGHED};
     memcpy(out->scope, g.scope, sizeof out->scope);
     return 0;
 }

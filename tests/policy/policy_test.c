@@ -57,6 +57,9 @@ static void scopes_are_normalised(void **state)
         {"network_access=[::ffff:10.0.0.0/104]:80", "network_access=10.0.0.0/8:80"},
         {"file_write=/a,max=1/b", "file_write=/a,max=1/b"},
         {"file_read=/out,max=x", "file_read=/out,max=x"},
+        {"file_write=//out/.,max=1024KiB", "file_write=/out,max=1MiB"},
+        {"file_write=/out/,max=1500", "file_write=/out,max=1500"},
+        {"file_write=/out,max=1048576GiB", "file_write=/out,max=1048576GiB"},
         {"database_read=main", "database_read=main"},
         {"execute_code", "execute_code"},
         {"execute_code=/usr//bin/jq/", "execute_code=/usr/bin/jq"},
@@ -125,6 +128,10 @@ static void nonsense_is_refused(void **state)
         "file_write=/out,max=1TB",
         "file_write=/out,max=1,max=2",
         "file_write=/out,max=5/",
+        "file_write=/out,max=1048577GiB",
+        "file_write=/out,max=99999999999999999999",
+        "file_write=/out,max=1 GiB",
+        "file_write=/a/../b,max=1GiB",
         "file_write=,max=5",
         "network_access=:443",
         "network_access=a..b:1",
@@ -340,6 +347,59 @@ static struct ceiling ceiling(const char *subject, const char *never)
     return c;
 }
 
+/* ---- how much may be written ---- */
+
+static void a_bound_is_said_and_taken_apart(void **state)
+{
+    struct grant g = parse("file_write=/out,max=3MiB"), other;
+    char place[POLICY_SCOPE_MAX];
+    assert_true(grant_place(&g, place));
+    assert_string_equal(place, "/out");
+    assert_int_equal(grant_most(&g), 3 << 20);
+    assert_true(grant_reading(&g, &other));
+    assert_int_equal(other.permission, PERMISSION_FILE_READ);
+    assert_string_equal(other.scope, "/out");
+    assert_true(grant_bounded(&g, 6 << 20, &other));
+    assert_string_equal(other.scope, "/out,max=6MiB");
+    g = parse("file_read=/out,max=3MiB"); /* a name like any other */
+    assert_int_equal(grant_most(&g), 0);
+    assert_true(grant_place(&g, place));
+    assert_string_equal(place, "/out,max=3MiB");
+    assert_false(grant_reading(&g, &other));
+    assert_false(grant_bounded(&g, 1, &other));
+}
+
+/* The place is what is revoked and forbidden; a bound that says more is not lost beside one that says less. */
+static void a_bound_is_no_part_of_the_place(void **state)
+{
+    static const struct {
+        const char *first, *second;
+        bool covers, both;
+    } rows[] = {
+        {"file_write=/out", "file_write=/out,max=1MiB", true, true},
+        {"file_write=/out,max=1MiB", "file_write=/out", true, true},
+        {"file_write=/out,max=1MiB", "file_write=/out,max=2MiB", true, true},
+        {"file_write=/out,max=2MiB", "file_write=/out,max=1MiB", true, false},
+        {"file_write=/out,max=2MiB", "file_write=/out/a,max=2MiB", true, false},
+        {"file_write=/out,max=2MiB", "file_write=/out/a,max=3MiB", true, true},
+        {"file_write=/out/a,max=9MiB", "file_write=/out,max=1MiB", false, true},
+        {"file_write=/out,max=9MiB", "file_write=/outer,max=1MiB", false, true},
+        {"file_write=/out", "file_write=/out/a", true, false},
+    };
+    static const struct ask asks[] = {{PERMISSION_FILE_WRITE, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct grant first = parse(rows[i].first), second = parse(rows[i].second);
+        struct decision d[] = {granted(rows[i].first, 0), granted(rows[i].second, 0)};
+        struct policy_input in = {.asks = asks, .nasks = 1, .decisions = d, .ndecisions = 2, .now = 100};
+        struct policy_answer a;
+        policy_decide(&in, &a);
+        if (grant_covers(&first, &second) != rows[i].covers || a.ngrants != (rows[i].both ? 2 : 1))
+            fail_msg("%s and %s: %zu hold", rows[i].first, rows[i].second, a.ngrants);
+        assert_int_equal(policy_allows(&a, PERMISSION_FILE_WRITE, "/out/a/b", 100), POLICY_GRANTED);
+        assert_int_equal(policy_allows(&a, PERMISSION_FILE_WRITE, "/ou", 100), POLICY_OUTSIDE);
+    }
+}
+
 static void ceilings_are_parsed(void **state)
 {
     static const char *const bad[][2] = {
@@ -379,6 +439,9 @@ static void ceilings_by_example(void **state)
         {"everybody", "file_read=/etc", "file_read=/etcetera", POLICY_GRANTED},
         /* Who writes a place reads it. */
         {"everybody", "file_read=/etc", "file_write=/etc", POLICY_CEILING},
+        {"everybody", "file_read=/etc", "file_write=/etc,max=1GiB", POLICY_CEILING},
+        {"everybody", "file_write=/etc/a", "file_write=/etc,max=1GiB", POLICY_CEILING},
+        {"everybody", "file_write=/etc", "file_write=/etcetera,max=1GiB", POLICY_GRANTED},
         {"everybody", "file_write=/etc", "file_read=/etc", POLICY_GRANTED},
         /* Brokers decide object by object. */
         {"everybody", "network_access=169.254.0.0/16:*", "network_access", POLICY_GRANTED},
@@ -752,6 +815,8 @@ int main(void)
         cmocka_unit_test(nothing_granted_is_nothing),
         cmocka_unit_test(decisions_by_example),
         cmocka_unit_test(commands_are_exact),
+        cmocka_unit_test(a_bound_is_said_and_taken_apart),
+        cmocka_unit_test(a_bound_is_no_part_of_the_place),
         cmocka_unit_test(ceilings_are_parsed),
         cmocka_unit_test(ceilings_by_example),
         cmocka_unit_test(a_ceiling_over_a_whole_permission_is_the_reason),

@@ -1,0 +1,229 @@
+#include "sandbox/weigh.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "sandbox/kernel.h"
+
+/* Files with several names, which count once. Open addressing; half of it is always free. */
+struct seen {
+    struct inode {
+        uint64_t dev, ino;
+    } * rows;
+    size_t used, size;
+};
+
+struct walk {
+    DIR *open[WEIGH_DEPTH];
+    size_t depth;
+    struct seen seen;
+    uint64_t bytes, enough, entries;
+    const _Atomic bool *stop;
+    const char *place; /* for errors */
+    struct error *err;
+};
+
+/* ---- files with several names ---- */
+
+static size_t seat_of(const struct seen *s, const struct inode *i)
+{
+    size_t at = (size_t)((i->ino ^ i->dev << 32) * 0x9e3779b97f4a7c15ull >> 20) & (s->size - 1);
+    while (s->rows[at].ino && (s->rows[at].ino != i->ino || s->rows[at].dev != i->dev))
+        at = (at + 1) & (s->size - 1);
+    return at;
+}
+
+static bool grow(struct seen *s)
+{
+    struct seen larger = {.size = s->size ? 2 * s->size : 256, .used = s->used};
+    larger.rows = calloc(larger.size, sizeof *larger.rows);
+    if (!larger.rows)
+        return false;
+    for (size_t i = 0; i < s->size; i++)
+        if (s->rows[i].ino)
+            larger.rows[seat_of(&larger, &s->rows[i])] = s->rows[i];
+    free(s->rows);
+    *s = larger;
+    return true;
+}
+
+/* Without memory it counts again: more, never less. */
+static bool is_new(struct seen *s, const struct stat *st)
+{
+    struct inode i = {st->st_dev, st->st_ino};
+    if (!i.ino || (2 * s->used >= s->size && !grow(s)))
+        return true;
+    size_t at = seat_of(s, &i);
+    if (s->rows[at].ino)
+        return false;
+    s->rows[at] = i;
+    s->used++;
+    return true;
+}
+
+/* ---- the walk ---- */
+
+static int uncountable(struct walk *w, const char *why)
+{
+    return error_set(w->err, MOAT_E_LIMIT, "what lies in %s cannot be counted: %s", w->place, why);
+}
+
+static void count(struct walk *w, const struct stat *st)
+{
+    w->entries++;
+    w->bytes += WEIGH_ENTRY;
+    if (S_ISDIR(st->st_mode) || st->st_nlink < 2 || is_new(&w->seen, st))
+        w->bytes += (uint64_t)st->st_blocks * 512;
+}
+
+/* Of the host's own user, or one that could be written: something may lie in it that is not seen. Another one's, closed
+ * to the host, is closed to the worker as well. */
+static bool is_hiding(int dir, const char *name, const struct stat *st)
+{
+    return st->st_uid == geteuid() || faccessat(dir, name, W_OK, AT_EACCESS) == 0;
+}
+
+static int enter(struct walk *w, int dir, const char *name, const struct stat *st)
+{
+    if (w->depth == WEIGH_DEPTH)
+        return uncountable(w, "directories lie more than 200 deep in each other");
+    fd_auto fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) /* it has just been changed */
+        return 0;
+    if (fd < 0 && (errno == EACCES || errno == EPERM))
+        return is_hiding(dir, name, st) ? uncountable(w, "a directory in it cannot be read") : 0;
+    DIR *open = fd < 0 ? NULL : fdopendir(fd);
+    if (!open)
+        return uncountable(w, strerror(errno));
+    io_steal(&fd);
+    w->open[w->depth++] = open;
+    return 0;
+}
+
+static int take(struct walk *w, int dir, const char *name)
+{
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
+        return errno == ENOENT || errno == EACCES ? 0 : uncountable(w, strerror(errno));
+    count(w, &st);
+    if (w->entries > WEIGH_ENTRIES)
+        return uncountable(w, "there are more than 4000000 entries");
+    return S_ISDIR(st.st_mode) ? enter(w, dir, name, &st) : 0;
+}
+
+static bool is_dots(const char *name)
+{
+    return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+static int walk(struct walk *w)
+{
+    int rc = 0;
+    while (rc == 0 && w->depth && w->bytes <= w->enough) {
+        if (w->stop && atomic_load_explicit(w->stop, memory_order_relaxed))
+            return error_set(w->err, MOAT_E_CANCELLED, "nobody wants to know any more");
+        DIR *dir = w->open[w->depth - 1];
+        const struct dirent *e = readdir(dir);
+        if (!e)
+            closedir(w->open[--w->depth]);
+        else if (!is_dots(e->d_name))
+            rc = take(w, dirfd(dir), e->d_name);
+    }
+    return rc;
+}
+
+/* ---- together ---- */
+
+/* As it was granted: no link on the way, and the same file or directory. */
+static int open_place(const struct wall_grant *place, struct stat *st)
+{
+    fd_auto fd = kernel_openat2(AT_FDCWD, place->path, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+    if (fd < 0 || fstat(fd, st) < 0 || st->st_dev != place->dev || st->st_ino != place->ino)
+        return -1;
+    return io_steal(&fd);
+}
+
+int weigh(const struct wall_grant *place, uint64_t enough, const _Atomic bool *stop, uint64_t *bytes, struct error *err)
+{
+    struct stat st;
+    fd_auto fd = open_place(place, &st);
+    if (fd < 0)
+        return error_set(err, MOAT_E_NO_SUCH_FILE, "%s is not there any more, or is another one", place->path);
+    struct walk *w = calloc(1, sizeof *w);
+    if (!w)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to count what lies in %s", place->path);
+    *w = (struct walk){.enough = enough, .stop = stop, .place = place->path, .err = err};
+    count(w, &st);
+    int rc = S_ISDIR(st.st_mode) ? enter(w, fd, ".", &st) : 0;
+    if (rc == 0)
+        rc = walk(w);
+    while (w->depth)
+        closedir(w->open[--w->depth]);
+    if (rc == 0)
+        *bytes = w->bytes;
+    free(w->seen.rows);
+    free(w);
+    return rc;
+}
+
+/* ---- files without a name ---- */
+
+/* Of a descriptor that is ours for this moment: closing it may be the end of a file, which may take time. */
+static uint64_t weigh_descriptor(struct seen *seen, int pidfd, unsigned number, uint64_t dev)
+{
+    struct stat st;
+    fd_auto fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink || st.st_dev != dev || !is_new(seen, &st))
+        return 0;
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* "start-end rwxs offset major:minor inode path (deleted)" */
+static uint64_t weigh_mapping(const struct seen *seen, const char *line, uint64_t dev)
+{
+    unsigned long long start, end, ino;
+    unsigned major, minor;
+    size_t n = strcspn(line, "\n");
+    if (n < 10 || memcmp(line + n - 10, " (deleted)", 10) != 0 ||
+        sscanf(line, "%llx-%llx %*s %*s %x:%x %llu", &start, &end, &major, &minor, &ino) != 5 ||
+        makedev(major, minor) != dev || end < start)
+        return 0;
+    struct inode i = {dev, ino};
+    return seen->size && seen->rows[seat_of(seen, &i)].ino ? 0 : end - start;
+}
+
+uint64_t weigh_nameless(pid_t pid, int pidfd, unsigned descriptors, uint64_t dev)
+{
+    struct seen seen = {0};
+    char path[32], line[PATH_MAX + 128];
+    uint64_t bytes = 0;
+    for (unsigned n = 0; n < descriptors; n++)
+        bytes += weigh_descriptor(&seen, pidfd, n, dev);
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(path, "re");
+    while (maps && fgets(line, sizeof line, maps))
+        bytes += weigh_mapping(&seen, line, dev);
+    if (maps)
+        fclose(maps);
+    free(seen.rows);
+    return bytes;
+}
+
+uint64_t weigh_free(const struct wall_grant *place)
+{
+    struct stat st;
+    struct statfs fs;
+    fd_auto fd = open_place(place, &st);
+    return fd >= 0 && fstatfs(fd, &fs) == 0 ? (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize : 0;
+}

@@ -1,0 +1,34 @@
+/* sandbox/weigh: how many bytes lie in a granted place, as its file system has allocated them.  From descriptor to
+ * descriptor, no link is followed, each file counts once however many names it has.  Private to nobody: src/service
+ * weighs when a place is granted, src/loader while it is written.  May block on a slow disk: not on a loop. */
+#ifndef SANDBOX_WEIGH_H
+#define SANDBOX_WEIGH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "sandbox/wall.h"
+
+#define WEIGH_ENTRY 512         /* what each entry counts beside its blocks: its inode and name are somewhere too */
+#define WEIGH_DEPTH 200         /* directories in each other */
+#define WEIGH_ENTRIES 4000000ul /* of a place */
+
+/* At most `enough` is counted: *bytes is then above it and the rest was not looked at. UINT64_MAX: all of it. stop:
+ * NULL, or becomes true when nobody wants to know any more. MOAT_E_NO_SUCH_FILE: the place is gone, or another one.
+ * MOAT_E_LIMIT: it cannot be counted (deeper, more entries, or a directory that may be written and not be read).
+ * MOAT_E_CANCELLED: stop. */
+int weigh(const struct wall_grant *place, uint64_t enough, const _Atomic bool *stop, uint64_t *bytes,
+          struct error *err);
+
+/* Bytes of files without a name in the file system of that number, which a process still holds: those that it has open
+ * among its first `descriptors`, and of those that it has mapped and closed the mapped part. What cannot be seen is 0.
+ */
+uint64_t weigh_nameless(pid_t pid, int pidfd, unsigned descriptors, uint64_t dev);
+
+/* Bytes free in its file system, for all users; 0: that is not known. */
+uint64_t weigh_free(const struct wall_grant *place);
+
+#endif
