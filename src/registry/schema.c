@@ -130,10 +130,9 @@ static const char step_9[] = "CREATE TABLE start (hour INTEGER PRIMARY KEY, star
 /* decision.held: bytes that lay in a place for writing when it was granted; -1: it was not weighed yet. */
 static const char step_10[] = "ALTER TABLE decision ADD COLUMN held INTEGER NOT NULL DEFAULT -1;";
 
-const struct schema_step schema_steps[] = {{step_1, NULL}, {step_2, audit_create},   {step_3, NULL},
-                                           {step_4, NULL}, {step_5, NULL},           {step_6, NULL},
-                                           {step_7, NULL}, {step_8, search_rebuild}, {step_9, NULL},
-                                           {step_10, NULL}};
+const struct schema_step schema_steps[] = {
+    {step_1, NULL}, {step_2, audit_create}, {step_3, NULL},           {step_4, NULL}, {step_5, NULL},
+    {step_6, NULL}, {step_7, NULL},         {step_8, search_rebuild}, {step_9, NULL}, {step_10, NULL}};
 const int schema_version = sizeof schema_steps / sizeof *schema_steps;
 
 static int pragma(struct db *db, const char *sql, int64_t *out, struct error *err)
