@@ -22,5 +22,6 @@ struct refused {
 void denial_count(struct worker *w, const struct refused *refused);
 /* What came since the last time, row by row, to on_denials. Any thread. */
 void denials_hand_over(struct plugin *p);
+void denials_free(struct plugin *p); /* with the plugin */
 
 #endif

@@ -646,7 +646,4 @@ struct memory {
 };
 struct memory memory_of(pid_t pid);
 
-/* denials.c */
-void denials_free(struct plugin *p);
-
 #endif

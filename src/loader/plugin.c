@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "loader/denials.h"
 #include "loader/internal.h"
 
 struct plugin *plugin_new(struct loader *l, const char *name)
