@@ -305,18 +305,13 @@ struct registry_command {
             const struct registry_decision *list; /* permission, scope, refused, until, held */
             size_t count;
         } decide, undecide;
-        /* Those whose end is still the one that is told go: their time is over. */
+        /* Those whose end is still the one that is told go: their time is over. Weighed: what those held that were
+         * granted unweighed; one that was weighed meanwhile stays as it is. */
         struct {
             const char *name;
             const struct registry_decision *list;
             size_t count;
-        } grant_end;
-        /* What a place held that was granted unweighed; one that was weighed meanwhile stays as it is. */
-        struct {
-            const char *name, *scope;
-            int permission;
-            uint64_t held;
-        } grant_weighed;
+        } grant_end, grant_weighed;
         /* Set again changes nothing; more than REGISTRY_CEILINGS_MAX is MOAT_E_LIMIT. Removing: MOAT_E_NOT_FOUND. */
         struct {
             const char *subject, *scope;

@@ -192,9 +192,15 @@ static void tell_grant_end(const struct registry_command *c, struct buf *out)
 
 static void tell_grant_weighed(const struct registry_command *c, struct buf *out)
 {
-    audit_put_number(out, "permission", (uint64_t)c->grant_weighed.permission);
-    audit_put_text(out, "scope", c->grant_weighed.scope);
-    audit_put_number(out, "held", c->grant_weighed.held);
+    buf_puts(out, "\"decisions\":[");
+    for (size_t i = 0; i < c->grant_weighed.count; i++) {
+        const struct registry_decision *d = &c->grant_weighed.list[i];
+        buf_printf(out, "%s{\"permission\":%d", i ? "," : "", d->permission);
+        audit_put_text(out, "scope", d->scope);
+        audit_put_number(out, "held", (uint64_t)d->held);
+        buf_putc(out, '}');
+    }
+    buf_putc(out, ']');
 }
 
 static void tell_ceiling(const struct registry_command *c, struct buf *out)

@@ -143,13 +143,15 @@ int write_decisions(struct registry *r, int64_t plugin, const struct registry_de
 int write_grant_weighed(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
 {
     int64_t plugin;
-    int rc = write_plugin_id(r, c->grant_weighed.name, &plugin, err);
-    if (rc == 0)
+    int changed = 0, rc = write_plugin_id(r, c->grant_weighed.name, &plugin, err);
+    for (size_t i = 0; i < c->grant_weighed.count && rc == 0; i++) {
+        const struct registry_decision *d = &c->grant_weighed.list[i];
         rc = db_run(&r->writer, err,
                     "UPDATE decision SET held = ? WHERE plugin = ? AND permission = ? AND scope = ? AND held < 0",
-                    "iiit", (int64_t)c->grant_weighed.held, plugin, (int64_t)c->grant_weighed.permission,
-                    c->grant_weighed.scope);
-    return rc < 0 ? rc : sqlite3_changes(r->writer.handle) ? WRITE_CHANGED : WRITE_NOTHING_NEW;
+                    "iiit", d->held, plugin, (int64_t)d->permission, d->scope);
+        changed += rc == 0 ? sqlite3_changes(r->writer.handle) : 0;
+    }
+    return rc < 0 ? rc : changed ? WRITE_CHANGED : WRITE_NOTHING_NEW;
 }
 
 int write_decide(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)

@@ -41,12 +41,13 @@ static struct spec_quota *same_place(struct spec *s, const struct wall_grant *pl
     return NULL;
 }
 
-static int keep_weight(struct job *job, const char *name, const struct registry_decision *d, uint64_t held)
+static void keep_weight(struct job *job, const char *name, const struct registry_decision *d, uint64_t held)
 {
-    struct registry_command c = {
-        .verb = REGISTRY_GRANT_WEIGHED,
-        .grant_weighed = {.name = name, .scope = d->scope, .permission = d->permission, .held = held}};
-    return registry_run(job->s->registry, &c, NULL); /* when it cannot be kept, the next start weighs it */
+    struct registry_decision weighed = *d;
+    struct registry_command c = {.verb = REGISTRY_GRANT_WEIGHED,
+                                 .grant_weighed = {.name = name, .list = &weighed, .count = 1}};
+    weighed.held = (int64_t)held;
+    registry_run(job->s->registry, &c, NULL); /* when it cannot be kept, the next start weighs it */
 }
 
 /* What is known of the place is what counts: a second grant of it with another bound begins no new count. */
