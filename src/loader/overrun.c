@@ -138,17 +138,9 @@ bool overrun_of_failure(const struct worker *w, struct overrun *out)
 
 /* ---- CPU time ---- */
 
-static uint64_t cpu_now(const struct worker *w)
-{
-    struct timespec t;
-    if (clock_gettime(w->cpu_clock, &t))
-        return 0;
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
 uint64_t overrun_cpu_used(const struct worker *w, const struct flight *f)
 {
-    uint64_t now = cpu_now(w);
+    uint64_t now = worker_cpu(w);
     return now > f->cpu_from_ns ? now - f->cpu_from_ns : 0;
 }
 
@@ -160,7 +152,7 @@ uint64_t overrun_cpu_used(const struct worker *w, const struct flight *f)
 void overrun_cpu_begin(struct worker *w, struct flight *f, uint64_t now)
 {
     uint64_t most = w->gen->cpu_ns;
-    f->cpu_from_ns = most < EXACT_BELOW_NS ? cpu_now(w) : w->lane.cpu_seen_ns;
+    f->cpu_from_ns = most < EXACT_BELOW_NS ? worker_cpu(w) : w->lane.cpu_seen_ns;
     f->cpu_at = now + most / w->l->cpus;
 }
 

@@ -71,11 +71,10 @@ uint64_t ticks_now(void)
 
 void tally_cpu(struct worker *w, uint64_t now)
 {
-    struct timespec t;
     struct lane *lane = &w->lane;
-    if (clock_gettime(w->cpu_clock, &t))
+    uint64_t cpu = worker_cpu(w);
+    if (!cpu)
         return;
-    uint64_t cpu = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
     uint64_t used = cpu > lane->cpu_seen_ns ? cpu - lane->cpu_seen_ns : 0;
     lane->cpu_share = lane->cpu_calls ? used / lane->cpu_calls : 0;
     lane->cpu_calls = 0;

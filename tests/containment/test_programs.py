@@ -1,6 +1,7 @@
 """Programs under execute_code, as root, as an ordinary user and as the root of a namespace: what the package ships and
 what the operator names runs, behind the plugin's own wall; nothing else does."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -44,10 +45,18 @@ class Starter(Inside):
                 os.chown(path, 65534, 65534)
         self.moat("keygen", keys / "key")
         self.moat("trust", "add", "starters", keys / "key.pub")
+        self.pack(source, keys)
+        if self.setting == "user":
+            manifest = json.loads((source / "plugin.json").read_text())
+            manifest["limits"]["cpu"] = "200ms"
+            (source / "plugin.json").write_text(json.dumps(manifest | {"name": "spinner"}))
+            self.pack(source, keys, "--grant", "execute_code")
+
+    def pack(self, source, keys, *options):
         made = subprocess.run([self.path / "moat", "pack", source, "--key", keys / "key", "-o", keys / "starter.moat"],
                               capture_output=True, text=True, timeout=60, **self.as_user())  # where helpers can be walled
         assert made.returncode == 0, made.stderr
-        self.moat("install", keys / "starter.moat")
+        self.moat("install", keys / "starter.moat", *options)
 
     def __init__(self, build, setting, settings=()):
         self.build = build
@@ -214,6 +223,17 @@ def test_a_deadline_ends_them(inside):
         time.sleep(0.02)
     assert not sleepers(inside)
     assert inside.run(TOOL) == 0
+
+
+def test_their_cpu_time_counts(inside):
+    if inside.setting != "user":
+        pytest.skip("it says the same in each setting")
+    for what in ("spin 60000", "spin 60000 nested"):
+        status, said = inside.call("spinner", "run", {"command": f"{TOOL} {what}"}, "30s")
+        assert (status, said["code"], said["detail"]["limit"]) == (507, "limit", "cpu"), said
+        assert said["detail"]["seen"] >= 200e6, said
+    status, said = inside.call("spinner", "run", {"command": f"{TOOL} spin 20"}, "30s")
+    assert (status, said) == (200, {"status": 0, "error": ""})
 
 
 def sleepers(inside):

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int say(char **a)
@@ -135,6 +136,19 @@ static int eat(char **a)
     return p ? 0 : errno;
 }
 
+/* So many milliseconds of CPU time; a nested one where there are more arguments. */
+static int spin(char **a)
+{
+    struct timespec t;
+    long ms = atol(a[0]);
+    if (a[1] && fork() > 0)
+        return wait(NULL) < 0 ? errno : 0;
+    do
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    while (t.tv_sec * 1000 + t.tv_nsec / 1000000 < ms);
+    return 0;
+}
+
 static int sleep_on(char **a)
 {
     (void)a;
@@ -163,6 +177,7 @@ static const struct {
     {"leave", leave_behind},
     {"eat", eat},
     {"sleep", sleep_on},
+    {"spin", spin},
 };
 
 int main(int argc, char **argv)

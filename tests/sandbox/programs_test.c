@@ -135,7 +135,45 @@ static void what_is_named_runs_and_nothing_beside_it(void **state)
     assert_int_equal(rig_event(&r, "execute a program", "/bin/true")->permission, PERMISSION_EXECUTE_CODE);
 }
 
-/* What makes a program run is where it lies, not what the host reads: the mounts say the same without the host. */
+/* What makes a program run is where it lies, not what the host reads: a plugin that changes a path while the host looks
+ * at it meets the mounts and Landlock, which say the same. */
+static void the_walls_say_the_same_without_the_host(void **state)
+{
+    struct rig_order o = {.limits.processes = 8, .leave_all = true};
+    char place[128];
+    snprintf(place, sizeof place, "%s/named", directory);
+    named(&o, place);
+#ifdef __x86_64__
+    named(&o, "/lib64/ld-linux-x86-64.so.2");
+#endif
+    rig_grant(&o, directory, false);
+    run("start @/named say named\nstart @/unnamed say unnamed\nstart @/script\nstart /bin/true\ncopy @/unnamed "
+        "/tmp/mine\nstart /tmp/mine say mine\nstart @/named again /tmp/mine say mine\nstart "
+        "/lib64/ld-linux-x86-64.so.2 @/dynamic say loaded\nstart /lib64/ld-linux-x86-64.so.2 /tmp/mine say loaded",
+        &o);
+    expect("start @/named say named", "ok");
+    expect("start @/unnamed say unnamed", "EACCES");
+    expect("start @/script", "EACCES");
+    expect("start /bin/true", "ENOENT");
+    expect("copy @/unnamed /tmp/mine", "ok");
+    expect("start /tmp/mine say mine", "EACCES");
+    expect("start @/named again /tmp/mine say mine", "EACCES");
+    assert_true(said("program says named"));
+    assert_false(said("says unnamed") || said("says mine") || said("says loaded"));
+}
+
+/* Its owner's rights stay its owner's. */
+static void a_set_uid_program_gives_nothing(void **state)
+{
+    struct rig_order o = {.limits.processes = 8};
+    char place[128];
+    copy_to(rig_path("PROGRAM"), "raised", 06755);
+    snprintf(place, sizeof place, "%s/raised", directory);
+    named(&o, place);
+    run("start @/raised gain", &o);
+    expect("start @/raised gain", "ok");
+}
+
 static void without_programs_nothing_is_new(void **state)
 {
     for (int relaxed = 0; relaxed < 2; relaxed++) {
@@ -252,6 +290,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_package_ships_runs),
         cmocka_unit_test(what_is_named_runs_and_nothing_beside_it),
+        cmocka_unit_test(the_walls_say_the_same_without_the_host),
+        cmocka_unit_test(a_set_uid_program_gives_nothing),
         cmocka_unit_test(without_programs_nothing_is_new),
         cmocka_unit_test(a_program_has_the_workers_wall),
         cmocka_unit_test(a_program_with_libraries_runs),

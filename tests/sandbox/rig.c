@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <grp.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -183,11 +185,27 @@ static void drain_output(struct rig *g, struct rig_result *r)
     r->output[used] = '\0';
 }
 
+static int leave_next(int listener)
+{
+    union {
+        struct seccomp_notif asked;
+        char room[256];
+    } q = {.room = {0}};
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    if (poll(&p, 1, 0) <= 0)
+        return 0;
+    if (!(p.revents & POLLIN) || ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &q.asked) < 0)
+        return -1;
+    struct seccomp_notif_resp answer = {.id = q.asked.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+    ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    return 1;
+}
+
 static void drain_events(struct rig *g, const struct rig_order *o, struct rig_result *r)
 {
-    struct explain_event e;
+    struct explain_event e = {.denied = false};
     while (g->listener >= 0) {
-        int got = explain_next(g->listener, &g->child, &g->request, &e);
+        int got = o->leave_all ? leave_next(g->listener) : explain_next(g->listener, &g->child, &g->request, &e);
         if (got < 0)
             io_close(&g->listener);
         if (got != 1)

@@ -25,7 +25,8 @@ struct rig_order {
     bool execute_code, no_code;
     struct wall_program programs[8];
     size_t nprograms;
-    int assets; /* the caller's; 0: none */
+    int assets;     /* the caller's; 0: none */
+    bool leave_all; /* the host leaves to the kernel whatever is asked, as one that was fooled would */
     uint32_t accepted, libraries;
     struct wall_limits limits;
     int patience_ms; /* 10 s when 0 */

@@ -1,0 +1,78 @@
+/* CPU time of a worker: its own clock, and, where it may start programs, what these use as the kernel tells it: of
+ * those that live each one's, of those that were waited for their parent's sum. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "loader/internal.h"
+
+#define LOOKS_MAX 256 /* processes and threads; more than any of ours may have */
+
+/* The part of /proc/PID/stat behind the name, which may hold anything: utime, stime, cutime and cstime are 14 to 17. */
+static uint64_t ticks_of(pid_t pid, bool own)
+{
+    char path[48], text[1024];
+    unsigned long long t[4];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    fd_auto fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : io_read_full(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    const char *rest = strrchr(text, ')');
+    if (!rest || sscanf(rest + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %llu %llu", &t[0], &t[1],
+                        &t[2], &t[3]) != 4)
+        return 0;
+    return (own ? t[0] + t[1] : 0) + t[2] + t[3];
+}
+
+static uint64_t ticks_below(pid_t pid, unsigned *looks);
+
+static uint64_t ticks_of_children(pid_t pid, const char *thread, unsigned *looks)
+{
+    char path[64 + sizeof((struct dirent *)0)->d_name], text[4096];
+    uint64_t ticks = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%s/children", (int)pid, thread);
+    fd_auto fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : io_read_full(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    char *save = NULL;
+    for (char *word = strtok_r(text, " ", &save); word && *looks; word = strtok_r(NULL, " ", &save)) {
+        pid_t child = (pid_t)strtol(word, NULL, 10);
+        ticks += ticks_of(child, true) + ticks_below(child, looks);
+    }
+    return ticks;
+}
+
+/* Each thread has children of its own. */
+static uint64_t ticks_below(pid_t pid, unsigned *looks)
+{
+    char path[48];
+    uint64_t ticks = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *threads = opendir(path);
+    for (const struct dirent *e; threads && *looks && (e = readdir(threads));) {
+        if (e->d_name[0] == '.')
+            continue;
+        --*looks;
+        ticks += ticks_of_children(pid, e->d_name, looks);
+    }
+    if (threads)
+        closedir(threads);
+    return ticks;
+}
+
+uint64_t worker_cpu(const struct worker *w)
+{
+    struct timespec t;
+    unsigned looks = LOOKS_MAX;
+    if (clock_gettime(w->cpu_clock, &t))
+        return 0;
+    uint64_t own = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+    if (!w->request.nprograms || w->child.fallback)
+        return own;
+    uint64_t ticks = ticks_of(w->child.pid, false) + ticks_below(w->child.pid, &looks);
+    return own + ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
+}
