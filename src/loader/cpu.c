@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "loader/cpu.h"
 #include "loader/internal.h"
 
 #define LOOKS_MAX 256 /* processes and threads; more than any of ours may have */

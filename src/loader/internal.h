@@ -638,8 +638,6 @@ struct counts_due *counts_due(struct plugin *p, const struct generation *ran);
 void counts_collect(struct plugin *p);
 void counts_loaded(struct generation *g);       /* supervise */
 void tally_cpu(struct worker *w, uint64_t now); /* reads the worker's CPU time */
-/* cpu.c: ns, with all that it started; 0: it is gone. Reads /proc where it may start programs. */
-uint64_t worker_cpu(const struct worker *w);
 /* ran: the generation in whose worker it was; NULL: it did not come so far. */
 void stats_error(struct plugin *p, const struct generation *ran, const struct call *c);
 bool plugin_status(struct plugin *p, struct loader_status *out);

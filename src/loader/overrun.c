@@ -12,6 +12,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "loader/cpu.h"
 #include "loader/internal.h"
 
 const char *limit_name(enum wall_limit limit)

@@ -13,7 +13,7 @@
 #define SOONEST_NS (10 * NS_PER_MS)
 #define LATEST_NS NS_PER_S
 #define FASTEST (4ull << 30)        /* bytes a second that are reckoned with */
-#define GLANCE_NS (20 * NS_PER_MS) /* how often is asked what the file system has free, where weighing takes long */
+#define GLANCE_NS (20 * NS_PER_MS)  /* how often is asked what the file system has free, where weighing takes long */
 #define SHARE 10                    /* a part in so many of a processor's time is spent on weighing */
 #define IDLE_CPU_NS (2 * NS_PER_MS) /* of a worker between two looks: more is work */
 

@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "loader/cpu.h"
 #include "loader/internal.h"
 
 /* ---- time ---- */
