@@ -14,11 +14,10 @@
 /* docs/canary.md has the reasons for each. */
 static const struct sequential_limits limits = {
     .tolerated = 0.01, .margin = 0.05, .false_alarm = 0.01, .false_pass = 0.01};
-#define SLOW_AFTER 100          /* runs of an action by the old one, before anything is called slow */
-#define SLOW_AGAIN 64           /* and then how often the border is looked at again */
-#define SLOW_SLACK_NS NS_PER_MS /* what is less than this slower says nothing */
-#define WARM_CALLS 10           /* of a worker: not called slow */
-#define SHARE_FROM 50           /* calls that say nothing of how many each one gets */
+#define SLOW_AFTER 100 /* runs of an action by the old one, before anything is called slow */
+#define SLOW_AGAIN 64  /* and then how often the border is looked at again */
+#define WARM_CALLS 10  /* of a worker: not called slow */
+#define SHARE_FROM 50  /* calls that say nothing of how many each one gets */
 #define CRASHES_MAX 5
 
 struct canary {
@@ -86,13 +85,13 @@ static struct border *border_of(struct canary *k, const struct worker *w, uint32
     return i < 0 ? NULL : &k->borders[i];
 }
 
-static void learn_border(struct border *b, uint64_t ran_ns)
+static void learn_border(struct border *b, uint64_t ran_ns, uint64_t slack_ns)
 {
     histogram_add(&b->runs, ran_ns);
     if (b->runs.count < SLOW_AFTER || b->runs.count % SLOW_AGAIN)
         return;
     uint64_t p99 = histogram_quantile(&b->runs, 0.99);
-    b->slow_ns = p99 + p99 / 4 + SLOW_SLACK_NS;
+    b->slow_ns = p99 + p99 / 4 + slack_ns;
 }
 
 /* A time that was over fails who was slow by then, or had all the time there is. */
@@ -121,7 +120,7 @@ static void outcome(struct canary *k, struct worker *w, uint32_t action, uint64_
     else
         sequential_before(&k->test, failed || slow);
     if (!new &&good && b)
-        learn_border(b, ran_ns); /* after it was judged by what was known before */
+        learn_border(b, ran_ns, k->plugin->l->canary_slack_ns); /* after it was judged by what was known before */
 }
 
 void canary_tell(struct worker *w, uint32_t action, uint64_t ran_ns, enum guard_kind kind)

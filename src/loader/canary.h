@@ -7,6 +7,8 @@
 #include "loader/loader.h"
 #include "measure/guard.h"
 
+#define CANARY_SLACK_NS NS_PER_MS /* what is less than this slower says nothing */
+
 struct generation;
 struct op;
 struct worker;

@@ -490,7 +490,8 @@ struct loader {
     unsigned living;           /* assigned workers that have not gone */
     struct loop_timer crowded; /* a start waits for room, and nobody rests yet */
     struct op *closer;
-    uint64_t circuit_ns, tick_ns, probe_ns, drain_ns, errand_ns; /* CIRCUIT_NS and so on; tests have no half minute */
+    uint64_t canary_slack_ns, circuit_ns, tick_ns, probe_ns, drain_ns,
+        errand_ns; /* CIRCUIT_NS and so on; tests have no half minute */
     uint64_t seed;
 
     struct loop *explain;

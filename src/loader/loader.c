@@ -513,6 +513,7 @@ int loader_new(const struct loader_config *config, struct loader **out, struct e
     quotas_init(&l->quotas);
     l->errors_end = &l->errors;
     l->errors_task.run = tell_errors;
+    l->canary_slack_ns = CANARY_SLACK_NS;
     l->circuit_ns = CIRCUIT_NS;
     l->tick_ns = TICK_NS;
     l->probe_ns = PROBE_NS;
