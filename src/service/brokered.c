@@ -21,10 +21,24 @@ static void no_task(void *context, const struct error *error, struct buf *result
         ask_fail(context, error);
 }
 
+static void not_now(struct question *ask)
+{
+    struct error err;
+    error_set(&err, MOAT_E_WRONG_STATE, "this host runs no tasks, or is about to end");
+    ask_fail(ask, &err);
+}
+
 static void hand_task(struct op *op, struct job *job)
 {
     struct task_op *t = (struct task_op *)(void *)op;
-    atomic_load (&op->s->run_task)(op->s, t->ask);
+    struct service *s = op->s;
+    pthread_rwlock_rdlock(&s->task_lock);
+    service_task_run run = atomic_load(&s->run_task);
+    if (run)
+        run(s, t->ask);
+    else
+        not_now(t->ask);
+    pthread_rwlock_unlock(&s->task_lock);
     op_end(op, 0);
 }
 
@@ -38,20 +52,8 @@ static bool guest_is_there(struct service *s)
     return there;
 }
 
-void task_wanted(void *context, struct question *ask)
+static void hand_later(struct service *s, struct question *ask)
 {
-    struct service *s = context;
-    service_task_run run = atomic_load(&s->run_task);
-    struct error err;
-    if (!run) {
-        error_set(&err, MOAT_E_WRONG_STATE, "this host runs no tasks");
-        ask_fail(ask, &err);
-        return;
-    }
-    if (guest_is_there(s)) {
-        run(s, ask);
-        return;
-    }
     struct task_op *t = op_new(s, sizeof *t, no_task, ask);
     if (!t)
         return;
@@ -59,9 +61,30 @@ void task_wanted(void *context, struct question *ask)
     op_begin(&t->op, NULL, hand_task);
 }
 
+void task_wanted(void *context, struct question *ask)
+{
+    struct service *s = context;
+    pthread_rwlock_rdlock(&s->task_lock);
+    service_task_run run = atomic_load(&s->run_task);
+    if (!run)
+        not_now(ask);
+    else if (guest_is_there(s))
+        run(s, ask);
+    else
+        hand_later(s, ask);
+    pthread_rwlock_unlock(&s->task_lock);
+}
+
 void service_run_tasks(struct service *s, service_task_run run)
 {
     atomic_store(&s->run_task, run);
+}
+
+void tasks_end(struct service *s)
+{
+    pthread_rwlock_wrlock(&s->task_lock);
+    atomic_store(&s->run_task, NULL);
+    pthread_rwlock_unlock(&s->task_lock);
 }
 
 bool service_may_call(struct service *s, const char *plugin, const char *version, const char *object)

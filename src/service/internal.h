@@ -69,6 +69,7 @@ struct service {
     pthread_mutex_t guest_lock;
     void *guest; /* see service_guest */
     void (*guest_stop)(void *guest);
+    pthread_rwlock_t task_lock; /* held for reading while run_task runs, so that it is not after service_close began */
     _Atomic(service_task_run) run_task; /* see service_run_tasks */
 };
 
@@ -237,6 +238,7 @@ int follow_less(struct service *s, struct job *job, const char *name, const char
 
 void asked(void *context, struct question *ask);       /* loader_config.on_ask */
 void task_wanted(void *context, struct question *ask); /* broker_config.run_task */
+void tasks_end(struct service *s);                     /* none is handed on any more; blocks */
 /* From now on this version asks by this answer. */
 void rights_set(struct service *s, const char *name, const char *version, const struct policy_answer *answer);
 /* Versions of NAME ask for nothing any more, but by what is set after this; what calls wait for now is looked at again

@@ -238,6 +238,7 @@ int service_open(const struct service_options *options, struct service **out, st
     s->opened_ns = clock_mono_ns();
     pthread_mutex_init(&s->token_lock, NULL);
     pthread_mutex_init(&s->guest_lock, NULL);
+    pthread_rwlock_init(&s->task_lock, NULL);
     pthread_mutex_init(&s->expiry.lock, NULL);
     s->expiry.timer = -1;
     pool_open(&s->pool);
@@ -261,6 +262,7 @@ void service_close(struct service *s, uint64_t grace_ns)
         return;
     if (s->journal)
         journal_end_waits(s->journal);
+    tasks_end(s); /* plugins that still run ask in vain */
     if (s->guest)
         s->guest_stop(s->guest);
     jobs_drain(&s->jobs);
@@ -288,6 +290,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
     pthread_mutex_destroy(&s->guest_lock);
+    pthread_rwlock_destroy(&s->task_lock);
     pthread_mutex_destroy(&s->expiry.lock);
     tokens_free(s->tokens);
     journal_close(s->journal);

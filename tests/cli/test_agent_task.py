@@ -286,6 +286,20 @@ def test_no_host_goes_on_with_it(place):
     assert place.result("task", "list")["tasks"] == []
 
 
+def test_a_host_that_ends_ends_it(place):
+    """While some ask for tasks as fast as they can: in good order, and nobody waits."""
+    place.good("grant", "agent", "agent_control")
+    waiting = waits(place)
+    made = json.dumps({"task": task(step("a"))})
+    others = [place.start("call", "other", "pass", '{"path":""}', "--json") for _ in range(3)]
+    others.append(place.start("call", "agent", "task", made, "--json"))
+    assert place.end_server()[0] == 0
+    for caller in [waiting, *others]:
+        caller.communicate(timeout=20)
+    place.serve()
+    assert place.result("task", "list")["tasks"] == []
+
+
 def test_a_flood_of_them(place):
     """Each worker asks for one at a time, and each of those calls one at a time: the rest waits its turn."""
     place.good("grant", "agent", "agent_control")
