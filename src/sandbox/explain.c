@@ -206,12 +206,17 @@ static void decide_look(struct question *q, const struct explain_row *row)
  * might be. One that this machine has is told of; the answer inside is the same. */
 static bool looked_for_in_vain(const struct question *q, const char *path)
 {
+    static const char *const systems[] = {"/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/"};
     const char *name = strrchr(path, '/');
+    bool system = false;
     if (!q->given->nprograms || !name)
         return false;
     if (strcmp(path, "/etc/ld.so.cache") == 0 || strcmp(path, "/etc/ld.so.preload") == 0)
         return true;
-    return strstr(name, ".so") && access(path, F_OK) < 0;
+    /* Nowhere else: a path of the plugin's choice could keep us waiting for somebody's network. */
+    for (size_t i = 0; i < sizeof systems / sizeof *systems; i++)
+        system |= strncmp(path, systems[i], strlen(systems[i])) == 0;
+    return system && strstr(name, ".so") && access(path, F_OK) < 0;
 }
 
 static void judge_path(struct question *q, const char *path, enum explain_access access)
