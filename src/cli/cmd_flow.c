@@ -110,8 +110,10 @@ static const char *quoted(const char *word, char out[1024])
         return word;
     out[n++] = '\'';
     for (; *word && n < 1018; word++) {
-        if (*word == '\'')
-            n += (size_t)sprintf(out + n, "'\\'");
+        if (*word == '\'') {
+            memcpy(out + n, "'\\'", 3);
+            n += 3;
+        }
         out[n++] = *word;
     }
     snprintf(out + n, 1024 - n, "'");

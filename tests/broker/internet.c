@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,35 +245,59 @@ static bool move(void)
     return write_text("/proc/self/uid_map", map);
 }
 
-static bool run(const char *command)
+/* `ip` with these words, which spaces part. */
+static bool ip(const char *words)
 {
-    int status = system(command);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    char copy[128], name[] = "ip", *argv[16] = {name}, *rest = copy;
+    size_t n = 1;
+    pid_t pid;
+    int status;
+    snprintf(copy, sizeof copy, "%s", words);
+    for (char *word; n < 15 && (word = strsep(&rest, " "));)
+        argv[n++] = word;
+    return posix_spawnp(&pid, "ip", NULL, NULL, argv, environ) == 0 && waitpid(pid, &status, 0) == pid &&
+           WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
+
+static bool run(const char *const *lines)
+{
+    bool good = true;
+    for (; good && *lines; lines++)
+        good = ip(*lines);
+    return good;
+}
+
+static const char *const far_lines[] = {"link set lo up",
+                                        "link set far up",
+                                        "addr add 10.77.0.2/24 dev far",
+                                        "addr add 9.9.9.2/24 dev far",
+                                        "addr add 9.9.9.3/24 dev far",
+                                        NULL};
 
 bool internet_open(const char **why)
 {
     int go[2], ready[2];
-    char command[512], c;
+    char pair[80], c;
     internet_seen = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     *why = "no network namespace can be made here";
     if (internet_seen == MAP_FAILED || !move() || pipe2(go, O_CLOEXEC) < 0 || pipe2(ready, O_CLOEXEC) < 0)
         return false;
     far_end = fork();
     if (far_end == 0) {
-        if (unshare(CLONE_NEWNET) < 0 || write(ready[1], "u", 1) != 1 || read(go[0], &c, 1) != 1 ||
-            !run("ip link set lo up && ip link set far up && ip addr add 10.77.0.2/24 dev far && "
-                 "ip addr add 9.9.9.2/24 dev far && ip addr add 9.9.9.3/24 dev far"))
+        if (unshare(CLONE_NEWNET) < 0 || write(ready[1], "u", 1) != 1 || read(go[0], &c, 1) != 1 || !run(far_lines))
             _exit(1);
         run_far_end(ready[1]);
     }
     close(ready[1]);
-    snprintf(command, sizeof command,
-             "ip link set lo up && ip link add near type veth peer name far netns %d && ip link set near up && "
-             "ip addr add 10.77.0.1/24 dev near && ip addr add 9.9.9.1/24 dev near",
-             (int)far_end);
+    snprintf(pair, sizeof pair, "link add near type veth peer name far netns %d", (int)far_end);
+    const char *const near_lines[] = {"link set lo up",
+                                      pair,
+                                      "link set near up",
+                                      "addr add 10.77.0.1/24 dev near",
+                                      "addr add 9.9.9.1/24 dev near",
+                                      NULL};
     *why = "no veth can be made here (iproute2)";
-    if (read(ready[0], &c, 1) != 1 || !run(command) || write(go[1], "g", 1) != 1)
+    if (read(ready[0], &c, 1) != 1 || !run(near_lines) || write(go[1], "g", 1) != 1)
         return false;
     *why = "the servers of the far end do not start";
     return read(ready[0], &c, 1) == 1;

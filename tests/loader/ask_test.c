@@ -333,7 +333,8 @@ static void cross_begin(struct crossing *x, uint64_t *state, unsigned plugins, b
     n = (unsigned)strlen(x->path);
     for (unsigned i = 1; i < n; i++)
         snprintf(parameters + strlen(parameters), 8, "%s%c", i > 1 ? "," : "", x->path[i]);
-    strcat(parameters, "\"}");
+    size_t used = strlen(parameters);
+    snprintf(parameters + used, sizeof parameters - used, "\"}");
     x->c = begin((const char[]){*x->path, 0}, "pass", parameters, 0);
 }
 

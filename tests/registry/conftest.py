@@ -1,24 +1,6 @@
 import pathlib
 import sys
 
-import pytest
-
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "cli"))
 
-import place as place_module  # noqa: E402
-
-
-@pytest.fixture
-def place(build, tmp_path):
-    """A fresh home without a server."""
-    place = place_module.Place(build, tmp_path)
-    yield place
-    place.close()
-
-
-@pytest.fixture(params=["alone", "served"])
-def either(request, place):
-    """A fresh home, once without a server and once with one."""
-    if request.param == "served":
-        place.serve()
-    return place
+from homes import either, place  # noqa: E402, F401

@@ -101,7 +101,8 @@ def test_the_cure_of_a_token_is_one(ready):
 
 
 def test_grants_of_a_plugin_that_nobody_calls(ready):
-    change(ready, "INSERT INTO decision SELECT id, 0, '', 0, 0, ? FROM plugin", int(time.time()) - 31 * DAY)
+    change(ready, "INSERT INTO decision (plugin, permission, scope, refused, until, decided_at)"
+                  " SELECT id, 0, '', 0, 0, ? FROM plugin", int(time.time()) - 31 * DAY)
     assert wrong(ready) == ["grants"]
     ready.good("call", "echo", "echo", "[1]")
     assert wrong(ready) == []

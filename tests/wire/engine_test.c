@@ -326,8 +326,9 @@ static void asked_one(struct rig *r, const char *action, const char *parameters,
     while (a.kind == CHANNEL_LOG)
         a = rig_next(r);
     char head[40] = "other";
-    strcpy(head + 6, action);
     size_t n = 6 + strlen(action) + 1;
+    assert_in_range(n, 8, sizeof head);
+    memcpy(head + 6, action, n - 6);
     assert_int_equal(a.kind, CHANNEL_ASK);
     assert_int_equal(a.status, ASK_CALL);
     assert_int_equal(a.len, n + len);
