@@ -10,32 +10,12 @@
 #include "base/log.h"
 #include "loader/internal.h"
 #include "wire/seat.h"
-#include "wire/start.h"
 
 int worker_prepare(struct worker *w, struct error *err)
 {
     fd_auto h2w = -1, w2h = -1, bell = -1;
     int rc = channel_new(w->l->config.payload_max, &w->lane.ch, &h2w, &w2h, &bell, err);
     return rc ? rc : wall_channel(&w->child, h2w, w2h, bell, err);
-}
-
-static int start_file(struct generation *g, struct error *err)
-{
-    if (g->start_fd >= 0)
-        return 0;
-    const struct manifest *m = g->spec->manifest;
-    struct start s = {.plugin = m->name,
-                      .version = m->version,
-                      .nactions = m->nactions,
-                      .config = g->told->config ? g->told->config : "{}",
-                      .config_len = g->told->config ? g->told->config_len : 2,
-                      .payload_max = g->plugin->l->config.payload_max};
-    if (m->nactions > START_ACTIONS_MAX)
-        return error_set(err, MOAT_E_LIMIT, "%s has %zu actions; at most %d can be run", m->name, m->nactions,
-                         START_ACTIONS_MAX);
-    for (size_t i = 0; i < m->nactions; i++)
-        s.actions[i] = m->actions[i].name;
-    return start_write(&s, &g->start_fd, err);
 }
 
 static int free_slot(struct plugin *p, struct error *err)

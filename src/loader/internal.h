@@ -33,6 +33,7 @@
 #include "loader/quota.h"
 #include "loader/rate.h"
 #include "loader/record.h"
+#include "loader/start.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/explain.h"
 #include "sandbox/spawner.h"
@@ -490,8 +491,8 @@ struct loader {
     unsigned living;           /* assigned workers that have not gone */
     struct loop_timer crowded; /* a start waits for room, and nobody rests yet */
     struct op *closer;
-    uint64_t canary_slack_ns, circuit_ns, tick_ns, probe_ns, drain_ns,
-        errand_ns; /* CIRCUIT_NS and so on; tests have no half minute */
+    struct kept_starts kept_starts;
+    uint64_t canary_slack_ns, circuit_ns, tick_ns, probe_ns, drain_ns, errand_ns; /* CIRCUIT_NS …; shorter in tests */
     uint64_t seed;
 
     struct loop *explain;
@@ -603,7 +604,6 @@ void worker_gone(struct loop_task *task); /* supervise: its loop has seen it off
 
 /* assign.c: on the supervise thread */
 int worker_prepare(struct worker *w, struct error *err); /* makes and sends its channel */
-#define LOST_MAX 3 /* starts in a row that others' deaths, not the plugin's, may cost before it is a failure */
 int worker_assign(struct worker *w, struct generation *g, struct error *err);
 
 /* output.c: on the supervise thread */

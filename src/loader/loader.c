@@ -494,6 +494,7 @@ static void destroy(struct loader *l)
     pthread_mutex_destroy(&l->knot_lock);
     quotas_clear(&l->quotas);
     free((void *)(uintptr_t)l->config.loops);
+    starts_drop(&l->kept_starts);
     free(l->worker_path);
     free(l->helper_path);
     free(l);

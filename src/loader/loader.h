@@ -320,7 +320,14 @@ struct loader_status {
     uint64_t lines_dropped; /* of its log and its output: more than are shown */
     uint64_t quota_kills;   /* how often its workers were ended because too much lay where they may write */
 };
+/* What of it costs nothing to tell. */
+struct loader_brief {
+    char version[MANIFEST_VERSION_MAX + 1];
+    enum loader_state state;
+    unsigned workers;
+};
 /* false: not defined. Any thread. */
+bool loader_brief(struct loader *l, const char *name, struct loader_brief *out);
 bool loader_status(struct loader *l, const char *name, struct loader_status *out);
 /* Calls each for every defined plugin, in the order of names. */
 void loader_each(struct loader *l, void (*each)(void *context, const struct loader_status *status), void *context);

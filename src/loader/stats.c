@@ -219,6 +219,23 @@ static void ask_process(const struct living *one, struct loader_status *out)
     out->cpu_ns += cpu > one->cpu_ns ? cpu - one->cpu_ns : 0;
 }
 
+bool loader_brief(struct loader *l, const char *name, struct loader_brief *out)
+{
+    struct plugin *p = table_find(l, name);
+    memset(out, 0, sizeof *out);
+    if (!p)
+        return false;
+    pthread_mutex_lock(&p->lock);
+    bool defined = p->shown.defined;
+    for (unsigned i = 0; i < PLUGIN_SLOTS; i++)
+        out->workers += p->roster[i] != NULL;
+    if (p->current)
+        text_copy(out->version, sizeof out->version, p->current->version);
+    out->state = state_of(p, clock_mono_ns());
+    pthread_mutex_unlock(&p->lock);
+    return defined;
+}
+
 bool plugin_status(struct plugin *p, struct loader_status *out)
 {
     struct living living[PLUGIN_SLOTS];

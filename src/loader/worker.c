@@ -341,6 +341,7 @@ static void now_ready(struct worker *w)
     else
         generation_serves(g);
     plugin_kick(p);
+    posture_end(&w->child);
     walls_pump(w->l); /* the pool is filled again now that nobody waits */
 }
 

@@ -115,6 +115,6 @@ void child_close(struct child *c)
     io_close(&c->control);
     io_close(&c->output);
     io_close(&c->listener);
-    io_close(&c->proc);
+    posture_end(c);
     *c = CHILD_NONE;
 }

@@ -14,9 +14,14 @@
 #define TEXT_MAX (1024 * 1024)
 
 /* proc is the open /proc/PID: whoever gets that number later is not read. */
-static int read_proc(int proc, const char *name, struct buf *out)
+static int open_file(int proc, const char *name)
 {
-    fd_auto fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
+    return openat(proc, name, O_RDONLY | O_CLOEXEC);
+}
+
+/* The kernel writes these texts when they are read, not when they are opened. */
+static int read_file(int fd, struct buf *out)
+{
     char chunk[8 * 1024];
     ssize_t n = fd < 0 ? -1 : 0;
     while (fd >= 0 && (n = io_read_full(fd, chunk, sizeof chunk)) > 0)
@@ -92,6 +97,17 @@ void posture_first(struct child *worker)
         return;
     worker->separate = separate_ones(proc, &worker->around);
     worker->proc = proc;
+    worker->proc_status = open_file(proc, "status");
+    worker->proc_limits = open_file(proc, "limits");
+    if (worker->proc_status < 0 || worker->proc_limits < 0)
+        posture_end(worker); /* it is tried again */
+}
+
+void posture_end(struct child *worker)
+{
+    io_close(&worker->proc);
+    io_close(&worker->proc_status);
+    io_close(&worker->proc_limits);
 }
 
 int posture_verify(struct child *worker, const struct wall_request *request, uint32_t self, struct posture *out,
@@ -104,9 +120,10 @@ int posture_verify(struct child *worker, const struct wall_request *request, uin
     struct stat st;
     if (worker->proc < 0)
         posture_first(worker);
-    fd_auto proc = io_steal(&worker->proc);
-    if (proc < 0 || read_proc(proc, "status", &status) || read_proc(proc, "mountinfo", &mountinfo) ||
-        read_proc(proc, "limits", &limits) || fstatat(proc, "status", &st, 0) < 0)
+    /* Not before: it shows the mounts as they are seen from the root that the worker had when it was opened. */
+    fd_auto mounts = worker->proc < 0 ? -1 : open_file(worker->proc, "mountinfo");
+    if (read_file(worker->proc_status, &status) || read_file(mounts, &mountinfo) ||
+        read_file(worker->proc_limits, &limits) || fstatat(worker->proc, "status", &st, 0) < 0)
         return error_set(err, MOAT_E_WALL_MISSING, "the worker's posture cannot be read from /proc/%d",
                          (int)worker->pid);
     struct posture_seen seen = {.status = buf_text(&status),

@@ -53,12 +53,21 @@ struct child {
     unsigned phase;
     bool channel;
     int listener;
-    /* private to sandbox/posture: its /proc/PID once it was looked at, and a bit for each namespace that is its own */
-    int proc;
+    /* private to sandbox/posture: its /proc/PID once it was looked at, two files of it that are still to be read, and a
+     * bit for each namespace that is its own */
+    int proc, proc_status, proc_limits;
     unsigned separate;
 };
 
-#define CHILD_NONE ((struct child){.pidfd = -1, .status = -1, .control = -1, .output = -1, .listener = -1, .proc = -1})
+#define CHILD_NONE \
+    ((struct child){.pidfd = -1, \
+                    .status = -1, \
+                    .control = -1, \
+                    .output = -1, \
+                    .listener = -1, \
+                    .proc = -1, \
+                    .proc_status = -1, \
+                    .proc_limits = -1})
 
 enum child_kind { CHILD_NOTHING, CHILD_SPAWNED, CHILD_FAILED, CHILD_EXITED };
 

@@ -98,9 +98,12 @@ struct posture {
     uint32_t missing; /* required and not there */
 };
 
-/* The first half of that look, at a worker that waits: which namespaces it is in, that it has been in since its clone.
- * Nothing is judged yet; where it was not called, or could not look, posture_verify does it. */
+/* The first half of that look, at a worker that waits: which namespaces it is in, that it has been in since its clone;
+ * and what will be read later is opened. Nothing is judged yet; where it was not called, or could not look,
+ * posture_verify does it. */
 void posture_first(struct child *worker);
+/* Nothing of it is looked at any more: closes what is open for that. */
+void posture_end(struct child *worker);
 
 /* Reads the worker's posture from outside (/proc/PID: status, mountinfo, limits, ns), joins `self`, and compares with
  * what the request asked for. 0, or -MOAT_E_WALL_MISSING naming the layer; what `accepted` names is only reported. */
