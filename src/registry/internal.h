@@ -10,6 +10,13 @@
 #include "registry/gather.h"
 #include "registry/registry.h"
 
+/* What was written last of a plugin; name empty: nothing. */
+#define WANTED_NOTES 64
+struct wanted_note {
+    char name[REGISTRY_NAME_MAX + 1];
+    enum registry_wanted wanted;
+};
+
 struct registry {
     char plugin_dir[PATH_MAX], file[PATH_MAX];
     struct db writer; /* the store thread's, once it runs */
@@ -29,6 +36,9 @@ struct registry {
     pthread_cond_t written;   /* neither of the two any more */
     uint64_t gathered_writes; /* how often they were begun */
     _Atomic uint64_t commits, commands;
+    _Atomic uint64_t epoch; /* see registry_epoch */
+    struct wanted_note notes[WANTED_NOTES];
+    unsigned next_note;
 
     /* The store thread's, 32 bytes each: packages that are marked (files.h) until the open transaction has ended, and
      * those that are set aside after it. */
@@ -53,6 +63,10 @@ int denials_add(struct db *db, const struct gather_denial *first, struct error *
 
 /* Does a version refer to this package? For files.h; context: the registry, on whose thread its writer is. */
 int store_is_wanted(void *registry, const uint8_t sha256[32], struct error *err);
+
+/* wanted.c, on the store thread: what this transaction (NULL: nobody knows what) leaves of the notes. */
+void wanted_forget(struct registry *r);
+void wanted_take(struct registry *r, const struct registry_command *group);
 
 int store_start(struct registry *r, struct error *err);
 void store_stop(struct registry *r);

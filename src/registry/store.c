@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "registry/epoch.h"
 #include "registry/files.h"
 #include "registry/write.h"
 
@@ -86,6 +87,19 @@ static void fail_all(struct registry_command *group, const struct error *err)
     }
 }
 
+static bool keeps_epoch(const struct registry_command *group)
+{
+    for (; group; group = group->next)
+        if (!verb_keeps_epoch(group->verb))
+            return false;
+    return true;
+}
+
+uint64_t registry_epoch(const struct registry *r)
+{
+    return atomic_load(&r->epoch);
+}
+
 static int run_all(struct registry *r, struct registry_command *group, struct error *err)
 {
     struct registry_audit_head head = r->head;
@@ -116,9 +130,20 @@ static bool run_group(struct registry *r, struct registry_command *group)
 {
     struct registry_audit_head head = r->head;
     struct error err = {.code = MOAT_E_STORAGE_FAILED};
+    uint64_t step = keeps_epoch(group) ? 0 : 1;
     r->now_ms = clock_wall_ns() / NS_PER_MS;
-    if (run_all(r, group, &err) < 0) {
+    if (step)
+        wanted_forget(r);
+    atomic_fetch_add(&r->epoch, step);
+    int rc = run_all(r, group, &err);
+    if (rc < 0)
         sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
+    if (rc < 0)
+        wanted_forget(r);
+    else if (!step)
+        wanted_take(r, group);
+    atomic_fetch_add(&r->epoch, step);
+    if (rc < 0) {
         r->head = head;
         fail_all(group, &err);
         buf_clear(&r->aside);

@@ -264,6 +264,7 @@ static const struct verb {
         SUBJECT_ALL
     } kind; /* ... a const char *, NULL for all of them; an int64_t */
     verb_tell tell;
+    bool keeps_epoch; /* changes nothing that registry_epoch tells of */
 } verbs[REGISTRY_VERB_COUNT] = {
 #define AT(member) offsetof(struct registry_command, member)
     [REGISTRY_TRUST_ADD] = {write_trust_add, "trust.add", AT(trust_add.publisher), SUBJECT_NAME, tell_trust_add},
@@ -275,7 +276,7 @@ static const struct verb {
     [REGISTRY_INSTALL] = {write_install, "plugin.install", AT(install.name), SUBJECT_NAME, tell_install},
     [REGISTRY_UNINSTALL] = {write_uninstall, "plugin.uninstall", AT(uninstall.name), SUBJECT_NAME, tell_uninstall},
     [REGISTRY_USE] = {write_use, "plugin.use", AT(use.name), SUBJECT_NAME, tell_use},
-    [REGISTRY_WANT] = {write_want, "plugin.want", AT(want.name), SUBJECT_NAME, tell_want},
+    [REGISTRY_WANT] = {write_want, "plugin.want", AT(want.name), SUBJECT_NAME, tell_want, true},
     [REGISTRY_DAMAGE] = {write_damage, "plugin.damaged", AT(damage.name), SUBJECT_NAME, tell_damage},
     [REGISTRY_DECIDE] = {write_decide, "grant.decide", AT(decide.name), SUBJECT_NAME, tell_decide},
     [REGISTRY_UNDECIDE] = {write_undecide, "grant.withdraw", AT(undecide.name), SUBJECT_NAME, tell_undecide},
@@ -289,17 +290,17 @@ static const struct verb {
     [REGISTRY_GRANT_END] = {write_grant_end, "grant.end", AT(grant_end.name), SUBJECT_NAME, tell_grant_end},
     [REGISTRY_GRANT_WEIGHED] = {write_grant_weighed, "grant.weighed", AT(grant_weighed.name), SUBJECT_NAME,
                                 tell_grant_weighed},
-    [REGISTRY_HOME_TIME] = {write_home_time, NULL, 0, SUBJECT_TRAIL, NULL},
+    [REGISTRY_HOME_TIME] = {write_home_time, NULL, 0, SUBJECT_TRAIL, NULL, true},
     [REGISTRY_TOKEN_ADD] = {write_token_add, "token.create", AT(token_add.id), SUBJECT_ID, tell_token_add},
     [REGISTRY_TOKEN_REVOKE] = {write_token_revoke, "token.revoke", AT(token_revoke.id), SUBJECT_ID, tell_token_revoke},
-    [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL},
+    [REGISTRY_TOKEN_USED] = {write_token_used, NULL, 0, SUBJECT_ID, NULL, true},
     [REGISTRY_NOTE_BACKUP] = {write_note, "registry.backup", AT(note.file), SUBJECT_NAME, tell_nothing},
     [REGISTRY_NOTE_RESTORE] = {write_note, "registry.restore", AT(note.file), SUBJECT_NAME, tell_nothing},
     [REGISTRY_CANARY_START] = {write_note, "canary.start", AT(canary.name), SUBJECT_NAME, tell_canary_start},
     [REGISTRY_CANARY_END] = {write_note, "canary.end", AT(canary.name), SUBJECT_NAME, tell_canary_end},
     [REGISTRY_PARAMETER] = {write_note, "parameter.set", AT(parameter.name), SUBJECT_NAME, tell_parameter},
     [REGISTRY_MEND] = {write_mend, NULL, 0, SUBJECT_TRAIL, NULL},
-    [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL},
+    [REGISTRY_FLUSH] = {write_flush, NULL, 0, SUBJECT_TRAIL, NULL, true},
     [REGISTRY_ROLLBACK] = {write_rollback, "plugin.rollback", AT(rollback.name), SUBJECT_NAME, tell_rollback},
     [REGISTRY_PIN] = {write_pin, "plugin.pin", AT(pin.name), SUBJECT_NAME, tell_pin},
     [REGISTRY_ACTIVATE] = {write_activate, "plugin.activate", AT(activate.name), SUBJECT_NAME, tell_activate},
@@ -335,6 +336,11 @@ static void put_subject(const struct verb *v, const struct registry_command *c, 
     if (v->kind == SUBJECT_NAME)
         memcpy(&text, at, sizeof text);
     snprintf(out, REGISTRY_SUBJECT_MAX + 1, "%s", text ? text : "*");
+}
+
+bool verb_keeps_epoch(enum registry_verb verb)
+{
+    return verbs[verb].keeps_epoch;
 }
 
 void verb_describe(const struct registry_command *c, const char **action, char subject[REGISTRY_SUBJECT_MAX + 1])

@@ -10,6 +10,9 @@
 /* Runs the command and appends its record to the audit trail; 0, or an error, which rolls the savepoint back. */
 int write_run(struct registry *r, struct registry_command *command, struct error *err);
 
+/* registry_epoch tells nothing of it. */
+bool verb_keeps_epoch(enum registry_verb verb);
+
 /* What the trail calls a command (action NULL: it does not tell of it), and what it is about. */
 void verb_describe(const struct registry_command *c, const char **action, char subject[REGISTRY_SUBJECT_MAX + 1]);
 

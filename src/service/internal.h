@@ -44,6 +44,7 @@ struct service {
     struct net *net; /* connections, on the first loop */
     struct jobs jobs;
     struct vault *vault;
+    struct recall *recall;
     struct loop *loops[LOOPS_MAX];
     pthread_t loop_threads[LOOPS_MAX];
     unsigned nloops, nloop_threads;
@@ -173,6 +174,7 @@ struct decisions {
 /* Of one plugin (NULL: all), with the ceilings and the time. */
 int decisions_read(struct job *job, const char *name, struct decisions *out, struct error *err);
 int decisions_begin(struct job *job, struct decisions *out, struct error *err); /* nothing decided yet */
+void decisions_at_now(struct job *job, struct decisions *d);                    /* what ends, ends by now */
 int decisions_add(struct decisions *d, const struct registry_decision *one, struct error *err);
 void decisions_free(struct decisions *d);
 int decision_parse(const char *text, struct registry_decision *out, struct error *err);

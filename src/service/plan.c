@@ -8,9 +8,11 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "registry/epoch.h"
 #include "service/config.h"
 #include "service/face.h"
 #include "service/programs.h"
+#include "service/recall.h"
 
 void plan_clear(struct plan *p)
 {
@@ -375,8 +377,8 @@ int version_may_run(struct job *job, const struct registry_plugin *plugin, const
                          : rc;
 }
 
-static int find(struct job *job, const char *name, const char *version, struct plan *p, struct buf *manifest,
-                struct error *err)
+/* Which version it is to be. */
+static int find(struct job *job, const char *name, const char *version, struct plan *p, struct error *err)
 {
     int rc = registry_find_plugin(job->reader, name, &p->plugin, err);
     if (rc < 0)
@@ -388,10 +390,7 @@ static int find(struct job *job, const char *name, const char *version, struct p
         return error_set(err, MOAT_E_WRONG_STATE, "no version of %s is the current one: `moat use %s@VERSION`", name,
                          name);
     snprintf(p->version, sizeof p->version, "%s", told ? version : p->plugin.current);
-    rc = registry_find_version(job->reader, name, p->version, &p->record, manifest, err);
-    if (rc == 0)
-        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", name, p->version);
-    return rc < 0 ? rc : 0;
+    return 0;
 }
 
 /* The answer of the policy, and an empty spec when it lets the plugin run. */
@@ -436,40 +435,111 @@ static int installed_manifest(struct job *job, const struct registry_version *v,
     return manifest_parse(text->data, text->len, out, err);
 }
 
-static int decide_installed(struct job *job, const struct registry_version *v, struct buf *text, struct plan *p,
-                            struct error *err)
+static int decide_installed(struct job *job, const struct known *k, struct plan *p, struct error *err)
 {
-    struct decisions decisions = {0};
+    struct decisions of_now = k->decisions;
     struct manifest *m = NULL;
-    int rc = installed_manifest(job, v, text, &m, err);
+    int rc = installed_manifest(job, &p->record, &p->text, &m, err);
+    decisions_at_now(job, &of_now);
     if (rc == 0)
-        rc = decisions_read(job, v->name, &decisions, err);
-    if (rc == 0)
-        rc = decide(&decisions, v->publisher, m, p, err);
-    if (rc == 0)
+        rc = decide(&of_now, p->record.publisher, m, p, err);
+    if (rc == 0 && k->configured)
         rc = configure(job, p, err);
-    decisions_free(&decisions);
     manifest_unref(m);
     return rc;
 }
 
+/* ---- what the registry says ---- */
+
+static int read_version(struct job *job, const struct plan *p, struct known *k, struct error *err)
+{
+    const char *name = p->plugin.name;
+    int rc = registry_find_version(job->reader, name, p->version, &k->record, &k->text, err);
+    if (rc == 0)
+        return error_set(err, MOAT_E_NO_SUCH_VERSION, "`%s` is not installed in version %s", name, p->version);
+    return rc < 0 ? rc : trust_find(job, k->record.key_id, &k->signer, err);
+}
+
+static int read_decisions(struct job *job, const char *name, struct known *k, struct error *err)
+{
+    struct config c = CONFIG_INIT;
+    int rc = decisions_read(job, name, &k->decisions, err);
+    if (rc == 0)
+        rc = config_read(job, name, &c, err);
+    k->configured = c.revision != 0;
+    k->decided = rc == 0;
+    config_free(&c);
+    return rc;
+}
+
+static int fill_plan(struct job *job, struct known *k, bool ignore_stop, struct plan *p, struct error *err)
+{
+    p->record = k->record;
+    if (!buf_put(&p->text, k->text.data, k->text.len) || !buf_reserve(&p->text, 0))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the manifest of %s", p->plugin.name);
+    close_by_state(job, p, &p->record, &k->signer, ignore_stop);
+    if (p->gate != MOAT_E_OK)
+        return 0;
+    int rc = k->decided ? 0 : read_decisions(job, p->plugin.name, k, err); /* what is recalled has them */
+    return rc < 0 ? rc : decide_installed(job, k, p, err);
+}
+
+static bool is_epoch(struct job *job, uint64_t epoch)
+{
+    return registry_epoch(job->s->registry) == epoch && epoch % 2 == 0;
+}
+
 /* All that the registry says, of one moment. */
+static int read_known(struct job *job, const char *name, const char *version, bool ignore_stop, struct plan *p,
+                      struct error *err)
+{
+    uint64_t epoch = registry_epoch(job->s->registry);
+    struct known *k = known_new();
+    int rc =
+        k ? registry_snapshot_begin(job->reader, err) : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for a plan");
+    if (rc < 0) {
+        known_unref(job->s->recall, k);
+        return rc;
+    }
+    rc = find(job, name, version, p, err);
+    if (rc == 0)
+        rc = read_version(job, p, k, err);
+    if (rc == 0)
+        rc = fill_plan(job, k, ignore_stop, p, err);
+    registry_snapshot_end(job->reader);
+    k->plugin = p->plugin;
+    if (rc == 0 && k->decided && !k->configured && is_epoch(job, epoch))
+        recall_keep(job->s->recall, k, epoch);
+    known_unref(job->s->recall, k);
+    return rc;
+}
+
+/* The same as it was read before, when nothing of it was written since: 1, or 0. */
+static int recall_plan(struct job *job, const char *name, const char *version, bool ignore_stop, struct plan *p,
+                       struct error *err)
+{
+    uint64_t epoch = registry_epoch(job->s->registry);
+    struct known *k = recall_find(job->s->recall, name, version, epoch);
+    enum registry_wanted wanted;
+    int rc = k && registry_wanted(job->s->registry, name, &wanted) && is_epoch(job, epoch);
+    if (rc) {
+        p->plugin = k->plugin;
+        p->plugin.wanted = wanted;
+        memcpy(p->version, k->record.version, sizeof k->record.version);
+        int filled = fill_plan(job, k, ignore_stop, p, err);
+        rc = filled < 0 ? filled : 1;
+    }
+    known_unref(job->s->recall, k);
+    return rc;
+}
+
 static int read_plan(struct job *job, const char *name, const char *version, bool ignore_stop, struct plan *p,
                      struct error *err)
 {
-    int rc = registry_snapshot_begin(job->reader, err);
-    if (rc < 0)
-        return rc;
-    struct trust_answer signer;
-    rc = find(job, name, version, p, &p->text, err);
+    int rc = recall_plan(job, name, version, ignore_stop, p, err);
     if (rc == 0)
-        rc = trust_find(job, p->record.key_id, &signer, err);
-    if (rc == 0)
-        close_by_state(job, p, &p->record, &signer, ignore_stop);
-    if (rc == 0 && p->gate == MOAT_E_OK)
-        rc = decide_installed(job, &p->record, &p->text, p, err);
-    registry_snapshot_end(job->reader);
-    return rc;
+        return read_known(job, name, version, ignore_stop, p, err);
+    return rc < 0 ? rc : 0;
 }
 
 int plan_make(struct job *job, const char *name, const char *version, enum plan_depth depth, bool ignore_stop,

@@ -169,11 +169,16 @@ static bool keep_ceiling(void *context, const struct registry_ceiling *record)
     return true;
 }
 
+void decisions_at_now(struct job *job, struct decisions *d)
+{
+    d->now = service_now(job->s);
+    d->ahead = (int64_t)d->now - (int64_t)(clock_wall_ns() / NS_PER_S);
+}
+
 int decisions_begin(struct job *job, struct decisions *out, struct error *err)
 {
     struct reading r = {.out = out, .err = err};
-    out->now = service_now(job->s);
-    out->ahead = (int64_t)out->now - (int64_t)(clock_wall_ns() / NS_PER_S);
+    decisions_at_now(job, out);
     int rc = registry_each_ceiling(job->reader, keep_ceiling, &r, err);
     return rc < 0 ? rc : r.code;
 }

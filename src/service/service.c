@@ -12,6 +12,7 @@
 #include "service/canary.h"
 #include "service/guard.h"
 #include "service/internal.h"
+#include "service/recall.h"
 
 #define SPANS_GRACE_NS (2 * NS_PER_S)
 
@@ -191,11 +192,12 @@ static int open_all(struct service *s, const struct service_options *options, st
 {
     struct home_owner owner;
     s->vault = vault_new();
+    s->recall = recall_new();
     s->tokens = tokens_new();
     s->origins = origins_new();
     s->monitor = monitor_new(s);
     s->parameters = parameters_new(s);
-    int rc = s->vault && s->tokens && s->origins && s->monitor && s->parameters
+    int rc = s->vault && s->recall && s->tokens && s->origins && s->monitor && s->parameters
                  ? 0
                  : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the service");
     if (rc == 0)
@@ -287,6 +289,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     expiry_close(s);
     registry_close(s->registry);
     vault_free(s->vault);
+    recall_free(s->recall);
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
     pthread_mutex_destroy(&s->guest_lock);

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "registry/internal.h"
 #include "registry/schema.h"
+#include "registry/epoch.h"
 #include "sample.h"
 
 struct fixture {
@@ -344,6 +345,42 @@ static void waiting_commands_share_one_transaction(void **state)
     registry_reader_free(reader);
 }
 
+static int want(struct fixture *f, const char *name, enum registry_wanted wanted)
+{
+    struct registry_command c = {.verb = REGISTRY_WANT, .want = {.name = name, .wanted = wanted}};
+    return registry_run(f->r, &c, &f->err);
+}
+
+/* Who keeps what was read asks by it whether that still holds. */
+static void the_epoch_tells_of_every_change_but_what_is_wanted(void **state)
+{
+    struct fixture *f = *state;
+    enum registry_wanted wanted;
+    struct sample_install one = {.name = "alpha", .version = "1.0.0", .key = 1, .bytes = 10};
+    OK(sample_trust(f->r, "acme", 1, &f->err));
+    OK(sample_install(f->r, &one, &f->err));
+    uint64_t epoch = registry_epoch(f->r);
+    assert_int_equal(epoch % 2, 0);
+    assert_false(registry_wanted(f->r, "alpha", &wanted));
+    OK(want(f, "alpha", REGISTRY_LOADED));
+    REFUSED(MOAT_E_NO_SUCH_PLUGIN, want(f, "beta", REGISTRY_LOADED));
+    OK(registry_flush(f->r, &f->err));
+    assert_int_equal(registry_epoch(f->r), epoch);
+    assert_true(registry_wanted(f->r, "alpha", &wanted));
+    assert_int_equal(wanted, REGISTRY_LOADED);
+    assert_false(registry_wanted(f->r, "beta", &wanted));
+    assert_false(registry_wanted(f->r, "", &wanted));
+    OK(want(f, NULL, REGISTRY_STOPPED));
+    assert_int_equal(registry_epoch(f->r), epoch);
+    assert_false(registry_wanted(f->r, "alpha", &wanted));
+    OK(want(f, "alpha", REGISTRY_LAZY));
+    OK(sample_set(f->r, "pool", "2", &f->err));
+    assert_int_equal(registry_epoch(f->r), epoch + 2);
+    assert_false(registry_wanted(f->r, "alpha", &wanted));
+    OK(sample_use(f->r, "alpha", "1.0.0", &f->err));
+    assert_int_equal(registry_epoch(f->r), epoch + 4);
+}
+
 /* ---- the file is not as it should be ---- */
 
 static void a_full_disk_is_an_error_and_changes_nothing(void **state)
@@ -575,6 +612,7 @@ int main(void)
         T(uninstall_keeps_the_current_one_of_several),
         T(lists_filter_and_page),
         T(waiting_commands_share_one_transaction),
+        T(the_epoch_tells_of_every_change_but_what_is_wanted),
         T(a_full_disk_is_an_error_and_changes_nothing),
         T(newer_and_foreign_files_are_refused),
         T(a_read_only_directory_is_an_error),

@@ -400,6 +400,48 @@ static void a_server_starts_what_is_wanted(void **state)
     assert_string_equal(kit_text(k, "plugins.0.name"), "wanted");
 }
 
+static void cycle(struct kit *k)
+{
+    OK(k, kit_load(k, "alpha"));
+    OK(k, kit_unload(k, "alpha"));
+}
+
+/* A start knows what the last one read; what was changed since then it reads again. */
+static void what_changes_between_two_loads_counts(void **state)
+{
+    struct kit *k = *state;
+    char id[KEY_ID_HEX], grant[700], read[700];
+    kit_write(k, "data.txt", "x");
+    snprintf(grant, sizeof grant, "file_read=%s", kit_path(k, "data.txt"));
+    snprintf(read, sizeof read, "{\"path\":\"%s\"}", kit_path(k, "data.txt"));
+    OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.optional = "[\"file_read\"]"})));
+    OK(k, INSTALL(k, kit_pack(k, (struct kit_package){.version = "1.1.0"})));
+    cycle(k);
+    cycle(k);
+    OK(k, kit_grant(k, "alpha", grant));
+    OK(k, kit_load(k, "alpha"));
+    OK(k, kit_call(k, "alpha", "read", read));
+    assert_string_equal(json_string_value(k->json), "x");
+    OK(k, kit_unload(k, "alpha"));
+    OK(k, kit_revoke(k, "alpha", grant));
+    OK(k, kit_load(k, "alpha"));
+    OK(k, kit_call(k, "alpha", "read", read));
+    assert_string_equal(json_string_value(k->json), "ENOENT");
+    OK(k, kit_stop_all(k));
+    REFUSED(k, MOAT_E_WRONG_STATE, kit_call(k, "alpha", "echo", "{}"));
+    cycle(k);
+    OK(k, kit_use(k, "alpha@1.1.0"));
+    cycle(k);
+    OK(k, kit_load(k, "alpha"));
+    assert_string_equal(kit_text(k, "version"), "1.1.0");
+    OK(k, kit_unload(k, "alpha"));
+    kit_key_id(k->acme, id);
+    OK(k, kit_trust_revoke(k, "acme", id));
+    REFUSED(k, MOAT_E_KEY_REVOKED, kit_load(k, "alpha"));
+    OK(k, kit_uninstall(k, "alpha", true));
+    REFUSED(k, MOAT_E_NO_SUCH_PLUGIN, kit_load(k, "alpha"));
+}
+
 static void reload_brings_fresh_workers(void **state)
 {
     struct kit *k = *state;
@@ -570,6 +612,7 @@ int main(void)
         T(install_with_use_switches_at_once),
         T(unload_holds_until_load_also_over_a_restart),
         T(a_server_starts_what_is_wanted),
+        T(what_changes_between_two_loads_counts),
         T(reload_brings_fresh_workers),
         T(stop_all_stops_all),
         T(uninstall_leaves_nothing_running),
