@@ -52,7 +52,7 @@ static int open_service(struct cli *c, struct service **out, struct error *err)
     }
 }
 
-static void take_limits(const struct service *s, struct http_limits *out)
+static void take_limits(struct service *s, struct http_limits *out)
 {
     uint64_t every = service_setting(s, "access_log_every");
     *out = (struct http_limits){
@@ -64,6 +64,14 @@ static void take_limits(const struct service *s, struct http_limits *out)
         .per_address = (unsigned)service_setting(s, "http_connections_per_address"),
         .access_every = every ? (unsigned)every : UINT_MAX,
     };
+}
+
+static void settings_changed(void *server)
+{
+    struct server *s = server;
+    struct http_limits limits;
+    take_limits(s->service, &limits);
+    http_limit(s->http, &limits);
 }
 
 static int start(struct cli *c, struct server *s, struct error *err)
@@ -90,7 +98,13 @@ static int start(struct cli *c, struct server *s, struct error *err)
         rc = http_new(s->rest, &s->http, err);
     if (rc == 0)
         take_limits(s->service, &o->limits);
-    return rc ? rc : http_listen(s->http, o, err);
+    if (rc == 0)
+        rc = http_listen(s->http, o, err);
+    if (rc == 0) { /* what was set meanwhile is not missed */
+        service_on_settings(s->service, settings_changed, s);
+        settings_changed(s);
+    }
+    return rc;
 }
 
 static void stop(struct server *s)

@@ -29,7 +29,7 @@ void connection_phase(struct connection *c, uint64_t ns, uint64_t bytes)
 
 void connection_earned(struct connection *c, uint64_t bytes)
 {
-    uint64_t rate = c->listener->http->limits.rate;
+    uint64_t rate = limit(&c->listener->http->limits.rate);
     c->until += bytes / rate * NS_PER_S + bytes % rate * NS_PER_S / rate;
 }
 
@@ -101,7 +101,7 @@ enum MHD_Result connection_admit(void *cls, const struct sockaddr *address, sock
     if (l->is_unix || !address_key(address, key))
         return MHD_YES;
     const struct address *a = *address_find(l, key);
-    return !a || a->count < l->http->limits.per_address ? MHD_YES : MHD_NO;
+    return !a || a->count < limit(&l->http->limits.per_address) ? MHD_YES : MHD_NO;
 }
 
 static struct address *address_take(struct listener *l, const struct sockaddr *address)
@@ -141,7 +141,7 @@ static bool is_trusted_peer(int fd)
 
 static uint64_t tick_span(const struct listener *l)
 {
-    uint64_t span = l->http->limits.head_ns / TICKS_PER_HEAD;
+    uint64_t span = limit(&l->http->limits.head_ns) / TICKS_PER_HEAD;
     return span < TICK_NS ? span : TICK_NS;
 }
 
@@ -158,7 +158,7 @@ static struct connection *connection_new(struct listener *l, struct MHD_Connecti
     if (!l->is_unix)
         c->address =
             address_take(l, MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
-    connection_phase(c, l->http->limits.head_ns, 0);
+    connection_phase(c, limit(&l->http->limits.head_ns), 0);
     c->next = l->connections;
     c->link = &l->connections;
     if (c->next)

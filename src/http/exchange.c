@@ -109,7 +109,9 @@ void *exchange_new(void *cls, const char *target, struct MHD_Connection *connect
     x->client = client;
     x->watch.fd = -1;
     x->room = room;
-    x->logged = l->http->limits.access_every && ++l->requests % l->http->limits.access_every == 0;
+    x->logged = ++l->requests >= limit(&l->http->limits.access_every);
+    if (x->logged)
+        l->requests = 0;
     if (x->logged)
         x->begun = clock_mono_ns();
     memcpy(x->target, target, len);
@@ -281,7 +283,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
     x->chunked = length == REST_LENGTH_UNKNOWN;
     if (x->logged)
         snprintf(x->method, sizeof x->method, "%s", method);
-    connection_phase(x->client, x->listener->http->limits.body_ns, x->chunked ? 0 : length);
+    connection_phase(x->client, limit(&x->listener->http->limits.body_ns), x->chunked ? 0 : length);
     /* An early answer ends the connection. Otherwise it is given when the body was taken and thrown away. */
     bool unsent = head.expect || (length != REST_LENGTH_UNKNOWN && length > SWALLOW_MAX);
     if (x->astray || (rest_answered(x->request) && length && unsent))
@@ -341,7 +343,7 @@ static ssize_t stream_read(void *cls, uint64_t at, char *room, size_t size)
         return MHD_CONTENT_READER_END_OF_STREAM;
     x->sent += (size_t)n;
     if (n > 0) {
-        connection_phase(x->client, x->listener->http->limits.body_ns, (uint64_t)n);
+        connection_phase(x->client, limit(&x->listener->http->limits.body_ns), (uint64_t)n);
     } else {
         connection_forever(x->client);
         suspend(x, EPOLLRDHUP, stream_left);
@@ -400,7 +402,7 @@ static enum MHD_Result answer(struct exchange *x)
         MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
     x->sent = a->len;
     x->status = (unsigned)a->status;
-    connection_phase(x->client, x->listener->http->limits.body_ns, x->sent);
+    connection_phase(x->client, limit(&x->listener->http->limits.body_ns), x->sent);
     if (x->astray || atomic_load_explicit(&x->listener->http->draining, memory_order_relaxed))
         MHD_add_response_header(response, "Connection", "close");
     x->state = a->stream ? STREAMING : ANSWERED;
@@ -526,7 +528,7 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
         return;
     if (x->logged && x->status)
         log_access(x);
-    connection_phase(connection_of(connection), x->listener->http->limits.idle_ns, 0);
+    connection_phase(connection_of(connection), limit(&x->listener->http->limits.idle_ns), 0);
     if (x->state != RUNNING) {
         /* Its client's next request may be here before the calls that wait are worked, and then goes with them. */
         if (x->listener->waiting)

@@ -41,6 +41,8 @@ int http_new(struct rest *rest, struct http **out, struct error *err);
 /* Opens the Unix socket (removing a stale one: the caller's service holds the home), then the TCP port. Blocks. When it
  * fails: http_stop, service_close, http_free. */
 int http_listen(struct http *h, struct http_options *options, struct error *err);
+/* From now on, for phases and connections that begin then; `connections` stays. Any thread. */
+void http_limit(struct http *h, const struct http_limits *limits);
 const char *http_url(const struct http *h); /* "http://127.0.0.1:8642" */
 /* Reads certificate and key again: new handshakes meet them, connections that stand keep theirs. On failure the old
  * ones stay. Any thread but a loop; blocks. 0 when there is no TLS. */

@@ -233,15 +233,18 @@ static unsigned connections_max(unsigned wanted)
                                                 : (unsigned)limit.rlim_cur / 2;
 }
 
-static void fill_limits(struct http_limits *l, const struct http_limits *from)
+void http_limit(struct http *h, const struct http_limits *limits)
 {
-    l->head_ns = or_default(from->head_ns, 20 * NS_PER_S);
-    l->idle_ns = or_default(from->idle_ns, 60 * NS_PER_S);
-    l->body_ns = or_default(from->body_ns, 30 * NS_PER_S);
-    l->rate = or_default(from->rate, 16 * 1024);
-    l->connections = connections_max((unsigned)or_default(from->connections, TCP_CONNECTIONS));
-    l->per_address = (unsigned)or_default(from->per_address, 256);
-    l->access_every = (unsigned)or_default(from->access_every, 100);
+    const struct {
+        _Atomic uint64_t *at;
+        uint64_t value, otherwise;
+    } all[] = {
+        {&h->limits.head_ns, limits->head_ns, 20 * NS_PER_S}, {&h->limits.idle_ns, limits->idle_ns, 60 * NS_PER_S},
+        {&h->limits.body_ns, limits->body_ns, 30 * NS_PER_S}, {&h->limits.rate, limits->rate, 16 * 1024},
+        {&h->limits.per_address, limits->per_address, 256},   {&h->limits.access_every, limits->access_every, 100},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        atomic_store_explicit(all[i].at, or_default(all[i].value, all[i].otherwise), memory_order_relaxed);
 }
 
 static int listen_home(struct http *h, struct http_options *options, struct loop *loop, struct error *err)
@@ -264,7 +267,8 @@ int http_listen(struct http *h, struct http_options *options, struct error *err)
 {
     struct service *s = rest_service(h->rest);
     struct loop *first = service_loop(s, 0), *last = service_loop(s, service_loops(s) - 1);
-    fill_limits(&h->limits, &options->limits);
+    http_limit(h, &options->limits);
+    h->limits.connections = connections_max((unsigned)or_default(options->limits.connections, TCP_CONNECTIONS));
     int rc = start_tls(h, options, err);
     if (rc == 0)
         rc = listen_home(h, options, last, err);

@@ -43,7 +43,7 @@ struct listener {
     struct connection *connections;
     size_t count, peak;                      /* of connections: now, and the most since memory was given back */
     struct address *addresses[ADDRESS_ROWS]; /* who has how many connections, by hash */
-    uint64_t requests;                       /* for the access log */
+    uint64_t requests;                       /* since one was logged */
     bool must_run;                           /* the daemon has something to do */
     bool inside;                             /* it is being run just now */
     bool kicking;                            /* kick is linked in the loop, where it must not be linked twice */
@@ -61,6 +61,16 @@ struct listener {
     _Atomic size_t busy;
 };
 
+/* As struct http_limits, without zeros. Atomic: http_limit changes them under the loops' hands. */
+struct limits {
+    _Atomic uint64_t head_ns, idle_ns, body_ns, rate, per_address, access_every;
+    unsigned connections; /* fixed */
+};
+static inline uint64_t limit(const _Atomic uint64_t *one)
+{
+    return atomic_load_explicit(one, memory_order_relaxed);
+}
+
 struct http {
     struct rest *rest;
     struct listener unix_socket, tcp;
@@ -69,7 +79,7 @@ struct http {
     char port[8];      /* digits */
     bool loopback;     /* of tcp */
     bool made_socket;  /* the Unix socket is ours to remove */
-    struct http_limits limits;
+    struct limits limits;
     struct tls *tls; /* NULL: none */
     _Atomic bool draining;
 };

@@ -83,6 +83,23 @@ void call_make_id(char id[33])
     id[32] = '\0';
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t longest_span(const struct loader *l, const struct generation *gen)
+{
+    uint64_t most = tuned(&l->tuned.deadline_max_ns);
+    return gen ? smaller(gen->deadline_max_ns, most) : most;
+}
+
+uint64_t call_usual_span(const struct loader *l, const struct generation *gen)
+{
+    uint64_t most = longest_span(l, gen);
+    return gen && !gen->deadline_own ? smaller(tuned(&l->tuned.deadline_default_ns), most) : most;
+}
+
 void call_open(struct loader *l, struct plugin *p, struct call *c, const struct generation *gen, uint64_t now)
 {
     struct hidden *h = call_hidden(c);
@@ -93,11 +110,7 @@ void call_open(struct loader *l, struct plugin *p, struct call *c, const struct 
     h->trial = false;
     h->begun_ns = now;
     atomic_store_explicit(&h->plugin, p, memory_order_release);
-    uint64_t span = gen ? gen->deadline_max_ns : l->config.deadline_max_ns;
-    if (c->deadline_ns && c->deadline_ns < span)
-        span = c->deadline_ns;
-    else if (!c->deadline_ns && gen && gen->deadline_ns < span)
-        span = gen->deadline_ns;
+    uint64_t span = c->deadline_ns ? smaller(c->deadline_ns, longest_span(l, gen)) : call_usual_span(l, gen);
     h->deadline_ns = h->begun_ns + span;
     if (h->deadline_ns < span)
         h->deadline_ns = UINT64_MAX;

@@ -26,13 +26,12 @@ static uint64_t largest_file(const struct spec *s, uint64_t most, uint64_t tmp)
 
 static bool fill_limits(struct generation *g, const struct loader *l)
 {
-    const struct loader_config *config = &l->config;
     const struct manifest *m = g->spec->manifest;
-    uint64_t own = m->limits.deadline_ns;
+    uint64_t own = m->limits.deadline_ns, most = tuned(&l->tuned.deadline_max_ns);
     g->limits = loader_limits(l, &m->limits);
     g->limits.file_size = largest_file(g->spec, g->limits.file_size, g->limits.tmp);
-    g->deadline_max_ns = own ? smaller(own, config->deadline_max_ns) : config->deadline_max_ns;
-    g->deadline_ns = own ? g->deadline_max_ns : smaller(config->deadline_default_ns, config->deadline_max_ns);
+    g->deadline_max_ns = own ? smaller(own, most) : most;
+    g->deadline_own = own != 0;
     g->nworkers = g->limits.workers;
     uint64_t at_once = g->limits.processes < l->cpus ? g->limits.processes : l->cpus;
     g->cpu_ns = g->limits.cpu_ns < g->deadline_max_ns * at_once ? g->limits.cpu_ns : 0;

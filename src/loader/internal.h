@@ -97,6 +97,8 @@ void call_list_init(struct call_list *list);
 void call_list_add(struct call_list *list, struct call *c);
 
 /* Fills ids, times and the deadline. */
+/* The deadline of a call that names none; gen NULL: of no plugin. */
+uint64_t call_usual_span(const struct loader *l, const struct generation *gen);
 void call_open(struct loader *l, struct plugin *p, struct call *c, const struct generation *gen, uint64_t now);
 /* Action, size, syntax and schema against gen; writes the checked text to room when it is not NULL, else to a copy that
  * the call owns. 0 or -code with c->error filled. */
@@ -277,8 +279,8 @@ struct generation {
     char gate_message[256];
     bool stopped; /* the gate was closed by loader_stop: loader_start opens it */
     char version[MANIFEST_VERSION_MAX + 1];
-    uint64_t deadline_ns; /* the smallest of manifest's and operator's, for calls that name none */
-    uint64_t deadline_max_ns;
+    uint64_t deadline_max_ns;      /* of the manifest and of the operator, when it was made */
+    bool deadline_own;             /* the manifest names one: it holds for calls that name none */
     struct manifest_limits limits; /* what holds: the caps are applied */
     uint64_t cpu_ns;               /* of one call; 0: the deadline ends it before, nobody need look */
     uint32_t nworkers;
@@ -448,8 +450,19 @@ struct dead_spawner {
     struct loop_timer bury;
 };
 
+/* loader_tune: the config's own members are what it began with. */
+struct tuned {
+    _Atomic uint64_t deadline_default_ns, deadline_max_ns, idle_stop_ns, queue_per_plugin, queue_total,
+        lines_per_second;
+};
+static inline uint64_t tuned(const _Atomic uint64_t *one)
+{
+    return atomic_load_explicit(one, memory_order_relaxed);
+}
+
 struct loader {
     struct loader_config config;
+    struct tuned tuned; /* atomic */
     char *worker_path, *helper_path;
     _Atomic(struct table *) table;
     pthread_mutex_t table_lock;

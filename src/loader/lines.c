@@ -107,6 +107,11 @@ static void tell_host(struct worker *w, const struct about *about, const char *t
 
 /* ---- so many a second ---- */
 
+static uint32_t most_lines(const struct worker *w)
+{
+    return (uint32_t)tuned(&w->l->tuned.lines_per_second);
+}
+
 static void tell_dropped(struct worker *w, struct line_rate *r, const char *what)
 {
     char text[160];
@@ -116,7 +121,7 @@ static void tell_dropped(struct worker *w, struct line_rate *r, const char *what
         return;
     about_call(NULL, &nobody);
     snprintf(text, sizeof text, "%u lines of its %s were thrown away: at most %u a second are kept (log_lines)", n,
-             what, w->l->config.lines_per_second);
+             what, most_lines(w));
     tell_host(w, &nobody, text, n);
 }
 
@@ -128,7 +133,7 @@ static bool may_tell(struct worker *w, struct line_rate *r, const char *what, ui
         atomic_store_explicit(&r->since_ns, now, memory_order_relaxed);
         r->lines = 0;
     }
-    if (r->lines++ < w->l->config.lines_per_second)
+    if (r->lines++ < most_lines(w))
         return true;
     atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->plugin->lines_dropped, 1, memory_order_relaxed);

@@ -435,6 +435,23 @@ static uint64_t or_default(uint64_t value, uint64_t otherwise)
     return value ? value : otherwise;
 }
 
+void loader_tune(struct loader *l, const struct loader_tuning *to)
+{
+    const struct {
+        _Atomic uint64_t *at;
+        uint64_t value, otherwise;
+    } all[] = {
+        {&l->tuned.deadline_default_ns, to->deadline_default_ns, 30 * NS_PER_S},
+        {&l->tuned.deadline_max_ns, to->deadline_max_ns, 3600 * NS_PER_S},
+        {&l->tuned.idle_stop_ns, to->idle_stop_ns, 0},
+        {&l->tuned.queue_per_plugin, to->queue_per_plugin, 1024},
+        {&l->tuned.queue_total, to->queue_total, 16384},
+        {&l->tuned.lines_per_second, to->lines_per_second, 50},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        atomic_store_explicit(all[i].at, or_default(all[i].value, all[i].otherwise), memory_order_relaxed);
+}
+
 static int fill_config(struct loader *l, const struct loader_config *config, struct error *err)
 {
     struct loader_config *c = &l->config;
@@ -442,13 +459,14 @@ static int fill_config(struct loader *l, const struct loader_config *config, str
     if (!config->nloops || !config->worker_path)
         return error_set(err, MOAT_E_INTERNAL, "a loader needs a loop and the worker's executable");
     c->payload_max = or_default(c->payload_max, 8 * 1024 * 1024);
-    c->deadline_max_ns = or_default(c->deadline_max_ns, 3600 * NS_PER_S);
-    c->deadline_default_ns = or_default(c->deadline_default_ns, 30 * NS_PER_S);
-    c->queue_per_plugin = or_default(c->queue_per_plugin, 1024);
-    c->queue_total = or_default(c->queue_total, 16384);
+    loader_tune(l, &(struct loader_tuning){.deadline_default_ns = c->deadline_default_ns,
+                                           .deadline_max_ns = c->deadline_max_ns,
+                                           .idle_stop_ns = c->idle_stop_ns,
+                                           .queue_per_plugin = c->queue_per_plugin,
+                                           .queue_total = c->queue_total,
+                                           .lines_per_second = c->lines_per_second});
     c->workers_total = (unsigned)or_default(c->workers_total, 1024);
     atomic_store(&l->pooled.size, c->pool);
-    c->lines_per_second = (uint32_t)or_default(c->lines_per_second, 50);
     l->worker_path = strdup(config->worker_path);
     l->helper_path = config->helper_path ? strdup(config->helper_path) : NULL;
     struct loop **loops = malloc(config->nloops * sizeof *loops);

@@ -171,6 +171,14 @@ struct loader_config {
 };
 
 int loader_new(const struct loader_config *config, struct loader **out, struct error *err);
+/* What can be changed while it runs, as in the config: for what begins from then on. 0: what it is if none is said. A
+ * higher deadline_max_ns holds for generations that are made from then on. Any thread. */
+struct loader_tuning {
+    uint64_t deadline_default_ns, deadline_max_ns, idle_stop_ns;
+    size_t queue_per_plugin, queue_total;
+    uint32_t lines_per_second;
+};
+void loader_tune(struct loader *l, const struct loader_tuning *to);
 /* Refuses new calls, gives running ones grace_ns, kills what is left, joins the threads. Every call has completed. */
 void loader_free(struct loader *l, uint64_t grace_ns);
 

@@ -21,7 +21,7 @@ static bool says(const struct worker *w, const struct call *c, int rc, enum guar
         *out = GUARD_FAILED;
         return true;
     case MOAT_E_DEADLINE:
-        *out = h->deadline_ns - h->begun_ns >= w->gen->deadline_ns ? GUARD_LATE : GUARD_CUT_SHORT;
+        *out = h->deadline_ns - h->begun_ns >= call_usual_span(w->l, w->gen) ? GUARD_LATE : GUARD_CUT_SHORT;
         return true;
     default:
         return false;

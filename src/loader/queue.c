@@ -128,12 +128,12 @@ static int full(struct call *c, size_t waiting, const char *of)
  * always have one. */
 static int make_room(struct plugin *p, struct call *c, struct call **victim)
 {
-    const struct loader_config *config = &p->l->config;
+    const struct tuned *tuned_to = &p->l->tuned;
     size_t waiting = atomic_load(&p->queued), all = atomic_load(&p->l->queued);
     struct queue_lane *longest;
-    if (all >= config->queue_total && waiting)
+    if (all >= tuned(&tuned_to->queue_total) && waiting)
         return full(c, all, "");
-    if (waiting < config->queue_per_plugin)
+    if (waiting < tuned(&tuned_to->queue_per_plugin))
         return 0;
     longest = longest_lane(p);
     if (longest->count <= lane_of(p, c)->count + 1)
@@ -172,7 +172,7 @@ int queue_add(struct plugin *p, struct call *c)
     bool nobody = p->shown.living == 0;
     pthread_mutex_unlock(&p->lock);
     if (victim)
-        call_finish(victim, full(victim, p->l->config.queue_per_plugin, p->name), NULL);
+        call_finish(victim, full(victim, tuned(&p->l->tuned.queue_per_plugin), p->name), NULL);
     if (rc)
         return rc;
     /* The loop would find that there is no worker; telling supervise from here saves its turn. */

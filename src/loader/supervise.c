@@ -137,7 +137,7 @@ static void ask_health(struct plugin *p, uint64_t now)
 
 static void stop_idle(struct plugin *p, uint64_t now)
 {
-    uint64_t span = p->l->config.idle_stop_ns, since = span ? plugin_rests_since(p) : 0;
+    uint64_t span = tuned(&p->l->tuned.idle_stop_ns), since = span ? plugin_rests_since(p) : 0;
     if (!since || now < since + span || atomic_load(&p->keep))
         return;
     log_event(LOG_INFO, "idle_stop", "plugin", p->name, NULL);

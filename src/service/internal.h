@@ -48,7 +48,10 @@ struct service {
     struct loop *loops[LOOPS_MAX];
     pthread_t loop_threads[LOOPS_MAX];
     unsigned nloops, nloop_threads;
-    struct settings settings; /* as at open; live ones are atomics below */
+    struct settings settings; /* as at open; what is live in them: under settings_lock */
+    pthread_mutex_t settings_lock;
+    void (*on_settings)(void *context); /* settings_lock */
+    void *settings_context;
     _Atomic uint64_t package_max;
     uint64_t payload_max, opened_ns;
     bool counters_over;         /* the store thread asks for nothing any more: what is told now is the last */

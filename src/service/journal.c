@@ -85,15 +85,43 @@ static void drop_oldest(struct journal *j)
     record_unref(r);
 }
 
+static size_t slots_for(uint64_t bytes)
+{
+    return (size_t)(bytes / RECORD_LEAST) + 1;
+}
+
+bool journal_limit(struct journal *j, uint64_t bytes)
+{
+    size_t n = slots_for(bytes);
+    struct record **slots = calloc(n, sizeof *slots), **old;
+    if (!slots)
+        return false;
+    pthread_mutex_lock(&j->lock);
+    while (j->used > bytes)
+        drop_oldest(j);
+    for (uint64_t seq = j->oldest; seq <= j->newest; seq++)
+        slots[seq % n] = *slot(j, seq);
+    old = j->slots;
+    j->slots = slots;
+    j->nslots = n;
+    j->bytes = bytes;
+    pthread_mutex_unlock(&j->lock);
+    free(old);
+    return true;
+}
+
 /* Without memory, or larger than all that may be kept, a line is lost, as it would be a moment later. */
 void journal_add(struct journal *j, const struct loader_line *line)
 {
     struct record *r = record_new(line);
-    if (!r || r->cost > j->bytes) {
+    if (!r)
+        return;
+    pthread_mutex_lock(&j->lock);
+    if (r->cost > j->bytes) {
+        pthread_mutex_unlock(&j->lock);
         record_unref(r);
         return;
     }
-    pthread_mutex_lock(&j->lock);
     while (j->used + r->cost > j->bytes)
         drop_oldest(j);
     r->seq = ++j->newest;
@@ -324,7 +352,7 @@ int journal_open(uint64_t bytes, struct journal **out, struct error *err)
         j->bytes = bytes;
         j->oldest = 1;
         name_it(j);
-        j->nslots = (size_t)(bytes / RECORD_LEAST) + 1;
+        j->nslots = slots_for(bytes);
         j->slots = calloc(j->nslots, sizeof *j->slots); /* zero pages until they are used */
     }
     if (!j || !j->slots) {

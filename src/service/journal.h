@@ -35,6 +35,9 @@ int journal_open(uint64_t bytes, struct journal **out, struct error *err); /* st
 /* Nobody adds any more. Writes what is left; NULL is fine. */
 void journal_close(struct journal *j);
 
+/* From now on so many bytes; the oldest leave. false: no memory, it stays as it was. */
+bool journal_limit(struct journal *j, uint64_t bytes);
+
 void journal_add(struct journal *j, const struct loader_line *line);
 
 /* Eight hexadecimal digits, other ones for each journal: with a record's number they mean that record for ever. */

@@ -239,6 +239,7 @@ int service_open(const struct service_options *options, struct service **out, st
     s->secrets = options->secrets;
     s->opened_ns = clock_mono_ns();
     pthread_mutex_init(&s->token_lock, NULL);
+    pthread_mutex_init(&s->settings_lock, NULL);
     pthread_mutex_init(&s->guest_lock, NULL);
     pthread_rwlock_init(&s->task_lock, NULL);
     pthread_mutex_init(&s->expiry.lock, NULL);
@@ -292,6 +293,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     recall_free(s->recall);
     io_close(&s->lock);
     pthread_mutex_destroy(&s->token_lock);
+    pthread_mutex_destroy(&s->settings_lock);
     pthread_mutex_destroy(&s->guest_lock);
     pthread_rwlock_destroy(&s->task_lock);
     pthread_mutex_destroy(&s->expiry.lock);

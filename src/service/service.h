@@ -295,7 +295,10 @@ int service_setting_check(const char *key, const char *value_json, struct error 
 uint64_t service_setting_payload_max(const struct service *s);
 uint64_t service_setting_package_max(const struct service *s);
 /* A number or time (ns) as it was when the service was opened; key is one of the table. */
-uint64_t service_setting(const struct service *s, const char *key);
+uint64_t service_setting(struct service *s, const char *key);
+/* changed is called when a setting that takes effect at once has changed, on a jobs thread, until the service closes.
+ * One only. */
+void service_on_settings(struct service *s, void (*changed)(void *context), void *context);
 
 /* The value of an Origin header: does the setting `cors_origins` name it? Any thread, no SQL. */
 bool service_origin_is_allowed(struct service *s, const char *origin);

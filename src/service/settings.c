@@ -17,7 +17,7 @@ const struct setting settings_table[] = {
     {"accept_missing_layers", KIND_LAYERS, 0, 0, WALL_ALL, false, F(accept_missing_layers),
      "layers of the wall that may be missing on this machine, as `moat doctor` names them; user_namespace accepts the "
      "fallback wall of docs/walls.md"},
-    {"access_log_every", KIND_NUMBER, 100, 0, 1u << 30, false, F(access_log_every),
+    {"access_log_every", KIND_NUMBER, 100, 0, 1u << 30, true, F(access_log_every),
      "one request in so many is logged; 0 logs none, 1 all"},
     {"config_guard", KIND_TIME, 600 * NS_PER_S, 0, 24 * 3600 * NS_PER_S, true, F(config_guard),
      "a changed configuration is watched for so long, and taken back when calls are worse with it than before; 0: it "
@@ -26,35 +26,35 @@ const struct setting settings_table[] = {
      "origins of web pages that may ask, such as \"https://console.example.org\"; requests of others are refused"},
     {"cpu_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(cpu_max),
      "CPU time that no call may use more of, whatever its plugin's manifest asks for"},
-    {"deadline_default", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(deadline_default),
+    {"deadline_default", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, true, F(deadline_default),
      "the deadline of a call when neither its caller nor the manifest says one"},
-    {"deadline_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(deadline_max),
-     "no call may run longer"},
+    {"deadline_max", KIND_TIME, 600 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, true, F(deadline_max),
+     "no call may run longer; a higher one holds for plugins that start from then on"},
     {"descriptors_max", KIND_NUMBER, 256, 16, 4096, false, F(descriptors_max),
      "open files of one worker: no manifest gets more"},
     {"file_size_max", KIND_SIZE, 1ull << 30, 4096, 1ull << 40, false, F(file_size_max),
      "bytes of one file that a plugin writes: no manifest gets more"},
     {"file_write_max", KIND_SIZE, 1ull << 30, 4096, POLICY_MOST_MAX, false, F(file_write_max),
      "bytes that a plugin may add in a place which it may write, where the grant does not say how many (docs/quota.md)"},
-    {"http_body_time", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 3600 * NS_PER_S, false, F(http_body_time),
+    {"http_body_time", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 3600 * NS_PER_S, true, F(http_body_time),
      "a client has this to send a body, or to take an answer, and as long again as http_rate_min asks for"},
     {"http_connections", KIND_NUMBER, 16384, 1, 1 << 20, false, F(http_connections),
      "connections at once over TCP; fewer where there are not so many descriptors"},
-    {"http_connections_per_address", KIND_NUMBER, 256, 1, 1 << 20, false, F(http_connections_per_address),
+    {"http_connections_per_address", KIND_NUMBER, 256, 1, 1 << 20, true, F(http_connections_per_address),
      "connections at once from one address, or one IPv6 network; loopback addresses have no such limit"},
-    {"http_head_time", KIND_TIME, 20 * NS_PER_S, NS_PER_MS, 3600 * NS_PER_S, false, F(http_head_time),
+    {"http_head_time", KIND_TIME, 20 * NS_PER_S, NS_PER_MS, 3600 * NS_PER_S, true, F(http_head_time),
      "a new connection has this to send its first request's head"},
-    {"http_idle_time", KIND_TIME, 60 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, false, F(http_idle_time),
+    {"http_idle_time", KIND_TIME, 60 * NS_PER_S, NS_PER_MS, 24 * 3600 * NS_PER_S, true, F(http_idle_time),
      "a connection may wait this long until its next request's head is there"},
-    {"http_rate_min", KIND_SIZE, 16 << 10, 1, 1 << 30, false, F(http_rate_min),
+    {"http_rate_min", KIND_SIZE, 16 << 10, 1, 1 << 30, true, F(http_rate_min),
      "bytes a second below which a client is too slow"},
-    {"idle_stop", KIND_TIME, 600 * NS_PER_S, NS_PER_S, 365ull * 24 * 3600 * NS_PER_S, false, F(idle_stop),
+    {"idle_stop", KIND_TIME, 600 * NS_PER_S, NS_PER_S, 365ull * 24 * 3600 * NS_PER_S, true, F(idle_stop),
      "a plugin that was not loaded on purpose and has nothing to do for so long has its workers stopped; the next call "
      "starts one"},
     {"log_level", KIND_LEVEL, LOG_INFO, LOG_DEBUG, LOG_ERROR, true, F(log_level), "the least that a server logs"},
-    {"log_lines", KIND_NUMBER, 50, 1, 100000, false, F(log_lines),
+    {"log_lines", KIND_NUMBER, 50, 1, 100000, true, F(log_lines),
      "lines a second of a worker's log, and of its output, that are kept; more are counted"},
-    {"log_memory", KIND_SIZE, 4 << 20, 64 << 10, 1 << 30, false, F(log_memory),
+    {"log_memory", KIND_SIZE, 4 << 20, 64 << 10, 1 << 30, true, F(log_memory),
      "bytes of memory for the last lines of all plugins, as `moat log` shows them; the oldest leave first"},
     {"memory_max", KIND_SIZE, 4ull << 30, 1 << 20, 1ull << 40, false, F(memory_max),
      "memory of one worker: no manifest gets more"},
@@ -85,9 +85,9 @@ const struct setting settings_table[] = {
      "so many at most, where the starts of the past let expect more at once than `pool`; 0, or a `pool` of 0: never"},
     {"processes_max", KIND_NUMBER, 128, 1, 1024, false, F(processes_max),
      "processes and threads of one worker: no manifest gets more"},
-    {"queue_per_plugin", KIND_NUMBER, 1024, 1, 1 << 20, false, F(queue_per_plugin),
+    {"queue_per_plugin", KIND_NUMBER, 1024, 1, 1 << 20, true, F(queue_per_plugin),
      "calls that may wait for one plugin"},
-    {"queue_total", KIND_NUMBER, 16384, 1, 1 << 22, false, F(queue_total), "calls that may wait for all plugins"},
+    {"queue_total", KIND_NUMBER, 16384, 1, 1 << 22, true, F(queue_total), "calls that may wait for all plugins"},
     {"tasks_history", KIND_NUMBER, 100000, 0, 100000000, false, F(tasks_history),
      "ended tasks that are remembered; 0: none, and a task ends with its host"},
     {"tasks_keep", KIND_TIME, 7ull * 24 * 3600 * NS_PER_S, NS_PER_S, 3650ull * 24 * 3600 * NS_PER_S, false,
@@ -220,10 +220,21 @@ static void tell_one(struct buf *out, const struct setting *t, const struct sett
     tell_setting(out, t, &v);
 }
 
-uint64_t service_setting(const struct service *s, const char *key)
+uint64_t service_setting(struct service *s, const char *key)
 {
     const struct setting *t = setting_find(key);
-    return t ? value_of(&s->settings, t).n : 0;
+    pthread_mutex_lock(&s->settings_lock);
+    uint64_t n = t ? value_of(&s->settings, t).n : 0;
+    pthread_mutex_unlock(&s->settings_lock);
+    return n;
+}
+
+void service_on_settings(struct service *s, void (*changed)(void *context), void *context)
+{
+    pthread_mutex_lock(&s->settings_lock);
+    s->on_settings = changed;
+    s->settings_context = context;
+    pthread_mutex_unlock(&s->settings_lock);
 }
 
 static int no_such_key(const char *key, struct error *err)
@@ -254,9 +265,41 @@ static void get(struct op *op, struct job *job)
     op_end(op, rc);
 }
 
-/* Live settings that hot code reads without asking anybody. */
+/* What is told of a setting is what holds: others stay as they were at open. */
+static void keep_live(struct service *s, const struct settings *now)
+{
+    pthread_mutex_lock(&s->settings_lock);
+    for (size_t i = 0; i < nsettings; i++) {
+        struct setting_value v = value_of(now, &settings_table[i]);
+        if (settings_table[i].live)
+            store(&s->settings, &settings_table[i], &v);
+    }
+    void (*changed)(void *) = s->on_settings;
+    void *context = s->settings_context;
+    pthread_mutex_unlock(&s->settings_lock);
+    if (changed)
+        changed(context);
+}
+
+struct loader_tuning settings_tuning(const struct settings *s)
+{
+    return (struct loader_tuning){.deadline_default_ns = s->deadline_default,
+                                  .deadline_max_ns = s->deadline_max,
+                                  .idle_stop_ns = s->idle_stop,
+                                  .queue_per_plugin = s->queue_per_plugin,
+                                  .queue_total = s->queue_total,
+                                  .lines_per_second = (uint32_t)s->log_lines};
+}
+
+/* Live settings that hot code reads without asking anybody. At open there is neither loader nor journal yet. */
 void settings_apply(struct service *s, const struct settings *now)
 {
+    struct loader_tuning tuning = settings_tuning(now);
+    keep_live(s, now);
+    if (s->loader)
+        loader_tune(s->loader, &tuning);
+    if (s->journal && !journal_limit(s->journal, now->log_memory))
+        log_event(LOG_ERROR, "setting_not_applied", "key", "log_memory", "why", "no memory", NULL);
     atomic_store_explicit(&s->package_max, now->package_max, memory_order_relaxed);
     if (s->server)
         log_set_level((enum log_level)now->log_level);

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "loader/loader.h"
 #include "registry/registry.h"
 
 #define SETTINGS_TEXT_MAX 4096
@@ -40,6 +41,7 @@ struct service;
 /* What takes effect at once. */
 void settings_apply(struct service *s, const struct settings *now);
 /* Writes it into the registry and applies it; one at a time: under the operation's key "(settings)". */
+struct loader_tuning settings_tuning(const struct settings *s);
 struct op;
 struct job;
 int settings_change(struct op *op, struct job *job, const char *key, const char *value);

@@ -719,6 +719,27 @@ static void who_is_idle_is_stopped(void **state)
     rig_expect(r, "kept", "echo", "3", 0, "3");
 }
 
+/* What is changed while it runs holds for what begins from then on, and not for what runs. */
+static void what_is_tuned_holds_from_then_on(void **state)
+{
+    rig_close(r, 0);
+    r = rig_open();
+    r->l->tick_ns = 50 * NS_PER_MS;
+    rig_define(r, "lazy", NULL, LOADER_LAZY);
+    struct test_call *running = begin("lazy", "sleep", "{\"ms\": 300}");
+    RIG_WAIT(workers_of("lazy") == 1);
+    struct loader_tuning to = {.deadline_max_ns = 100 * NS_PER_MS, .queue_per_plugin = 1};
+    loader_tune(r->l, &to);
+    struct test_call *waiting = begin("lazy", "echo", "1");
+    finish(waiting, MOAT_E_DEADLINE, NULL);
+    finish(running, 0, "true");
+    to = (struct loader_tuning){.deadline_default_ns = 100 * NS_PER_MS, .idle_stop_ns = 200 * NS_PER_MS};
+    loader_tune(r->l, &to);
+    rig_expect(r, "lazy", "sleep", "{\"ms\": 60000}", MOAT_E_DEADLINE, NULL);
+    rig_expect(r, "lazy", "echo", "2", 0, "2");
+    RIG_WAIT(workers_of("lazy") == 0);
+}
+
 /* With room for three workers, six plugins are served all the same: who rested longest makes room. */
 static void workers_make_room_for_others(void **state)
 {
@@ -901,6 +922,7 @@ int main(void)
         TEST(a_lying_worker_is_ended),
         TEST(a_plugin_is_asked_how_it_is),
         TEST(who_is_idle_is_stopped),
+        TEST(what_is_tuned_holds_from_then_on),
         TEST(workers_make_room_for_others),
         TEST(the_pool_takes_another_size),
         TEST(a_flood_of_output_is_cut),

@@ -96,6 +96,27 @@ static void the_oldest_leave_first(void **state)
     journal_close(j);
 }
 
+static void its_room_can_change_while_it_is_read(void **state)
+{
+    struct journal *j = opened(64 << 10);
+    uint64_t last = 0;
+    for (int i = 0; i < 200; i++)
+        add(j, "alpha", "");
+    assert_true(journal_limit(j, 8 << 10)); /* the oldest leave, numbers stay */
+    struct journal_span span = journal_span(j);
+    assert_int_equal(span.newest, 200);
+    assert_int_equal(span.newest - span.oldest + 1, (8 << 10) / 256);
+    assert_int_equal(of_page(j, 1, 64, &last), (8 << 10) / 256);
+    assert_int_equal(last, 200);
+    assert_true(journal_limit(j, 1 << 20));
+    for (int i = 0; i < 2000; i++)
+        add(j, "alpha", "");
+    assert_int_equal(journal_span(j).oldest, span.oldest);
+    assert_int_equal(of_page(j, span.oldest, 64, &last), 64);
+    assert_int_equal(last, span.oldest + 63);
+    journal_close(j);
+}
+
 static void a_line_larger_than_all_is_lost(void **state)
 {
     struct journal *j = opened(64 << 10);
@@ -288,15 +309,11 @@ static void many_threads_add_while_others_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(records_keep_what_they_were_given),
-        cmocka_unit_test(the_oldest_leave_first),
-        cmocka_unit_test(a_line_larger_than_all_is_lost),
-        cmocka_unit_test(who_waits_is_woken_once_by_what_fits),
-        cmocka_unit_test(waiting_ends_by_time_and_for_good),
-        cmocka_unit_test(who_waits_is_told_how_far_was_looked),
-        cmocka_unit_test(who_leaves_is_not_woken),
-        cmocka_unit_test(a_seat_is_never_crowded_out),
-        cmocka_unit_test(only_so_many_wait),
+        cmocka_unit_test(records_keep_what_they_were_given),    cmocka_unit_test(the_oldest_leave_first),
+        cmocka_unit_test(a_line_larger_than_all_is_lost),       cmocka_unit_test(its_room_can_change_while_it_is_read),
+        cmocka_unit_test(who_waits_is_woken_once_by_what_fits), cmocka_unit_test(waiting_ends_by_time_and_for_good),
+        cmocka_unit_test(who_waits_is_told_how_far_was_looked), cmocka_unit_test(who_leaves_is_not_woken),
+        cmocka_unit_test(a_seat_is_never_crowded_out),          cmocka_unit_test(only_so_many_wait),
         cmocka_unit_test(many_threads_add_while_others_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
