@@ -34,6 +34,7 @@
 #include "loader/rate.h"
 #include "loader/record.h"
 #include "loader/start.h"
+#include "loader/tuned.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/explain.h"
 #include "sandbox/spawner.h"
@@ -449,16 +450,6 @@ struct dead_spawner {
     struct loader *l;
     struct loop_timer bury;
 };
-
-/* loader_tune: the config's own members are what it began with. */
-struct tuned {
-    _Atomic uint64_t deadline_default_ns, deadline_max_ns, idle_stop_ns, queue_per_plugin, queue_total,
-        lines_per_second;
-};
-static inline uint64_t tuned(const _Atomic uint64_t *one)
-{
-    return atomic_load_explicit(one, memory_order_relaxed);
-}
 
 struct loader {
     struct loader_config config;

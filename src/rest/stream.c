@@ -28,6 +28,7 @@
 _Static_assert(FOLLOW_END == REST_STREAM_END && LOG_FOLLOW_END == REST_STREAM_END, "one end of all");
 #define HEARTBEAT_NS (15 * NS_PER_S)
 #define HEARTBEAT_LEAST (100 * NS_PER_MS)
+#define HEARTBEAT_MOST (3600 * NS_PER_S) /* nothing that is added to a clock may come round */
 
 struct stream {
     pthread_mutex_t lock;
@@ -261,9 +262,9 @@ bool stream_heartbeat(struct rest_request *q, uint64_t *span)
 {
     const char *text = request_query(q, "heartbeat");
     *span = HEARTBEAT_NS;
-    if (!text || (clock_parse_span(text, span) && *span >= HEARTBEAT_LEAST))
+    if (!text || (clock_parse_span(text, span) && *span >= HEARTBEAT_LEAST && *span <= HEARTBEAT_MOST))
         return true;
-    request_fail(q, MOAT_E_BAD_REQUEST, "`heartbeat` is a TIME of 100ms or more, such as 15s");
+    request_fail(q, MOAT_E_BAD_REQUEST, "`heartbeat` is a TIME from 100ms to 1h, such as 15s");
     return false;
 }
 

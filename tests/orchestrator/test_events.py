@@ -191,6 +191,7 @@ def test_heartbeats(tasks):
     assert follower.line() == "" and follower.line() == ":", "and again"
     tasks.bad(400, "bad_request", "GET", f"/api/tasks/{id}/events?heartbeat=1ms")
     tasks.bad(400, "bad_request", "GET", f"/api/tasks/{id}/events?heartbeat=soon")
+    tasks.bad(400, "bad_request", "GET", f"/api/tasks/{id}/events?heartbeat=18446744073s")
     tasks.good("DELETE", f"/api/tasks/{id}")
 
 

@@ -137,7 +137,7 @@ def test_who_comes_back_misses_nothing(api):
 
 
 @pytest.mark.parametrize("query, last, status", [
-    ("before=3", None, 400), ("wait=1s", None, 400), ("heartbeat=1ms", None, 400), ("level=loud", None, 400),
+    ("before=3", None, 400), ("wait=1s", None, 400), ("heartbeat=1ms", None, 400), ("heartbeat=18446744073s", None, 400), ("level=loud", None, 400),
     ("", "12", 400), ("", "x-", 400), ("", "x-1x", 400), ("", "0-" + "9" * 20, 400), ("plugin=ecko", None, 404)])
 def test_what_is_refused(api, query, last, status):
     more = {"Last-Event-ID": last} if last else {}
