@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "loader/ask.h"
+#include "loader/call_list.h"
 #include "loader/canary.h"
 #include "loader/change.h"
 #include "loader/errand.h"
@@ -90,16 +91,9 @@ static inline struct hidden *call_hidden(struct call *c)
     return (struct hidden *)(void *)c->internal;
 }
 
-/* Calls in order, linked by call->next. */
-struct call_list {
-    struct call *first, **end;
-};
-void call_list_init(struct call_list *list);
-void call_list_add(struct call_list *list, struct call *c);
-
-/* Fills ids, times and the deadline. */
 /* The deadline of a call that names none; gen NULL: of no plugin. */
 uint64_t call_usual_span(const struct loader *l, const struct generation *gen);
+/* Fills ids, times and the deadline. */
 void call_open(struct loader *l, struct plugin *p, struct call *c, const struct generation *gen, uint64_t now);
 /* Action, size, syntax and schema against gen; writes the checked text to room when it is not NULL, else to a copy that
  * the call owns. 0 or -code with c->error filled. */
@@ -111,8 +105,6 @@ void call_detail(struct call *c, const struct json_fault *fault);
 void call_finish(struct call *c, int code, struct call_list *here);
 /* Of one that a worker had. */
 void call_finish_in(struct worker *w, struct call *c, int code, struct call_list *here);
-/* Runs what call_finish put into the list. */
-void call_list_run(struct call_list *list);
 /* The gate's words; the size's. */
 int call_refused(struct call *c, const struct generation *gen);
 int call_too_large(struct loader *l, struct call *c);
