@@ -184,12 +184,12 @@ static uint64_t look(struct quota *q)
     struct error why = {0};
     if (atomic_load(&q->posted))
         return now + SOONEST_NS; /* the last verdict is not seen yet */
-    if (asked || !busy || now >= q->full_due || shrank(q)) {
-        int rc = weigh_all(q, &why);
-        if (rc < 0 || asked) {
-            q->why = why;
-            post(q);
-        }
+    if (!asked && now < q->full_due && !shrank(q))
+        return q->full_due < now + GLANCE_NS ? q->full_due : now + GLANCE_NS;
+    int rc = weigh_all(q, &why);
+    if (rc < 0 || asked) {
+        q->why = why;
+        post(q);
     }
     if (!busy)
         return 0;
@@ -276,15 +276,16 @@ static void *run(void *context)
     return NULL;
 }
 
-/* at_once: else when it would have been weighed again: not more often for being asked more often. */
+/* at_once: it is weighed now; else it is glanced at soon, and not weighed more often for being asked more often. */
 static void arm(struct quota *q, bool at_once)
 {
     struct quotas *all = &loader_of(q)->quotas;
+    uint64_t soon = clock_mono_ns() + SOONEST_NS;
     bool armed = atomic_exchange(&q->armed, true);
     if (armed && !at_once)
         return;
     pthread_mutex_lock(&all->lock);
-    q->due = at_once ? 0 : q->full_due;
+    q->due = at_once ? 0 : q->full_due < soon ? q->full_due : soon;
     if (!armed) {
         generation_ref(q->gen);
         q->next = all->armed;

@@ -121,6 +121,7 @@ static void assert_newest(struct registry *r, int from)
     assert_int_equal(number(r, "SELECT user_version FROM pragma_user_version"), schema_version);
     assert_int_equal(number(r, "SELECT count(*) FROM pragma_table_info('version') WHERE name = 'words'"), 0);
     assert_int_equal(number(r, "SELECT count(*) FROM decision"), 2);
+    assert_int_equal(number(r, "SELECT count(*) FROM decision WHERE held = -1"), 2); /* weighed at their next start */
     assert_int_equal(number(r, "SELECT count(*) FROM version"), 2);
     assert_int_equal(number(r, "SELECT count(*) FROM search WHERE search MATCH 'processor'"), 1);
     assert_int_equal(number(r, "SELECT count(*) FROM near_miss WHERE word = 'processor'"), 2);
