@@ -270,6 +270,7 @@ static void now_half(struct worker *w)
         return; /* either message may come first: SPAWNED from the spawner, HALF from the worker */
     loop_timer_clear(&w->timer);
     posture_first(&w->child);
+    overrun_watch(w);
     w->state = WORKER_HALF;
     l->spawning--;
     l->pooled.ready++;
@@ -289,7 +290,6 @@ static void now_built(struct worker *w, struct wall_event *ev)
         error_prefix(&err, "%s did not start", w->plugin->name);
         end_early(w, &err);
     } else {
-        overrun_watch(w);
         worker_go(w);
     }
 }

@@ -15,7 +15,8 @@ struct builder {
     int control;
     bool fallback; /* no namespaces: the wall of inside_fallback.c */
     uint32_t self; /* WALL_BITs that only we can see */
-    int root;      /* the private root, not yet "/" */
+    int root;      /* the private root */
+    int host;      /* the host's tree, stacked above it until the wall is finished: where grants are found */
     struct order_assign order;
     struct order_grant grants[WALL_GRANTS_MAX];
     int mounts[WALL_GRANTS_MAX];      /* made by the host, or -1 */

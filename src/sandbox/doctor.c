@@ -53,6 +53,7 @@ static const struct chain_step {
     {"code_tree", WALL_ROOT},
     {"root_read_only", WALL_ROOT},
     {"pivot", WALL_ROOT},
+    {"detach", WALL_ROOT},
     {"capabilities", WALL_CAPABILITIES},
     {"landlock", WALL_LANDLOCK},
     {"seccomp", WALL_SECCOMP},

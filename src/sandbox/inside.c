@@ -102,7 +102,7 @@ bool inside_build(int control, bool fallback, void (*channel)(struct inside *in)
     memset(out, 0, sizeof *out);
     b.control = out->control = control;
     b.fallback = fallback;
-    b.root = b.listener = out->tree = out->home = -1;
+    b.root = b.host = b.listener = out->tree = out->home = -1;
     b.out = out;
     if (!run_steps(&b, fallback ? inside_fallback_half_steps : inside_half_steps) ||
         !inside_report(control, WALL_HALF, 0, 0, "", "", -1))

@@ -75,12 +75,14 @@ int inside_step_limits(struct builder *b)
 /* A detached copy of the granted tree with its flags: the host's own when it made one (as root: files readable only by
  * root work), else opened here.  The path is resolved without following any link and must still be what the host saw
  * when it was granted; flags are set while the copy is attached nowhere. */
-static int granted_tree(const struct order_grant *g, bool program, int *tree)
+static int granted_tree(const struct builder *b, const struct order_grant *g, bool program, int *tree)
 {
     fd_auto fd = -1;
     struct stat st;
     if (*tree < 0) {
-        fd = kernel_openat2(AT_FDCWD, g->path, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+        const char *beneath = g->path[1] ? g->path + 1 : ".";
+        fd = kernel_openat2(b->host, beneath, O_PATH | O_CLOEXEC,
+                            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
         if (fd < 0)
             return errno;
     }
@@ -148,7 +150,7 @@ static int mount_point(int root, const char *place, bool directory, int *out)
 int inside_attach(struct builder *b, const struct order_grant *g, const char *place, bool program, int *mount)
 {
     fd_auto point = -1;
-    int e = granted_tree(g, program, mount);
+    int e = granted_tree(b, g, program, mount);
     if (!e)
         e = mount_point(b->root, place, g->directory, &point);
     if (!e && kernel_move_mount(*mount, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
@@ -186,11 +188,12 @@ static int root_read_only(struct builder *b)
     return kernel_mount_setattr(b->root, "", AT_EMPTY_PATH, &attr) < 0 ? errno : 0;
 }
 
-/* The old root is stacked under the new one and then let go: nothing of the host's tree is left to name. */
-static int pivot(struct builder *b)
+/* The host's tree, which the half wall stacked above the root, is let go: nothing of it is left to name. */
+static int detach(struct builder *b)
 {
-    if (fchdir(b->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+    if (fchdir(b->root) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return errno;
+    io_close(&b->host);
     io_close(&b->root);
     return 0;
 }
@@ -203,7 +206,7 @@ const struct step inside_full_steps[] = {
     {"grants", inside_step_grants},
     {"programs", inside_step_programs}, /* over what lies in a grant */
     {"root_read_only", root_read_only},
-    {"pivot", pivot},
+    {"detach", detach},
     {"capabilities", inside_step_capabilities}, /* mounting is over */
     {"landlock", inside_step_landlock},         /* needs the final tree and no_new_privs */
     {"mdwe", inside_step_mdwe},

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "sandbox/builder.h"
@@ -142,6 +144,14 @@ static int code_tree(struct builder *b)
     return b->out->tree < 0 ? errno : 0;
 }
 
+/* The host's tree is stacked above the new root, whose "." it covers: until it is let go, granted paths are found in
+ * it, and what the host mounts still reaches it.  The working directory stays the private root. */
+static int pivot(struct builder *b)
+{
+    b->host = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return b->host < 0 || fchdir(b->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ? errno : 0;
+}
+
 const struct step inside_half_steps[] = {
     {"not_dumpable", inside_step_not_dumpable},
     {"die_with_parent", inside_step_die_with_parent},
@@ -156,6 +166,7 @@ const struct step inside_half_steps[] = {
     {"private_tmp", private_tmp},
     {"no_nested_namespaces", no_nested_namespaces},
     {"code_tree", code_tree},
+    {"pivot", pivot}, /* what comes after it needs no name of the host's */
     {"bounding_set", inside_step_bounding_set},
     {0},
 };

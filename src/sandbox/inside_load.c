@@ -13,13 +13,30 @@ void inside_load_library(const char *soname)
     dlopen(soname, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
-/* While the host's libraries can be seen, and before there are limits that loading them could meet. */
-int inside_step_libraries(struct builder *b)
+static void load_libraries(const struct builder *b)
 {
     for (unsigned i = 0; i < libraries_count; i++)
         if (b->order.libraries & 1u << i)
             inside_load_library(libraries[i]);
-    return 0;
+}
+
+static int change_root(int fd)
+{
+    return fchdir(fd) < 0 || chroot(".") < 0 ? errno : 0;
+}
+
+/* While the host's libraries can be seen, and before there are limits that loading them could meet. */
+int inside_step_libraries(struct builder *b)
+{
+    int e = 0;
+    bool moved = b->host >= 0 && b->order.libraries;
+    if (moved)
+        e = change_root(b->host);
+    if (!e)
+        load_libraries(b);
+    if (!e && moved)
+        e = change_root(b->root);
+    return e;
 }
 
 static void *fail(char *message, size_t size, const char *what)

@@ -99,7 +99,9 @@ void posture_first(struct child *worker)
     worker->proc = proc;
     worker->proc_status = open_file(proc, "status");
     worker->proc_limits = open_file(proc, "limits");
-    if (worker->proc_status < 0 || worker->proc_limits < 0)
+    /* It shows the mounts as they are seen from the root that the worker has by now, which is the private one. */
+    worker->proc_mounts = open_file(proc, "mountinfo");
+    if (worker->proc_status < 0 || worker->proc_limits < 0 || worker->proc_mounts < 0)
         posture_end(worker); /* it is tried again */
 }
 
@@ -108,6 +110,7 @@ void posture_end(struct child *worker)
     io_close(&worker->proc);
     io_close(&worker->proc_status);
     io_close(&worker->proc_limits);
+    io_close(&worker->proc_mounts);
 }
 
 int posture_verify(struct child *worker, const struct wall_request *request, uint32_t self, struct posture *out,
@@ -120,9 +123,7 @@ int posture_verify(struct child *worker, const struct wall_request *request, uin
     struct stat st;
     if (worker->proc < 0)
         posture_first(worker);
-    /* Not before: it shows the mounts as they are seen from the root that the worker had when it was opened. */
-    fd_auto mounts = worker->proc < 0 ? -1 : open_file(worker->proc, "mountinfo");
-    if (read_file(worker->proc_status, &status) || read_file(mounts, &mountinfo) ||
+    if (read_file(worker->proc_status, &status) || read_file(worker->proc_mounts, &mountinfo) ||
         read_file(worker->proc_limits, &limits) || fstatat(worker->proc, "status", &st, 0) < 0)
         return error_set(err, MOAT_E_WALL_MISSING, "the worker's posture cannot be read from /proc/%d",
                          (int)worker->pid);

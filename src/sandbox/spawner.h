@@ -53,9 +53,9 @@ struct child {
     unsigned phase;
     bool channel;
     int listener;
-    /* private to sandbox/posture: its /proc/PID once it was looked at, two files of it that are still to be read, and a
+    /* private to sandbox/posture: its /proc/PID once it was looked at, the files of it that are still to be read, and a
      * bit for each namespace that is its own */
-    int proc, proc_status, proc_limits;
+    int proc, proc_status, proc_limits, proc_mounts;
     unsigned separate;
 };
 
@@ -67,7 +67,8 @@ struct child {
                     .listener = -1, \
                     .proc = -1, \
                     .proc_status = -1, \
-                    .proc_limits = -1})
+                    .proc_limits = -1, \
+                    .proc_mounts = -1})
 
 enum child_kind { CHILD_NOTHING, CHILD_SPAWNED, CHILD_FAILED, CHILD_EXITED };
 

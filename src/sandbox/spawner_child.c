@@ -101,7 +101,8 @@ static bool become_unprivileged(const struct birth *b)
 /* What the new program still needs of its rights in its own namespaces; it drops them itself. */
 static bool keep_capabilities(bool worker)
 {
-    static const int kept[] = {CAP_SETPCAP, CAP_SYS_ADMIN, CAP_SYS_RESOURCE /* max_user_namespaces */};
+    static const int kept[] = {CAP_SETPCAP, CAP_SYS_ADMIN, CAP_SYS_CHROOT /* libraries */,
+                               CAP_SYS_RESOURCE /* max_user_namespaces */};
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];
     if (syscall(SYS_capget, &header, data) < 0)
