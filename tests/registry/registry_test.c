@@ -15,9 +15,9 @@
 #include <sqlite3.h>
 
 #include "base/io.h"
+#include "registry/epoch.h"
 #include "registry/internal.h"
 #include "registry/schema.h"
-#include "registry/epoch.h"
 #include "sample.h"
 
 struct fixture {
