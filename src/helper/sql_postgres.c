@@ -324,6 +324,13 @@ static void undo(uint64_t deadline)
     post.implicit = post.transaction = false;
 }
 
+/* READ ONLY is not all: before PostgreSQL 16 large objects are made and changed in such a transaction. Who may only
+ * read has nothing to keep. */
+static const char *end_text(void)
+{
+    return sql_start.write || pq.PQtransactionStatus(post.conn) == PQTRANS_INERROR ? "COMMIT" : "ROLLBACK";
+}
+
 /* The rows that were asked for, and what becomes of the transaction around the statement. */
 static bool give(const struct sql_query *q, struct sql_answer *a)
 {
@@ -349,7 +356,7 @@ static bool give(const struct sql_query *q, struct sql_answer *a)
         answer_begin(&nowhere, room, sizeof room);
         if (!ok)
             command("ROLLBACK", soon, &nowhere);
-        else if (!command("COMMIT", soon, &nowhere))
+        else if (!command(end_text(), soon, &nowhere))
             ok = answer_fail(a, nowhere.code, "%.*s", (int)answer_length(&nowhere), room);
         post.implicit = false;
     }
@@ -415,7 +422,7 @@ static bool change_transaction(enum sql_words kind, const struct sql_query *q, s
     if (kind != WORDS_BEGIN && !post.transaction)
         return answer_fail(a, SEAT_SQL, "no transaction is open");
     bool ok = kind == WORDS_BEGIN    ? limit(q->deadline, begin_text(), a)
-              : kind == WORDS_COMMIT ? limit(q->deadline, "", a) && command("COMMIT", q->deadline, a)
+              : kind == WORDS_COMMIT ? limit(q->deadline, "", a) && command(end_text(), q->deadline, a)
                                      : command("ROLLBACK", q->deadline, a);
     post.transaction = kind == WORDS_BEGIN && ok;
     return ok && nothing(a);

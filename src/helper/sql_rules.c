@@ -110,8 +110,11 @@ static int judge(void *context, int action, const char *first, const char *secon
                  const char *trigger)
 {
     (void)context;
-    (void)database;
     (void)trigger;
+    /* The first that is heard of a temporary table: with the right to write it would be refused as well. */
+    bool changes = action == SQLITE_INSERT || action == SQLITE_UPDATE || action == SQLITE_DELETE;
+    if (changes && database && strcasecmp(database, "temp") == 0)
+        return refuse("CREATE TEMP", false, "CREATE TEMP", NULL);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (rules[i].action != action)
             continue;
