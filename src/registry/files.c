@@ -105,23 +105,26 @@ int files_mark(const char *plugin_dir, const uint8_t sha256[32], struct error *e
     return fd < 0 ? error_errno(err, MOAT_E_STORAGE_FAILED, errno, "cannot create %s", path) : 0;
 }
 
-void files_settle(const char *plugin_dir, const uint8_t sha256[32], bool wanted)
+static bool set_aside(const char *plugin_dir, const char *package, const uint8_t sha256[32])
 {
-    char package[PATH_MAX], mark[PATH_MAX];
-    files_path(plugin_dir, sha256, package);
-    in_folder(plugin_dir, "stage", sha256, "", mark);
-    if (wanted || unlink(package) == 0 || errno == ENOENT)
-        unlink(mark);
-}
-
-void files_set_aside(const char *plugin_dir, const uint8_t sha256[32])
-{
-    char from[PATH_MAX], to[PATH_MAX], dir[PATH_MAX];
-    files_path(plugin_dir, sha256, from);
+    char to[PATH_MAX], dir[PATH_MAX];
     in_folder(plugin_dir, "damaged", sha256, SUFFIX, to);
     snprintf(dir, sizeof dir, "%s/damaged", plugin_dir);
-    if (io_mkdirs(dir, 0700, NULL) == 0)
-        rename(from, to);
+    return io_mkdirs(dir, 0700, NULL) == 0 && (rename(package, to) == 0 || errno == ENOENT);
+}
+
+void files_settle(const char *plugin_dir, const uint8_t sha256[32], enum files_fate fate)
+{
+    char package[PATH_MAX], mark[PATH_MAX];
+    bool done = fate == FILES_WANTED;
+    files_path(plugin_dir, sha256, package);
+    in_folder(plugin_dir, "stage", sha256, "", mark);
+    if (fate == FILES_UNWANTED)
+        done = unlink(package) == 0 || errno == ENOENT;
+    else if (fate == FILES_DAMAGED)
+        done = set_aside(plugin_dir, package, sha256);
+    if (done)
+        unlink(mark);
 }
 
 static int write_claim(const char *plugin_dir, const char *path, const char *id, const char *dir, struct error *err)
@@ -219,7 +222,7 @@ int files_settle_marked(const char *plugin_dir, files_wanted wanted, void *conte
         } else if (is_hash(entry->d_name, "", sha256)) {
             rc = wanted(context, sha256, err);
             if (rc >= 0)
-                files_settle(plugin_dir, sha256, rc > 0);
+                files_settle(plugin_dir, sha256, (enum files_fate)rc);
         }
     }
     closedir(dir);
@@ -239,8 +242,8 @@ int files_collect(const char *plugin_dir, files_wanted wanted, void *context, ui
         bool staged = is_staged(entry->d_name); /* by the first release, which staged here */
         if (!staged && !is_hash(entry->d_name, SUFFIX, sha256))
             continue;
-        rc = staged ? 0 : wanted(context, sha256, err);
-        if (rc != 0)
+        rc = staged ? FILES_UNWANTED : wanted(context, sha256, err);
+        if (rc != FILES_UNWANTED)
             continue;
         rc = remove_stray(dir, path, entry->d_name, err);
         *removed += rc == 0;

@@ -19,20 +19,20 @@ int files_open(const char *plugin_dir);
 bool files_is_there(int packages, const uint8_t sha256[32]);
 int files_stage(const char *plugin_dir, const void *bytes, size_t len, struct registry_stage *out, struct error *err);
 
-/* Before a package is published or dropped. */
+/* Before a package is published, dropped or found damaged. */
 int files_mark(const char *plugin_dir, const uint8_t sha256[32], struct error *err);
 /* Gives the staged file its name, durably. The stage is empty afterwards. */
 int files_publish(const char *plugin_dir, struct registry_stage *stage, const uint8_t sha256[32], struct error *err);
-/* After the transaction: an unwanted package goes, then its mark. What cannot be removed now is at the next open. */
-void files_settle(const char *plugin_dir, const uint8_t sha256[32], bool wanted);
-/* Into damaged/; nothing when it is not there. */
-void files_set_aside(const char *plugin_dir, const uint8_t sha256[32]);
+/* After the transaction: an unwanted package goes, a damaged one into damaged/, then its mark. What cannot be done now
+ * is at the next open. */
+enum files_fate { FILES_UNWANTED, FILES_WANTED, FILES_DAMAGED };
+void files_settle(const char *plugin_dir, const uint8_t sha256[32], enum files_fate fate);
 
 /* Makes the directories and says in there that they belong to the registry `id` in `dir`; MOAT_E_WRONG_STATE when they
  * are another one's: its packages would look like strays.  *fresh: there was no stage/ yet. */
 int files_claim(const char *plugin_dir, const char *id, const char *dir, bool *fresh, struct error *err);
 
-/* 1 yes, 0 no, <0 error. */
+/* An enum files_fate, or an error. */
 typedef int (*files_wanted)(void *context, const uint8_t sha256[32], struct error *err);
 /* At open, cheap: removes what was staged and never published, and settles what is marked. */
 int files_settle_marked(const char *plugin_dir, files_wanted wanted, void *context, struct error *err);

@@ -40,9 +40,8 @@ struct registry {
     struct wanted_note notes[WANTED_NOTES];
     unsigned next_note;
 
-    /* The store thread's, 32 bytes each: packages that are marked (files.h) until the open transaction has ended, and
-     * those that are set aside after it. */
-    struct buf marked, aside;
+    /* The store thread's, 32 bytes each: packages that are marked (files.h) until the open transaction has ended. */
+    struct buf marked;
     struct registry_audit_head head; /* of the trail, with what the open transaction appended */
     uint64_t now_ms;                 /* the open transaction's */
     struct gather gathered;          /* what it writes besides commands */
@@ -61,8 +60,8 @@ int counter_add(struct db *db, const struct registry_count *count, uint64_t now_
 int starts_add(struct db *db, const struct registry_starts *more, uint64_t now_ms, struct error *err);
 int denials_add(struct db *db, const struct gather_denial *first, struct error *err);
 
-/* Does a version refer to this package? For files.h; context: the registry, on whose thread its writer is. */
-int store_is_wanted(void *registry, const uint8_t sha256[32], struct error *err);
+/* Which versions refer to this package? For files.h; context: the registry, on whose thread its writer is. */
+int store_fate(void *registry, const uint8_t sha256[32], struct error *err);
 
 /* wanted.c, on the store thread: what this transaction (NULL: nobody knows what) leaves of the notes. */
 void wanted_forget(struct registry *r);

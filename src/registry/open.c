@@ -18,21 +18,22 @@ const char *registry_state_name(enum registry_state s)
     return state_names[s];
 }
 
-int store_is_wanted(void *context, const uint8_t sha256[32], struct error *err)
+int store_fate(void *context, const uint8_t sha256[32], struct error *err)
 {
     struct registry *r = context;
-    int64_t n;
-    int rc =
-        db_number(&r->writer, err, 0, &n, "SELECT count(*) FROM version WHERE sha256 = ?", "b", sha256, (size_t)32);
-    return rc < 0 ? rc : n > 0;
+    int64_t fate;
+    _Static_assert(FILES_WANTED == 1 && FILES_DAMAGED == 2, "the statement's numbers");
+    int rc = db_number(&r->writer, err, FILES_UNWANTED, &fate,
+                       "SELECT min(iif(damaged_at = 0, 1, 2)) FROM version WHERE sha256 = ?", "b", sha256, (size_t)32);
+    return rc < 0 ? rc : (int)fate;
 }
 
 /* What a run that died has left behind goes; the whole is looked through only where no run of this release was. */
 static int settle(struct registry *r, bool fresh, struct error *err)
 {
     uint64_t removed = 0;
-    return fresh ? files_collect(r->plugin_dir, store_is_wanted, r, &removed, err)
-                 : files_settle_marked(r->plugin_dir, store_is_wanted, r, err);
+    return fresh ? files_collect(r->plugin_dir, store_fate, r, &removed, err)
+                 : files_settle_marked(r->plugin_dir, store_fate, r, err);
 }
 
 static int claim(struct registry *r, const char *dir, struct error *err)

@@ -34,7 +34,6 @@ static void tell_refusal(struct registry *r, const struct registry_command *c)
 static void run_one(struct registry *r, struct registry_command *c)
 {
     struct registry_audit_head head = r->head;
-    size_t aside = r->aside.len;
     c->code = sql(r, "SAVEPOINT command", &c->error);
     if (c->code < 0)
         return;
@@ -42,7 +41,6 @@ static void run_one(struct registry *r, struct registry_command *c)
     if (c->code == 0)
         c->code = sql(r, "RELEASE command", &c->error);
     if (c->code < 0) {
-        r->aside.len = aside;
         r->head = head;
         if (!lost(r) && (sql(r, "ROLLBACK TO command", NULL) < 0 || sql(r, "RELEASE command", NULL) < 0))
             sqlite3_exec(r->writer.handle, "ROLLBACK", NULL, NULL, NULL);
@@ -50,30 +48,16 @@ static void run_one(struct registry *r, struct registry_command *c)
     }
 }
 
-/* The transaction has ended, whichever way: what is marked stays if a version refers to it.  Only this thread
+/* The transaction has ended, whichever way: what is marked stays if a good version refers to it.  Only this thread
  * publishes, so that nothing can come to refer to it in between. */
 static void settle_marked(struct registry *r)
 {
     for (size_t i = 0; i + 32 <= r->marked.len; i += 32) {
-        int wanted = store_is_wanted(r, r->marked.data + i, NULL);
-        if (wanted >= 0) /* else the mark stays for the next open */
-            files_settle(r->plugin_dir, r->marked.data + i, wanted > 0);
+        int fate = store_fate(r, r->marked.data + i, NULL);
+        if (fate >= 0) /* else the mark stays for the next open */
+            files_settle(r->plugin_dir, r->marked.data + i, (enum files_fate)fate);
     }
     buf_clear(&r->marked);
-}
-
-/* Unless the same bytes were installed again in the same transaction. */
-static void set_aside(struct registry *r)
-{
-    for (size_t i = 0; i + 32 <= r->aside.len; i += 32) {
-        const uint8_t *sha256 = r->aside.data + i;
-        int64_t whole;
-        if (db_number(&r->writer, NULL, 1, &whole, "SELECT count(*) FROM version WHERE sha256 = ? AND damaged_at = 0",
-                      "b", sha256, (size_t)32) == 0 &&
-            whole == 0)
-            files_set_aside(r->plugin_dir, sha256);
-    }
-    buf_clear(&r->aside);
 }
 
 /* Every command of the group that had succeeded shares the transaction's fate. */
@@ -146,7 +130,6 @@ static bool run_group(struct registry *r, struct registry_command *group)
     if (rc < 0) {
         r->head = head;
         fail_all(group, &err);
-        buf_clear(&r->aside);
         settle_marked(r);
         pthread_mutex_lock(&r->lock);
         gather_give_back(&r->gather, &r->gathered);
@@ -160,7 +143,6 @@ static bool run_group(struct registry *r, struct registry_command *group)
     pthread_mutex_unlock(&r->lock);
     atomic_fetch_add_explicit(&r->commits, 1, memory_order_relaxed);
     settle_marked(r);
-    set_aside(r);
     return true;
 }
 
@@ -270,7 +252,6 @@ int store_start(struct registry *r, struct error *err)
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&r->written, NULL);
     r->marked = BUF_INIT(64u << 20);
-    r->aside = BUF_INIT(1 << 20);
     int rc = pthread_create(&r->store, NULL, store_main, r);
     if (rc)
         return error_errno(err, MOAT_E_OUT_OF_MEMORY, rc, "cannot start the store thread");
@@ -294,7 +275,6 @@ void store_stop(struct registry *r)
         gather_free(&r->gather);
     }
     buf_free(&r->marked);
-    buf_free(&r->aside);
 }
 
 void registry_begin(struct registry *r, struct registry_command *command)

@@ -21,7 +21,7 @@ int write_mend(struct registry *r, struct registry_command *c, uint64_t now, str
     /* Only this thread publishes, and every package of this transaction is marked: none comes to be wanted meanwhile.
      */
     if (rc == 0)
-        rc = files_collect(r->plugin_dir, store_is_wanted, r, &c->mend.collected, err);
+        rc = files_collect(r->plugin_dir, store_fate, r, &c->mend.collected, err);
     if (rc == 0)
         c->mend.searched = !good;
     return rc < 0 ? rc : WRITE_NOTHING_NEW;

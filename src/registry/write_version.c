@@ -305,7 +305,7 @@ int write_want(struct registry *r, struct registry_command *c, uint64_t now, str
 }
 
 /* Its file is moved once this is committed. */
-static int note_aside(struct registry *r, int64_t version, struct error *err)
+static int mark_damaged(struct registry *r, int64_t version, struct error *err)
 {
     sqlite3_stmt *row;
     uint8_t sha256[32];
@@ -314,9 +314,7 @@ static int note_aside(struct registry *r, int64_t version, struct error *err)
         return rc;
     bool whole = db_blob(row, 0, sha256, 32);
     db_end(row);
-    if (whole && !buf_put(&r->aside, sha256, 32))
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to set a package aside");
-    return WRITE_CHANGED;
+    return whole ? mark(r, sha256, err) : 0;
 }
 
 int write_damage(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)
@@ -330,5 +328,5 @@ int write_damage(struct registry *r, struct registry_command *c, uint64_t now, s
                     (int64_t)(now ? now : 1), version);
     if (rc == 0 && sqlite3_changes(r->writer.handle) == 0)
         return WRITE_NOTHING_NEW;
-    return rc < 0 ? rc : note_aside(r, version, err);
+    return rc < 0 ? rc : mark_damaged(r, version, err);
 }

@@ -3,23 +3,18 @@
  * command further; never between, and without a stray file.
  *
  * The child is traced, so that the points are counted, not timed: every run meets the same ones. */
-#include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <linux/ptrace.h>
 
 #include "sample.h"
+#include "trace.h"
 
 /* ---- what is done ---- */
 
@@ -27,9 +22,6 @@
 
 static const struct sample_script *script;
 static bool every_call; /* not only those that change storage */
-
-/* What is traced: says after each step that it was answered. */
-typedef int (*traced)(const struct place *p, int report);
 
 /* Opens, takes every step, closes. */
 static int run_all(const struct place *p, int report)
@@ -44,77 +36,11 @@ static int run_all(const struct place *p, int report)
     return 0;
 }
 
-/* ---- where it dies ---- */
-
-static bool changes_storage(const struct ptrace_syscall_info *info)
+static long run_traced(const struct place *p, int (*run)(const struct place *p, int report), long kill_at,
+                       int *answered, int *end_status)
 {
-    static const long calls[] = {
-        SYS_write,     SYS_pwrite64, SYS_pwritev,   SYS_writev,   SYS_ftruncate, SYS_fallocate, SYS_fsync,
-        SYS_fdatasync, SYS_renameat, SYS_renameat2, SYS_unlinkat, SYS_mkdirat,   SYS_fchmod,
-#ifdef SYS_unlink
-        SYS_unlink,    SYS_rename,   SYS_mkdir,
-#endif
-    };
-    if (info->op != PTRACE_SYSCALL_INFO_ENTRY)
-        return false;
-    if (every_call)
-        return true;
-    if ((long)info->entry.nr == SYS_openat)
-        return info->entry.args[2] & (O_CREAT | O_TRUNC);
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-        if ((long)info->entry.nr == calls[i])
-            return true;
-    return false;
-}
-
-/* Runs the child to its end, or kills it as its kill_at-th change of storage begins. The number of changes seen. */
-static long trace(pid_t leader, long kill_at, int *end_status)
-{
-    long seen = 0;
-    int status;
-    pid_t tid;
-    while ((tid = waitpid(-1, &status, __WALL)) > 0) {
-        if (!WIFSTOPPED(status)) {
-            if (tid == leader)
-                *end_status = status;
-            continue;
-        }
-        int stop = WSTOPSIG(status), pass = 0;
-        struct ptrace_syscall_info info;
-        if (stop == (SIGTRAP | 0x80) && ptrace(PTRACE_GET_SYSCALL_INFO, tid, (void *)sizeof info, &info) > 0 &&
-            changes_storage(&info) && ++seen == kill_at)
-            kill(leader, SIGKILL);
-        else if (stop != (SIGTRAP | 0x80) && stop != SIGTRAP && stop != SIGSTOP)
-            pass = stop;
-        ptrace(PTRACE_SYSCALL, tid, NULL, (void *)(long)pass);
-    }
-    return errno == ECHILD ? seen : -1;
-}
-
-static long run_traced(const struct place *p, traced run, long kill_at, int *answered, int *end_status)
-{
-    int report[2];
-    char ticks[STEPS];
-    assert_int_equal(pipe2(report, O_CLOEXEC), 0);
-    pid_t leader = fork();
-    if (leader == 0) {
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-            _exit(99);
-        raise(SIGSTOP);
-        _exit(run(p, report[1]));
-    }
-    int status;
-    assert_int_equal(waitpid(leader, &status, 0), leader);
-    assert_true(WIFSTOPPED(status));
-    ptrace(PTRACE_SETOPTIONS, leader, NULL,
-           (void *)(long)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL));
-    ptrace(PTRACE_SYSCALL, leader, NULL, NULL);
-    long seen = trace(leader, kill_at, end_status);
-    close(report[1]);
-    ssize_t n = read(report[0], ticks, sizeof ticks);
-    close(report[0]);
-    *answered = n > 0 ? (int)n : 0;
-    return seen;
+    return trace_run(&(struct trace){.run = run, .kill_at = kill_at, .every_call = every_call}, p, answered,
+                     end_status);
 }
 
 /* ---- what is left ---- */
