@@ -1,11 +1,15 @@
 /* registry/files: the packages on the disk, each under its own hash.  Knows no SQL.  Private to src/registry.
  *
- *     sha256/HEX.moat   the packages
- *     stage/.stage-*    on their way: written and synced, without a name yet
- *     stage/HEX         a mark: the package of this hash may be one too many (it is being published, or dropped) until
- * a transaction has ended.  Made before either, so that a process that dies leaves it behind damaged/HEX.moat  what was
- * found to be other bytes than were installed: set aside, never deleted by us owner             which registry all of
- * this belongs to */
+ * sha256/HEX.moat: the packages.
+ *
+ * stage/.stage-*: on their way: written and synced, without a name yet.
+ *
+ * stage/HEX: a mark: the package of this hash may be one too many there (it is being published, dropped or set aside)
+ * until a transaction has ended.  Made before it, so that a process that dies leaves it behind.
+ *
+ * damaged/HEX.moat: what was found to be other bytes than were installed: set aside, never deleted by us.
+ *
+ * owner: which registry all of this belongs to. */
 #ifndef REGISTRY_FILES_H
 #define REGISTRY_FILES_H
 

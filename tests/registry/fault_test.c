@@ -179,5 +179,6 @@ int main(void)
         cmocka_unit_test(an_error_of_the_disk), cmocka_unit_test(a_full_disk), cmocka_unit_test(a_short_write),
         cmocka_unit_test(a_loss_of_power),      cmocka_unit_test(no_memory),
     };
+    place_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,5 +198,6 @@ int main(void)
                                        SCRIPT(killed_anywhere_it_is_the_old_state_or_the_new, 1),
                                        SCRIPT(killed_at_every_system_call, 0), SCRIPT(killed_at_every_system_call, 1),
                                        cmocka_unit_test(killed_anywhere_a_restoration_is_not_begun_or_done)};
+    place_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

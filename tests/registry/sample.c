@@ -24,6 +24,21 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
+static char in_memory[] = "/dev/shm/moat-registry-XXXXXX";
+
+static void leave_memory(void)
+{
+    nftw(in_memory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void place_in_memory(void)
+{
+    if (getenv("TMPDIR") || !mkdtemp(in_memory))
+        return;
+    setenv("TMPDIR", in_memory, 1);
+    atexit(leave_memory);
+}
+
 void place_remove(const struct place *p)
 {
     nftw(p->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);

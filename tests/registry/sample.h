@@ -9,6 +9,9 @@ struct place {
     char dir[256], registry[300], packages[300];
 };
 void place_make(struct place *p);
+/* From now on they are made in memory where that can be had: for who kills processes, whose writes the kernel keeps
+ * whatever the file system, thousands of times.  What SQLite leaves there of its own goes at exit. */
+void place_in_memory(void);
 void place_remove(const struct place *p);
 int place_open(const struct place *p, struct registry **out, struct error *err);
 

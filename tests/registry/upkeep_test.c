@@ -144,5 +144,6 @@ static void killed_anywhere_a_change_is_whole_or_not_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(killed_anywhere_a_change_is_whole_or_not_there)};
+    place_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
