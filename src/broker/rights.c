@@ -9,7 +9,7 @@
 #include "broker/fact.h"
 
 #define BUCKETS 1024
-#define VERSIONS_MAX 8 /* of one plugin: the current one, a canary, and some that still drain */
+#define VERSIONS_MAX 64 /* of one plugin: the current one, a canary, and those that still drain */
 
 struct rights {
     _Atomic int refs;

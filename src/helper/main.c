@@ -72,7 +72,7 @@ static _Noreturn void serve_sql(const char *called)
     if (!duty_sql_prepare())
         _exit(HELPER_BAD_USAGE);
     _exit(inside_helper_lock_sql(called, sql_start.kind != SQL_SQLITE, duty_sql_descriptors()) ? HELPER_NO_LOCK
-                                                                                                 : duty_sql());
+                                                                                               : duty_sql());
 }
 
 int main(int argc, char **argv)
