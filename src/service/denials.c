@@ -62,7 +62,8 @@ static bool tell_denial(void *context, const struct registry_denial *r)
     tell_text(out, "object", r->object);
     tell_text(out, "wall", r->wall);
     tell_text(out, "permission", known ? permission_name((enum permission)r->permission) : NULL);
-    tell_text(out, "command", policy_denial_command(r->plugin, r->permission, r->operation, object, command) ? command : NULL);
+    tell_text(out, "command",
+              policy_denial_command(r->plugin, r->permission, r->operation, object, command) ? command : NULL);
     tell_number(out, "count", r->count);
     tell_time(out, "first", r->first_ms * NS_PER_MS);
     tell_time(out, "last", r->last_ms * NS_PER_MS);

@@ -258,7 +258,7 @@ int connections_end(struct service *s, const char *name, struct error *err);
 
 int queries_open(struct service *s, struct error *err);
 void source_wanted(void *context, struct question *ask, const char *source, bool write); /* broker_config.open_source */
-struct spawner *helpers_spawner(void *context); /* the service's, as it is now */
+struct spawner *helpers_spawner(void *context);    /* the service's, as it is now */
 void worker_ended(void *context, uint64_t worker); /* loader_config.on_worker_end */
 /* Helpers of NAME that do what it may not do any more are dead when this returns. MOAT_E_REVOKE_INCOMPLETE. */
 int queries_review(struct service *s, const char *name, struct error *err);

@@ -35,7 +35,8 @@ const struct setting settings_table[] = {
     {"file_size_max", KIND_SIZE, 1ull << 30, 4096, 1ull << 40, false, F(file_size_max),
      "bytes of one file that a plugin writes: no manifest gets more"},
     {"file_write_max", KIND_SIZE, 1ull << 30, 4096, POLICY_MOST_MAX, false, F(file_write_max),
-     "bytes that a plugin may add in a place which it may write, where the grant does not say how many (docs/quota.md)"},
+     "bytes that a plugin may add in a place which it may write, where the grant does not say how many "
+     "(docs/quota.md)"},
     {"http_body_time", KIND_TIME, 30 * NS_PER_S, NS_PER_MS, 3600 * NS_PER_S, true, F(http_body_time),
      "a client has this to send a body, or to take an answer, and as long again as http_rate_min asks for"},
     {"http_connections", KIND_NUMBER, 16384, 1, 1 << 20, false, F(http_connections),
