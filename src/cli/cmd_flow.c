@@ -103,21 +103,19 @@ static int post_file(struct flow *f, const char *path, json_t **out)
 }
 
 /* A word for a shell, as the operator would type it again. */
-static const char *quoted(const char *word, char out[1024])
+static const char *quoted(const char *word, struct buf *out)
 {
-    size_t plain = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+@:"), n = 0;
+    size_t plain = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+@:");
     if (*word && !word[plain])
         return word;
-    out[n++] = '\'';
-    for (; *word && n < 1018; word++) {
-        if (*word == '\'') {
-            memcpy(out + n, "'\\'", 3);
-            n += 3;
-        }
-        out[n++] = *word;
-    }
-    snprintf(out + n, 1024 - n, "'");
-    return out;
+    buf_putc(out, '\'');
+    for (; *word; word++)
+        if (*word == '\'')
+            buf_puts(out, "'\\''");
+        else
+            buf_putc(out, *word);
+    buf_putc(out, '\'');
+    return buf_text(out);
 }
 
 /* ---- update ---- */
@@ -304,8 +302,9 @@ static int examine(struct flow *f, char version[64])
 int run_update(struct cli *c)
 {
     struct flow f;
-    char version[64] = "", word[1024];
-    const char *file = quoted(c->args[1], word);
+    char version[64] = "";
+    buf_auto word = BUF_INIT(64 * 1024);
+    const char *file = quoted(c->args[1], &word);
     json_t *info = NULL, *installed = NULL;
     flow_begin(&f, c);
     int rc = ask_of(&f, "GET", "/api/plugins/info", NULL, &info);

@@ -76,6 +76,9 @@ int wall_resolve(const char *path, bool writable, struct wall_grant *out, struct
         return error_set(err, MOAT_E_BAD_USAGE, "the path %s is longer than %d bytes", path, WALL_PATH_MAX - 1);
     if (wall_never_granted(real))
         return error_set(err, MOAT_E_PERMISSION_DENIED, "%s is never granted: it holds the machine itself", real);
+    if (strcmp(real, "/tmp") == 0) /* what lies in it can be */
+        return error_set(err, MOAT_E_PERMISSION_DENIED,
+                         "/tmp is never granted: a plugin has one of its own there; name what lies in it");
     fd_auto fd = kernel_openat2(AT_FDCWD, real, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)

@@ -373,7 +373,8 @@ int version_may_run(struct job *job, const struct registry_plugin *plugin, const
         rc = open_trusted(job, v, text, &package, err);
     package_free(package);
     return is_damage(rc) ? error_set(err, MOAT_E_PACKAGE_DAMAGED,
-                                     "the installed package of %s %s is damaged: install it again", v->name, v->version)
+                                     "the installed package of %s %s is missing or damaged: install it again", v->name,
+                                     v->version)
                          : rc;
 }
 
