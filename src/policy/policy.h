@@ -36,8 +36,8 @@ bool grant_covers(const struct grant *a, const struct grant *b);
 /* The place of a scope that is one: of a file permission, or of a program of this machine. false: it is none. */
 bool grant_place(const struct grant *g, char path[POLICY_SCOPE_MAX]);
 
-/* "file_write=/out,max=1GiB": bytes that may come to lie there; 0: it does not say. Covering is of places: a bound is no
- * part of it. */
+/* "file_write=/out,max=1GiB": bytes that may come to lie there; 0: it does not say. Covering is of places: a bound is
+ * no part of it. */
 #define POLICY_MOST_MAX (1ull << 50)
 uint64_t grant_most(const struct grant *g);
 /* The same place with another bound; false: g is no grant of file_write, or is too long. */

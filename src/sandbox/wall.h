@@ -31,7 +31,8 @@ struct wall_grant {
 };
 
 /* Resolves path once, following links now and never again; MOAT_E_NO_SUCH_FILE, MOAT_E_PERMISSION_DENIED for places
- * that are never granted (/, /proc, /sys, /dev, and what they contain; /tmp itself). May block on a slow disk: not on a loop. */
+ * that are never granted (/, /proc, /sys, /dev, and what they contain; /tmp itself). May block on a slow disk: not on a
+ * loop. */
 int wall_resolve(const char *path, bool writable, struct wall_grant *out, struct error *err);
 
 /* A file that may be executed inside: one of the host's, which stays that file, or a part of the package's assets,

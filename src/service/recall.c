@@ -70,13 +70,14 @@ struct known *recall_find(struct recall *r, const char *name, const char *versio
 {
     struct known *found = NULL;
     pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < RECALL_ENTRIES && !found; i++) {
+    for (size_t i = 0; i < RECALL_ENTRIES; i++) {
         struct entry *e = &r->entries[i];
         if (!is_of(e, name, version) || e->epoch != epoch)
             continue;
         e->used = ++r->clock;
         found = e->known;
         found->refs++;
+        break;
     }
     pthread_mutex_unlock(&r->lock);
     return found;
