@@ -105,7 +105,9 @@ def hold(place, role):
 
 
 @pytest.mark.parametrize("role,status,code", [("command", 8, "home_busy"), ("server", 7, "no_answer")])
-def test_a_holder_that_stays(place, role, status, code):
+def test_a_holder_that_stays(place, long, role, status, code):
+    if role == "server" and not long:
+        pytest.skip("ten seconds more; test_silent_server is such a one: with --long")
     lock = hold(place, role)
     start = time.monotonic()
     done = place.moat("list", "--json")
