@@ -93,22 +93,13 @@ static void one_point(const struct place *home, long k, const char *old, const c
     place_remove(&p);
 }
 
-/* Every how many points; all of them with MOAT_LONG. */
-static long stride(long *first)
-{
-    const char *every = getenv("MOAT_LONG"), *seed = getenv("MOAT_SEED");
-    long step = every && strcmp(every, "1") == 0 ? 1 : 4;
-    *first = 1 + (long)((seed ? strtoull(seed, NULL, 10) : 0) % (uint64_t)step);
-    return step;
-}
-
 static long sweep(const struct place *home, const char *old, const char *new)
 {
-    long seen, first, step = stride(&first), tried = 0, ignored;
+    long seen, tried = 0, ignored;
     one_point(home, 0, old, new, &seen);
     if (seen < 1)
         fail_msg("%s changes nothing on the disk", upkeep_steps[at_step].name);
-    for (long k = first; k <= seen; k += step, tried++)
+    for (long k = 1; k <= seen; k++, tried++)
         one_point(home, k, old, new, &ignored);
     return tried;
 }
