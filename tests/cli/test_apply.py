@@ -228,7 +228,7 @@ def test_a_required_permission_is_never_granted_by_default(either):
     place.install("1.0.0", required_permissions=["file_read"], optional_permissions=["file_write"])
     place.good("grant", "alpha", "file_read=/usr")
     before = state(place)
-    for more in ({}, {"grants": ["file_write=/tmp"]}, {"refuse": ["file_read"]}):
+    for more in ({}, {"grants": ["file_write=/var"]}, {"refuse": ["file_read"]}):
         done = place.bad(3, "permission_denied", "apply", put(place, entry(place, **more)))
         assert "/plugins/0/grants" in done.err and "file_read" in done.err
     assert state(place) == before

@@ -146,7 +146,7 @@ def test_random_changes_against_a_model(either, rng, long):
             become(name, scopes)
 
     def apply():
-        some = {name: {s for s in ("/tmp", "/var") if rng.random() < 0.5} for name in packages if rng.random() < 0.7}
+        some = {name: {s for s in ("/usr", "/var") if rng.random() < 0.5} for name in packages if rng.random() < 0.7}
         done = place.moat("apply", wanted(place, file, some))
         if not set(some) <= installed:
             assert done.status == 4, done  # and nothing of it
@@ -190,7 +190,7 @@ def test_random_changes_against_a_model(either, rng, long):
         name = rng.choice(list(packages))
         rng.choice([
             lambda: install(name), lambda: install(name), lambda: uninstall(name, rng.random() < 0.5),
-            lambda: decide(name, rng.choice(["/tmp", "/var"]), rng.random() < 0.7),
+            lambda: decide(name, rng.choice(["/usr", "/var"]), rng.random() < 0.7),
             export, bring_back, apply, apply,
             lambda: set_one("log_level", rng.choice(["info", "warn", "error"])),
         ])()
