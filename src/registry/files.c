@@ -132,6 +132,8 @@ static int write_claim(const char *plugin_dir, const char *path, const char *id,
     buf_auto text = BUF_INIT(PATH_MAX + 256);
     struct registry_stage stage;
     buf_printf(&text, "%s\nThis directory belongs to the registry in %s.\n", id, dir);
+    if (text.failed) /* a claim without its id would be another registry's for ever */
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for %s", path);
     int rc = files_stage(plugin_dir, text.data, text.len, &stage, err);
     if (rc < 0)
         return rc;
