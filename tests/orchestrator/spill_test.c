@@ -29,7 +29,7 @@ static int make(void **state)
     struct place *p = calloc(1, sizeof *p);
     struct error err;
     assert_non_null(p);
-    strcpy(p->dir, "/tmp/spill-XXXXXX");
+    snprintf(p->dir, sizeof p->dir, "/tmp/spill-XXXXXX");
     assert_non_null(mkdtemp(p->dir));
     snprintf(p->file, sizeof p->file, "%s/results/%s/7", p->dir, task);
     assert_int_equal(spill_open(p->dir, 10, 50, &p->s, &err), 0);

@@ -35,7 +35,7 @@ static size_t make_words(char words[WORDS_MAX][2 * LENGTH_MAX + 1])
     static const char *const letters[LETTERS] = {"a", "b", "é"};
     size_t count = 0, first = 0;
     for (int i = 0; i < LETTERS; i++)
-        strcpy(words[count++], letters[i]);
+        snprintf(words[count++], sizeof *words, "%s", letters[i]);
     for (int length = 2; length <= LENGTH_MAX; length++) {
         size_t end = count;
         for (; first < end; first++)

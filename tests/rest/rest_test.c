@@ -16,17 +16,11 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "fake_service.h"
-#include "rest/rest.h"
+#include "front.h"
 #include "rest/uri.h"
 
 struct fixture {
-    char home[64];
-    struct service *service;
-    struct rest *rest;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool done;
+    struct front front;
     /* of the last answer */
     int status;
     char body[8192], headers[2048];
@@ -35,12 +29,8 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->home, "/tmp/rest-test-XXXXXX");
-    assert_non_null(mkdtemp(f->home));
-    f->service = fake_begin(f->home);
-    assert_int_equal(rest_new(f->service, &f->rest, NULL), 0);
-    pthread_mutex_init(&f->mutex, NULL);
-    pthread_cond_init(&f->cond, NULL);
+    assert_non_null(f);
+    front_open(&f->front);
     *state = f;
     return 0;
 }
@@ -48,11 +38,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    char command[128];
-    fake_end(f->service);
-    rest_free(f->rest);
-    snprintf(command, sizeof command, "rm -rf %s", f->home);
-    assert_int_equal(system(command), 0);
+    front_close(&f->front);
     free(f);
     return 0;
 }
@@ -60,10 +46,7 @@ static int teardown(void **state)
 static void request_done(struct rest_request *q, void *context)
 {
     struct fixture *f = context;
-    pthread_mutex_lock(&f->mutex);
-    f->done = true;
-    pthread_cond_signal(&f->cond);
-    pthread_mutex_unlock(&f->mutex);
+    front_done(&f->front);
 }
 
 static void keep_answer(struct fixture *f, struct rest_request *q)
@@ -84,16 +67,13 @@ static void keep_answer(struct fixture *f, struct rest_request *q)
 /* The whole of a request; the status. */
 static int ask_head(struct fixture *f, const struct rest_head *head, const void *body, size_t len)
 {
-    struct rest_request *q = rest_begin(f->rest, head);
+    struct rest_request *q = rest_begin(f->front.rest, head);
     assert_non_null(q);
     for (size_t at = 0; at < len && !rest_answered(q); at += 1000)
         rest_body(q, (const char *)body + at, len - at < 1000 ? len - at : 1000);
-    f->done = false;
-    rest_run(q, service_loop(f->service, 0), request_done, f);
-    pthread_mutex_lock(&f->mutex);
-    while (!f->done)
-        pthread_cond_wait(&f->cond, &f->mutex);
-    pthread_mutex_unlock(&f->mutex);
+    f->front.done = false;
+    rest_run(q, service_loop(f->front.service, 0), request_done, f);
+    front_wait(&f->front);
     keep_answer(f, q);
     rest_end(q);
     return f->status;
@@ -192,7 +172,7 @@ static void test_every_route_reaches_its_service(void **state)
         int status = ask(f, cases[i].method, cases[i].target, cases[i].body ? JSON : NULL, cases[i].body);
         if (status != 200)
             fail_msg("%s %s: %d %s", cases[i].method, cases[i].target, status, f->body);
-        assert_string_equal(fake_asked(f->service), cases[i].asked);
+        assert_string_equal(fake_asked(f->front.service), cases[i].asked);
         bool call = strncmp(cases[i].asked, "call", 4) == 0;
         assert_string_equal(f->body, call ? "{\"success\":true,\"result\":[1]}"
                                           : "{\"success\":true,\"result\":{\"fake\":true}}");
@@ -264,7 +244,7 @@ static void test_refusals(void **state)
         assert_int_equal(strspn(id + 8, "0123456789abcdef"), 32);
         assert_string_equal(id + 40, "\",\"detail\":{}}}");
     }
-    assert_string_equal(fake_asked(f->service), ""); /* nothing of it reached the service */
+    assert_string_equal(fake_asked(f->front.service), ""); /* nothing of it reached the service */
 }
 
 static void test_allow_names_the_methods(void **state)
@@ -333,14 +313,14 @@ static void test_a_scope_covers_its_routes_only(void **state)
 static void test_bearer(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(rest_bearer(f->rest, NULL).scopes, 0);
-    assert_int_equal(rest_bearer(f->rest, "").scopes, 0);
-    assert_int_equal(rest_bearer(f->rest, "Bearer ").scopes, 0);
-    assert_int_equal(rest_bearer(f->rest, "Basic " FAKE_TOKEN).scopes, 0);
-    assert_int_equal(rest_bearer(f->rest, "Bearer x" FAKE_TOKEN).scopes, 0);
-    assert_int_equal(rest_bearer(f->rest, "Bearer " FAKE_TOKEN " ").scopes, 0);
-    assert_int_equal(rest_bearer(f->rest, "Bearer " FAKE_TOKEN).scopes, REST_ADMIN);
-    assert_int_equal(rest_bearer(f->rest, "bearer  " FAKE_TOKEN).scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer(f->front.rest, NULL).scopes, 0);
+    assert_int_equal(rest_bearer(f->front.rest, "").scopes, 0);
+    assert_int_equal(rest_bearer(f->front.rest, "Bearer ").scopes, 0);
+    assert_int_equal(rest_bearer(f->front.rest, "Basic " FAKE_TOKEN).scopes, 0);
+    assert_int_equal(rest_bearer(f->front.rest, "Bearer x" FAKE_TOKEN).scopes, 0);
+    assert_int_equal(rest_bearer(f->front.rest, "Bearer " FAKE_TOKEN " ").scopes, 0);
+    assert_int_equal(rest_bearer(f->front.rest, "Bearer " FAKE_TOKEN).scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer(f->front.rest, "bearer  " FAKE_TOKEN).scopes, REST_ADMIN);
 }
 
 /* What a connection remembers of its token never lets in more than the token itself. */
@@ -349,29 +329,29 @@ static void test_bearer_known(void **state)
     struct fixture *f = *state;
     struct rest_known known = {0};
     char longer[400];
-    assert_int_equal(rest_bearer_known(f->rest, &known, NULL)->scopes, 0);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_READ_TOKEN)->scopes, REST_READ);
-    assert_int_equal(rest_bearer_known(f->rest, &known, NULL)->scopes, 0);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "")->scopes, 0);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN " ")->scopes, 0);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer x" FAKE_TOKEN)->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, NULL)->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer " FAKE_READ_TOKEN)->scopes, REST_READ);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, NULL)->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "")->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer " FAKE_TOKEN " ")->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer x" FAKE_TOKEN)->scopes, 0);
     snprintf(longer, sizeof longer, "Bearer %100s%s", "", FAKE_TOKEN);
-    assert_int_equal(rest_bearer_known(f->rest, &known, longer)->scopes, REST_ADMIN);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, longer)->scopes, REST_ADMIN);
     longer[strlen(longer) - 1] ^= 1; /* where the memory of it would not reach */
-    assert_int_equal(rest_bearer_known(f->rest, &known, longer)->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, longer)->scopes, 0);
     /* A token that was taken away is looked up again. */
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
-    fake_forget_tokens(f->service);
-    assert_int_equal(rest_bearer_known(f->rest, &known, "Bearer " FAKE_TOKEN)->scopes, 0);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer " FAKE_TOKEN)->scopes, REST_ADMIN);
+    fake_forget_tokens(f->front.service);
+    assert_int_equal(rest_bearer_known(f->front.rest, &known, "Bearer " FAKE_TOKEN)->scopes, 0);
 }
 
 static void test_draining_leaves_health(void **state)
 {
     struct fixture *f = *state;
-    rest_drain(f->rest);
+    rest_drain(f->front.rest);
     assert_int_equal(ask(f, "GET", "/api/plugins/stats", NULL, NULL), 503);
     assert_non_null(strstr(f->body, "\"code\":\"draining\""));
     assert_non_null(strstr(f->headers, "Retry-After: "));
@@ -385,7 +365,7 @@ static void test_body_limits(void **state)
     struct fixture *f = *state;
     char *big = malloc(5 << 20);
     memset(big, '1', 5 << 20);
-    fake_limits(f->service, 1000, 2000);
+    fake_limits(f->front.service, 1000, 2000);
     struct rest_head head = {.method = "POST", .target = "/api/plugins/execute/a/b", .principal = {REST_ADMIN}};
     head.content_length = 1000;
     assert_int_equal(ask_head(f, &head, big, 1000), 200);
@@ -415,7 +395,7 @@ static void test_body_limits(void **state)
 static const char *in_incoming(struct fixture *f, const char *name)
 {
     static char path[PATH_MAX + 64];
-    snprintf(path, sizeof path, "%s/incoming/%s", service_home(f->service)->plugin_dir, name);
+    snprintf(path, sizeof path, "%s/incoming/%s", service_home(f->front.service)->plugin_dir, name);
     return path;
 }
 
@@ -437,9 +417,9 @@ static void test_upload_goes_to_a_file_without_a_name(void **state)
                          "/api/plugins/install?auto_load=1&grant=file_read%3D/a&use=false&grant=execute_code", OCTETS,
                          "the package"),
                      200);
-    assert_string_equal(fake_asked(f->service),
+    assert_string_equal(fake_asked(f->front.service),
                         "install metadata=NULL grants=[file_read=/a,execute_code] load=1 use=0 older=0");
-    assert_string_equal(fake_package(f->service), "the package");
+    assert_string_equal(fake_package(f->front.service), "the package");
     assert_int_equal(files_in_incoming(f), 0);
 
     struct rest_head head = {.method = "POST",
@@ -447,7 +427,7 @@ static void test_upload_goes_to_a_file_without_a_name(void **state)
                              .principal = {REST_ADMIN},
                              .content_type = OCTETS,
                              .content_length = 100};
-    struct rest_request *q = rest_begin(f->rest, &head);
+    struct rest_request *q = rest_begin(f->front.rest, &head);
     assert_true(rest_body(q, "half", 4));
     assert_int_equal(files_in_incoming(f), 0);
     rest_end(q);
@@ -490,23 +470,23 @@ static void test_plugin_path_stays_inside_incoming(void **state)
         if (status != cases[i].status)
             fail_msg("%s: %d %s", cases[i].path, status, f->body);
     }
-    assert_string_equal(fake_package(f->service), "from incoming");
+    assert_string_equal(fake_package(f->front.service), "from incoming");
     assert_int_equal(ask(f, "POST", "/api/plugins/install", JSON,
                          "{\"plugin_path\":\"good.moat\",\"metadata\":{\"name\":\"x\"},\"auto_load\":true,"
                          "\"grants\":[\"execute_code\"]}"),
                      200);
-    assert_string_equal(fake_asked(f->service),
+    assert_string_equal(fake_asked(f->front.service),
                         "install metadata={\"name\":\"x\"} grants=[execute_code] load=1 use=0 older=0");
 }
 
 static void test_a_failure_names_the_file_as_the_client_does(void **state)
 {
     struct fixture *f = *state;
-    fake_fail(f->service, MOAT_E_NOT_A_PACKAGE, "PATH");
+    fake_fail(f->front.service, MOAT_E_NOT_A_PACKAGE, "PATH");
     assert_int_equal(ask(f, "POST", "/api/plugins/install", OCTETS, "x"), 422);
     assert_non_null(strstr(f->body, "\"message\":\"the package is not a package\""));
     put_incoming(f, "good.moat", "x");
-    fake_fail(f->service, MOAT_E_NOT_A_PACKAGE, "PATH");
+    fake_fail(f->front.service, MOAT_E_NOT_A_PACKAGE, "PATH");
     assert_int_equal(ask(f, "POST", "/api/plugins/install", JSON, "{\"plugin_path\":\"good.moat\"}"), 422);
     assert_non_null(strstr(f->body, "\"message\":\"good.moat is not a package\""));
 }
@@ -524,8 +504,8 @@ static void test_call_headers_and_receipt(void **state)
                              .deadline = "250ms",
                              .traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"};
     assert_int_equal(ask_head(f, &head, "{}", 2), 200);
-    assert_int_equal(fake_principal(f->service), 77); /* by which tokens take turns in a plugin's queue */
-    assert_string_equal(fake_asked(f->service),
+    assert_int_equal(fake_principal(f->front.service), 77); /* by which tokens take turns in a plugin's queue */
+    assert_string_equal(fake_asked(f->front.service),
                         "call a b deadline=250000000 trace=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert_non_null(strstr(f->headers,
                            "Moat-Receipt: {\"id\":\"00112233445566778899aabbccddeeff\",\"version\":\"1.2.3\","
@@ -533,7 +513,7 @@ static void test_call_headers_and_receipt(void **state)
                            "\"bytes_out\":0}\n"));
     head.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more";
     assert_int_equal(ask_head(f, &head, "{}", 2), 200);
-    assert_string_equal(fake_asked(f->service), "call a b deadline=250000000 trace=");
+    assert_string_equal(fake_asked(f->front.service), "call a b deadline=250000000 trace=");
     head.deadline = "soon";
     assert_int_equal(ask_head(f, &head, "{}", 2), 400);
     head.deadline = "0s";
@@ -543,13 +523,13 @@ static void test_call_headers_and_receipt(void **state)
 static void test_call_failure_carries_its_id_and_detail(void **state)
 {
     struct fixture *f = *state;
-    fake_fail(f->service, MOAT_E_BAD_PARAMETERS, "\"quoted\"\n");
+    fake_fail(f->front.service, MOAT_E_BAD_PARAMETERS, "\"quoted\"\n");
     assert_int_equal(ask(f, "POST", "/api/plugins/execute/a/b", JSON, "[]"), 422);
     assert_string_equal(f->body,
                         "{\"success\":false,\"error\":{\"code\":\"bad_parameters\",\"message\":\"\\\"quoted\\\"?\","
                         "\"id\":\"00112233445566778899aabbccddeeff\",\"detail\":{\"pointer\":\"/a\"}}}");
     assert_non_null(strstr(f->headers, "Moat-Receipt: "));
-    fake_fail(f->service, MOAT_E_QUEUE_FULL, "full");
+    fake_fail(f->front.service, MOAT_E_QUEUE_FULL, "full");
     assert_int_equal(ask(f, "POST", "/api/plugins/execute/a/b", JSON, "[]"), 429);
     assert_non_null(strstr(f->headers, "Retry-After: 1\n"));
 }

@@ -12,18 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake_service.h"
-#include "rest/rest.h"
+#include "front.h"
 
 struct fixture {
     struct loop_task task; /* the test itself, on the request's loop */
     void (*run)(struct fixture *f);
-    char home[64];
-    struct service *service;
-    struct rest *rest;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool done;
+    struct front front;
     size_t grown, read; /* bytes */
     bool torn;
 };
@@ -31,12 +25,8 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->home, "/tmp/rest-stream-XXXXXX");
-    assert_non_null(mkdtemp(f->home));
-    f->service = fake_begin(f->home);
-    assert_int_equal(rest_new(f->service, &f->rest, NULL), 0);
-    pthread_mutex_init(&f->mutex, NULL);
-    pthread_cond_init(&f->cond, NULL);
+    assert_non_null(f);
+    front_open(&f->front);
     *state = f;
     return 0;
 }
@@ -44,11 +34,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    char command[128];
-    fake_end(f->service);
-    rest_free(f->rest);
-    snprintf(command, sizeof command, "rm -rf %s", f->home);
-    assert_int_equal(system(command), 0);
+    front_close(&f->front);
     free(f);
     return 0;
 }
@@ -57,21 +43,15 @@ static void on_loop(struct loop_task *task)
 {
     struct fixture *f = (struct fixture *)task;
     f->run(f);
-    pthread_mutex_lock(&f->mutex);
-    f->done = true;
-    pthread_cond_signal(&f->cond);
-    pthread_mutex_unlock(&f->mutex);
+    front_done(&f->front);
 }
 
 static void run(struct fixture *f, void (*what)(struct fixture *f))
 {
     f->run = what;
     f->task.run = on_loop;
-    loop_post(service_loop(f->service, 0), &f->task);
-    pthread_mutex_lock(&f->mutex);
-    while (!f->done)
-        pthread_cond_wait(&f->cond, &f->mutex);
-    pthread_mutex_unlock(&f->mutex);
+    loop_post(service_loop(f->front.service, 0), &f->task);
+    front_wait(&f->front);
 }
 
 static void request_done(struct rest_request *q, void *context)
@@ -86,10 +66,10 @@ static struct rest_request *begin(struct fixture *f)
                              .content_length = 2,
                              .content_type = "application/json",
                              .accept = "text/event-stream"};
-    struct rest_request *q = rest_begin(f->rest, &head);
+    struct rest_request *q = rest_begin(f->front.rest, &head);
     assert_non_null(q);
     assert_true(rest_body(q, "{}", 2));
-    rest_run(q, service_loop(f->service, 0), request_done, f);
+    rest_run(q, service_loop(f->front.service, 0), request_done, f);
     return q;
 }
 
@@ -109,10 +89,10 @@ static void read_behind(struct fixture *f)
     size_t len = (size_t)snprintf(event, sizeof event, "%s%*s%s", head, LINE - 6, "", tail);
     memset(event + sizeof head - 1, 'x', LINE - 6);
     for (int i = 0; i < AHEAD; i++)
-        fake_tell(f->service, 1, LINE);
+        fake_tell(f->front.service, 1, LINE);
     size_t before = in_use();
     for (int i = 0; i < ROUNDS; i++) {
-        fake_tell(f->service, 1, LINE);
+        fake_tell(f->front.service, 1, LINE);
         long n = rest_stream_read(q, room, len - 1 + (i < ROUNDS / 2));
         for (long k = 0; k < n; k++, f->read++)
             f->torn |= room[k] != event[f->read % len];
@@ -124,7 +104,7 @@ static void read_behind(struct fixture *f)
 static void test_a_reader_that_is_never_done_costs_no_memory(void **state)
 {
     struct fixture *f = *state;
-    fake_hold_calls(f->service, true);
+    fake_hold_calls(f->front.service, true);
     run(f, read_behind);
     assert_true(f->read > 20000 * 1000);
     assert_false(f->torn);
