@@ -143,10 +143,6 @@ int plan_verify(struct job *job, const struct plan *p, struct error *err);
 int version_may_run(struct job *job, const struct registry_plugin *plugin, const struct registry_version *v,
                     const struct buf *text, struct error *err);
 
-/* The stored package of a version, with the hash that was installed. A file that is another one, or is not there, marks
- * the version damaged. */
-int installed_package(struct job *job, const struct registry_version *v, struct package **out, struct error *err);
-
 /* As PLAN_CODE for a package that is not installed yet: decisions are those that would hold. */
 int plan_from_package(struct job *job, struct package *package, const struct unpacked *files,
                       const struct decisions *decisions, struct plan *out, struct error *err);

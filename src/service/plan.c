@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "registry/epoch.h"
 #include "service/config.h"
-#include "service/face.h"
+#include "service/installed.h"
 #include "service/programs.h"
 #include "service/recall.h"
 
@@ -131,77 +131,7 @@ static int spec_grants(struct job *job, struct spec *s, const struct policy_answ
     return rc < 0 ? rc : programs_grant(s, a, loader_spawner(job->s->loader), err);
 }
 
-/* ---- a package that is installed ---- */
-
-/* Whatever is wrong with the bytes now, they were verified when they came. */
-static bool is_damage(int code)
-{
-    switch (-code) {
-    case MOAT_E_NO_SUCH_FILE:
-    case MOAT_E_NOT_A_PACKAGE:
-    case MOAT_E_PACKAGE_DAMAGED:
-    case MOAT_E_BAD_SIGNATURE:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static int same_hash(struct package *package, const struct registry_version *v, struct error *err)
-{
-    uint8_t sha256[32];
-    package_sha256(package, sha256);
-    if (memcmp(sha256, v->sha256, 32) == 0)
-        return 0;
-    return error_set(err, MOAT_E_PACKAGE_DAMAGED, "the stored package is not the one that was installed");
-}
-
-static int open_hashed(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
-{
-    char path[PATH_MAX];
-    struct package *package = NULL;
-    registry_package_path(job->s->registry, v->sha256, path);
-    int rc = package_open(path, PACKAGE_MAX_EVER, &package, err);
-    if (rc == 0)
-        rc = same_hash(package, v, err);
-    if (rc < 0)
-        package_free(package);
-    else
-        *out = package;
-    return rc;
-}
-
-static int open_installed(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
-{
-    struct package *package = NULL;
-    int rc = open_hashed(job, v, &package, err);
-    if (rc == 0)
-        rc = package_verify(package, trust_find, job, clock_wall_ns() / NS_PER_S, err);
-    if (rc < 0)
-        package_free(package);
-    else
-        *out = package;
-    return rc;
-}
-
-/* The registry's manifest decides what is asked and checked, and may have come with an import: the signed one wins. */
-static int same_manifest(struct package *package, const struct registry_version *v, const struct buf *text,
-                         struct error *err)
-{
-    const uint8_t *bytes;
-    size_t len, signed_len = package_head(package)->manifest_len;
-    package_bytes(package, &bytes, &len);
-    if (signed_len == text->len && memcmp(bytes + PACKAGE_HEAD, text->data, signed_len) == 0)
-        return 0;
-    json_t *ours = face_read(buf_text(text), text->len);
-    json_t *theirs = face_read((const char *)bytes + PACKAGE_HEAD, signed_len);
-    bool same = ours && theirs && json_equal(ours, theirs);
-    json_decref(ours);
-    json_decref(theirs);
-    return same ? 0
-                : error_set(err, MOAT_E_PACKAGE_DAMAGED,
-                            "the registry has another manifest of %s %s than the signed one", v->name, v->version);
-}
+/* ---- the code of what is installed ---- */
 
 static int unpack_installed(struct job *job, const struct registry_version *v, struct package *package,
                             struct spec *spec, struct error *err)
@@ -219,65 +149,12 @@ static int unpack_installed(struct job *job, const struct registry_version *v, s
     return rc;
 }
 
-struct others {
-    const char *not_this;
-    char version[REGISTRY_VERSION_MAX + 1];
-};
-
-static bool is_good_other(void *context, const struct registry_version *v)
-{
-    struct others *o = context;
-    bool good = (v->state == REGISTRY_AVAILABLE || v->state == REGISTRY_DEPRECATED || v->state == REGISTRY_CURRENT) &&
-                !v->key_revoked && strcmp(v->version, o->not_this) != 0;
-    if (good)
-        memcpy(o->version, v->version, sizeof o->version);
-    return !good;
-}
-
-/* What an operator can do about a damaged version: the same bytes again, or the version that was installed last of
- * those that are whole. */
-static void cure_damage(struct job *job, const char *name, const char *version, char out[200])
-{
-    struct others o = {.not_this = version};
-    registry_each_version(job->reader, name, is_good_other, &o, NULL);
-    if (o.version[0])
-        snprintf(out, 200, "install it again, or `moat use %s@%s`", name, o.version);
-    else
-        snprintf(out, 200, "install it again");
-}
-
-static int mark_damaged(struct job *job, const struct registry_version *v, struct error *err)
-{
-    char why[300];
-    snprintf(why, sizeof why, "%.299s", err->message);
-    struct registry_command c = {.verb = REGISTRY_DAMAGE, .damage = {.name = v->name, .version = v->version}};
-    registry_run(job->s->registry, &c, NULL); /* when it cannot be marked, the next load finds it again */
-    log_event(LOG_ERROR, "package_damaged", "plugin", v->name, "version", v->version, "why", why, NULL);
-    char cure[200];
-    cure_damage(job, v->name, v->version, cure);
-    return error_set(err, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: %s (%s)", v->name,
-                     v->version, cure, why);
-}
-
-int installed_package(struct job *job, const struct registry_version *v, struct package **out, struct error *err)
-{
-    int rc = open_hashed(job, v, out, err);
-    return is_damage(rc) ? mark_damaged(job, v, err) : rc;
-}
-
-static int open_trusted(struct job *job, const struct registry_version *v, const struct buf *text, struct package **out,
-                        struct error *err)
-{
-    int rc = open_installed(job, v, out, err);
-    return rc < 0 ? rc : same_manifest(*out, v, text, err);
-}
-
 /* Key, revocation, expiry and hash are looked at each time; the inspector only the first. */
 static int code_of(struct job *job, const struct registry_version *v, const struct buf *text, struct spec *spec,
                    const struct policy_answer *answer, struct error *err)
 {
     struct package *package = NULL;
-    int rc = open_trusted(job, v, text, &package, err);
+    int rc = installed_open(job, v, text, &package, err);
     const struct unpacked *kept = rc == 0 ? vault_lock(job->s->vault, v->sha256) : NULL;
     if (kept) {
         rc = spec_code(spec, kept, err);
@@ -286,8 +163,8 @@ static int code_of(struct job *job, const struct registry_version *v, const stru
         rc = unpack_installed(job, v, package, spec, err);
     }
     package_free(package);
-    if (is_damage(rc))
-        return mark_damaged(job, v, err);
+    if (installed_is_damage(rc))
+        return installed_mark_damaged(job, v, err);
     return rc < 0 ? rc : spec_grants(job, spec, answer, NULL, err);
 }
 
@@ -317,9 +194,9 @@ int plan_keep_code(struct job *job, struct plan *p)
 int plan_verify(struct job *job, const struct plan *p, struct error *err)
 {
     struct package *package = NULL;
-    int rc = open_trusted(job, &p->record, &p->text, &package, err);
+    int rc = installed_open(job, &p->record, &p->text, &package, err);
     package_free(package);
-    return is_damage(rc) ? mark_damaged(job, &p->record, err) : rc;
+    return installed_is_damage(rc) ? installed_mark_damaged(job, &p->record, err) : rc;
 }
 
 /* ---- plans ---- */
@@ -327,7 +204,7 @@ int plan_verify(struct job *job, const struct plan *p, struct error *err)
 static void close_damaged(struct job *job, struct plan *p, const struct registry_version *v)
 {
     char cure[200];
-    cure_damage(job, v->name, v->version, cure);
+    installed_cure(job, v->name, v->version, cure);
     plan_close(p, MOAT_E_PACKAGE_DAMAGED, "the installed package of %s %s is damaged: %s", v->name, v->version, cure);
 }
 
@@ -370,12 +247,12 @@ int version_may_run(struct job *job, const struct registry_plugin *plugin, const
     if (rc == 0 && p.gate != MOAT_E_OK)
         rc = error_set(err, p.gate, "%s", p.message);
     if (rc == 0)
-        rc = open_trusted(job, v, text, &package, err);
+        rc = installed_open(job, v, text, &package, err);
     package_free(package);
-    return is_damage(rc) ? error_set(err, MOAT_E_PACKAGE_DAMAGED,
-                                     "the installed package of %s %s is missing or damaged: install it again", v->name,
-                                     v->version)
-                         : rc;
+    return installed_is_damage(rc) ? error_set(err, MOAT_E_PACKAGE_DAMAGED,
+                                               "the installed package of %s %s is missing or damaged: install it again",
+                                               v->name, v->version)
+                                   : rc;
 }
 
 /* Which version it is to be. */

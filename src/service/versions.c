@@ -5,6 +5,7 @@
 
 #include "base/io.h"
 #include "service/canary.h"
+#include "service/installed.h"
 #include "service/internal.h"
 #include "service/tell.h"
 
