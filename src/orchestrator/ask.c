@@ -127,11 +127,7 @@ static void tell_interrupted(struct buf *out, const struct tasks_row *row, struc
 {
     struct tasks_used used = {0};
     tasks_each_step(reader, row->id, add_used, &used, NULL);
-    tell_open(out, NULL, '{');
-    tell_text(out, "id", row->id);
-    tell_text(out, "name", *row->name ? row->name : NULL);
-    tell_text(out, "status", run_status_name(RUN_INTERRUPTED));
-    tell_time(out, "began", row->began_ns);
+    document_interrupted(out, row);
     tell_raw(out, "steps", "[]");
     tell_open(out, "receipt", '{');
     tell_number(out, "calls", used.calls);

@@ -142,6 +142,15 @@ void document_end(struct buf *out, const struct run *r)
     tell_close(out, '}');
 }
 
+void document_interrupted(struct buf *out, const struct tasks_row *row)
+{
+    tell_open(out, NULL, '{');
+    tell_text(out, "id", row->id);
+    tell_text(out, "name", *row->name ? row->name : NULL);
+    tell_text(out, "status", run_status_name(RUN_INTERRUPTED));
+    tell_time(out, "began", row->began_ns);
+}
+
 void document_run(struct buf *out, const struct run *r)
 {
     tell_start(out, r);

@@ -84,16 +84,6 @@ static void tell_end(struct buf *out, const uint8_t *document)
     tell_close(out, '}');
 }
 
-static void tell_interrupted(struct buf *out, const struct tasks_row *row)
-{
-    tell_open(out, NULL, '{');
-    tell_text(out, "id", row->id);
-    tell_text(out, "name", *row->name ? row->name : NULL);
-    tell_text(out, "status", run_status_name(RUN_INTERRUPTED));
-    tell_time(out, "began", row->began_ns);
-    tell_close(out, '}');
-}
-
 static void follow_remembered(struct chore *chore, struct registry_reader *unused)
 {
     struct asked *a = (struct asked *)(void *)((char *)chore - offsetof(struct asked, chore));
@@ -106,10 +96,12 @@ static void follow_remembered(struct chore *chore, struct registry_reader *unuse
     if (rc < 0) {
         refuse(a, &err);
     } else {
-        if (row.ended_ns && document.len)
+        if (row.ended_ns && document.len) {
             tell_end(&json, cursor_root(document.data));
-        else
-            tell_interrupted(&json, &row);
+        } else {
+            document_interrupted(&json, &row);
+            tell_close(&json, '}');
+        }
         begin_with(a, NULL, "task_ended", &json);
     }
     buf_free(&document);

@@ -346,6 +346,8 @@ void lane_forget(struct unit *u);          /* it waits there (before): it does n
 /* document.c */
 void document_run(struct buf *out, const struct run *r);                           /* all of it */
 void document_step(struct buf *out, const struct run *r, uint32_t i, bool choice); /* and why that plugin */
+/* The beginning of that of a task which no host goes on with: an object that the caller closes. */
+void document_interrupted(struct buf *out, const struct tasks_row *row);
 /* What the whole has besides its result and its steps. */
 void document_end(struct buf *out, const struct run *r);
 /* The candidates, as an array that the caller closes: others may follow. */
