@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -104,12 +106,38 @@ static bool collapse(const char *path, char out[WALL_PATH_MAX])
     return len > 0;
 }
 
+/* Which files a program asks for is said by its bytes, which may come with a package. They bring nothing but what the
+ * system's directories of libraries hold for everybody to read; anything else is the operator's to grant. */
+static bool is_for_everybody(const char *real)
+{
+    struct stat st;
+    char directory[PATH_MAX];
+    bool lies = false;
+    for (size_t i = 0; i < sizeof directories / sizeof *directories && !lies; i++) {
+        size_t n = realpath(directories[i], directory) ? strlen(directory) : 0;
+        lies = n > 1 && strncmp(real, directory, n) == 0 && real[n] == '/';
+    }
+    return lies && stat(real, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & S_IROTH;
+}
+
+/* 1: it is there, or was added; 0: it is not to be had. */
 static int add(struct search *s, const char *path)
 {
     struct grant g = {.permission = PERMISSION_EXECUTE_CODE};
+    char real[PATH_MAX];
     if (!collapse(path, g.scope))
-        return error_set(s->err, MOAT_E_LIMIT, "the path %.200s is too long, or none", path);
-    return has_place(s->spec, g.scope) ? 0 : programs_add(s->spec, &g, s->answer, s->err);
+        return 0;
+    if (has_place(s->spec, g.scope))
+        return 1;
+    if (!realpath(g.scope, real) || !is_for_everybody(real))
+        return 0;
+    int rc = programs_add(s->spec, &g, s->answer, s->err);
+    if (rc < 0)
+        return rc;
+    if (is_for_everybody(s->spec->programs[s->spec->nprograms - 1].file.path))
+        return 1;
+    s->spec->nprograms--; /* a link on the way has just been changed */
+    return 0;
 }
 
 static bool is_shipped_place(const char *path)
@@ -117,17 +145,11 @@ static bool is_shipped_place(const char *path)
     return strncmp(path, WALL_PACKAGE_PLACE "/", strlen(WALL_PACKAGE_PLACE "/")) == 0;
 }
 
-/* 1: it is there and was added; 0: it is not there. */
 static int try_in(struct search *s, const char *directory, size_t len, const char *name)
 {
     char path[2 * WALL_PATH_MAX], place[WALL_PATH_MAX];
-    struct stat st;
     snprintf(path, sizeof path, "%.*s/%s", (int)(len < WALL_PATH_MAX ? len : 0), directory, name);
-    if (path[0] != '/' || !collapse(path, place) || is_shipped_place(place) || stat(place, &st) < 0 ||
-        !S_ISREG(st.st_mode))
-        return 0;
-    int rc = add(s, place);
-    return rc < 0 ? rc : 1;
+    return path[0] == '/' && collapse(path, place) && !is_shipped_place(place) ? add(s, place) : 0;
 }
 
 /* Directories that the program itself names, separated by colons; $ORIGIN is where it lies. */
@@ -150,10 +172,19 @@ static void note_missing(struct search *s, const char *name)
     snprintf(s->missing + used, sizeof s->missing - used, "%s%s", used ? ", " : "", name);
 }
 
+/* By its whole path: the loader, and some libraries. */
+static int find_at(struct search *s, const char *path)
+{
+    int rc = *path == '/' ? add(s, path) : 0;
+    if (rc == 0)
+        note_missing(s, path);
+    return rc < 0 ? rc : 0;
+}
+
 static int find_library(struct search *s, const char *name)
 {
     if (strchr(name, '/'))
-        return *name == '/' ? add(s, name) : (note_missing(s, name), 0);
+        return find_at(s, name);
     if (has_name(s->spec, name))
         return 0;
     int rc = 0;
@@ -194,14 +225,16 @@ static int look(struct search *s, struct spawner *spawner, size_t i)
         const char *text = s->needs.list[k].text;
         enum needs_type type = s->needs.list[k].type;
         rc = type == NEEDS_SCRIPT    ? is_script_of(s, text)
-             : type == NEEDS_LOADER  ? add(s, text)
+             : type == NEEDS_LOADER  ? find_at(s, text)
              : type == NEEDS_LIBRARY ? find_library(s, text)
                                      : 0;
     }
     if (rc == 0 && s->missing[0])
-        rc = error_set(s->err, MOAT_E_START_FAILED,
-                       "%s needs %s, which no directory of libraries has: grant each as execute_code=PATH", s->place,
-                       s->missing);
+        rc = error_set(
+            s->err, MOAT_E_START_FAILED,
+            "%s needs %s, which the system's directories of libraries do not have for everybody: grant each as "
+            "execute_code=PATH",
+            s->place, s->missing);
     return rc;
 }
 

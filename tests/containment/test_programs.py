@@ -150,6 +150,27 @@ def test_a_dynamic_program_brings_what_it_needs(inside):
     assert not any("/ld.so." in path for path in inside.refusals("open for reading"))
 
 
+def build(inside, name, *options):
+    command = ["cc", "-x", "c", "-", "-x", "none", "-o", inside.programs / name, *options]
+    made = subprocess.run(command, input="int main(void) { return 0; }", text=True, capture_output=True, timeout=60)
+    assert made.returncode == 0, made.stderr
+
+
+def test_a_program_brings_nothing_of_what_was_not_granted(inside):
+    """Its loader and libraries are what its bytes say: no way to a file of the host's that nobody granted."""
+    secret = inside.programs / "unnamed"
+    build(inside, "by_loader", f"-Wl,--dynamic-linker={secret}")
+    library = inside.programs / "libown.so"
+    subprocess.run(["cc", "-shared", "-x", "c", "/dev/null", "-Wl,-soname,libown.so", "-o", library], check=True, timeout=60)
+    build(inside, "by_path", "-Wl,--no-as-needed", library, f"-Wl,-rpath,{inside.programs}")
+    for name, wanted in (("by_loader", secret), ("by_path", library.name)):
+        inside.grants(f"execute_code={inside.programs}/{name}")
+        status, said = inside.call("starter", "children", {})
+        assert status != 200 and f"needs {wanted}, which" in str(said), said
+    inside.grants(f"execute_code={inside.programs}/by_path", f"execute_code={library}")
+    assert inside.run(f"{inside.programs}/by_path") == 0
+
+
 def test_a_program_of_this_machine_runs(inside):
     tool = shutil.which("jq") or shutil.which("sed")
     inside.grants(f"execute_code={tool}")
