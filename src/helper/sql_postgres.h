@@ -37,6 +37,7 @@
     X(PQsendQueryParams) \
     X(PQsetNoticeProcessor) \
     X(PQsetSingleRowMode) \
+    X(PQserverVersion) \
     X(PQsetnonblocking) \
     X(PQsocket) \
     X(PQstatus) \

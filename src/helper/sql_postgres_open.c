@@ -20,16 +20,28 @@ static const char who[] =
     "'pg_write_server_files', 'pg_execute_server_program'))) FROM pg_catalog.pg_stat_activity a WHERE a.pid = "
     "pg_catalog.pg_backend_pid()";
 
+/* Whatever the role's sessions begin with: it is asked as the role itself, and nobody's operators answer. */
+static const char plainly[] = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL ROLE NONE; SET LOCAL search_path = "
+                              "pg_catalog, pg_temp";
+
+static void command(PGconn *conn, const char *sql)
+{
+    pq.PQclear(pq.PQexec(conn, sql));
+}
+
 static bool look(PGconn *conn, struct sql_answer *a)
 {
+    command(conn, plainly);
     PGresult *r = pq.PQexec(conn, who);
     bool read = pq.PQresultStatus(r) == PGRES_TUPLES_OK && pq.PQntuples(r) == 1;
     bool mighty = read && *pq.PQgetvalue(r, 0, 2) != 'f';
     struct sql_word w = {.version = SQL_VERSION, .kind = SQL_SERVED};
     if (read)
         w.backend = (struct sql_backend){.pid = strtoll(pq.PQgetvalue(r, 0, 0), NULL, 10),
-                                         .began = strtoll(pq.PQgetvalue(r, 0, 1), NULL, 10)};
+                                         .began = strtoll(pq.PQgetvalue(r, 0, 1), NULL, 10),
+                                         .server = pq.PQserverVersion(conn)};
     pq.PQclear(r);
+    command(conn, "ROLLBACK");
     if (mighty)
         return answer_fail(
             a, SEAT_UNAVAILABLE,
@@ -59,10 +71,11 @@ PGconn *postgres_open(struct sql_answer *a)
     return conn && look(conn, a) ? conn : NULL; /* the end of the process is the end of the other */
 }
 
-/* The number alone could be another's by now. */
-static const char end_it[] = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = "
-                             "$1::int8 AND (extract(epoch "
-                             "FROM backend_start) * 1000000)::int8 = $2::int8 AND pid <> pg_catalog.pg_backend_pid()";
+/* The number alone could be another's by now. One whose beginning is not shown is not known to have ended. */
+static const char end_it[] =
+    "SELECT CASE WHEN (extract(epoch FROM backend_start) * 1000000)::int8 = $2::int8 THEN "
+    "pg_catalog.pg_terminate_backend(pid) ELSE backend_start IS NOT NULL END FROM pg_catalog.pg_stat_activity WHERE "
+    "pid = $1::int8 AND pid <> pg_catalog.pg_backend_pid()";
 
 bool postgres_end(void)
 {

@@ -96,6 +96,25 @@ static const char *value_of(const char *name)
     return NULL;
 }
 
+/* The session that is to end another begins as we want it: what a role is set to begin with (ALTER ROLE … SET) is as
+ * much the plugin's as the one to be ended, and could make this one see nothing, wait, or end first. What the string
+ * says itself comes before. */
+static void begin_as_we_want(void)
+{
+    static char text[SQL_STRING_MAX + 512];
+    const char *own = value_of("options");
+    snprintf(text, sizeof text,
+             "%s -c statement_timeout=10000 -c lock_timeout=0 -c tcp_user_timeout=0 -c role=none "
+             "-c search_path=pg_catalog -c default_transaction_isolation=read\\ committed "
+             "-c default_transaction_deferrable=off%s",
+             own ? own : "", sql_start.backend.server >= 140000 ? " -c idle_session_timeout=0" : "");
+    for (unsigned i = 0; i < postgres_options.count; i++)
+        if (strcmp(postgres_options.names[i], "options") == 0)
+            postgres_options.values[i] = text;
+    if (!own)
+        add("options", text);
+}
+
 /* The parsed options live as long as the process. */
 static bool parse(char *why, size_t size)
 {
@@ -124,6 +143,8 @@ static bool parse(char *why, size_t size)
     add("gssencmode", "disable");
     add("connect_timeout", "5");
     add("client_encoding", "UTF8");
+    if (sql_start.kind == SQL_POSTGRES_END)
+        begin_as_we_want();
     return true;
 }
 

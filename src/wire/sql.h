@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SQL_VERSION 2
+#define SQL_VERSION 3
 #define SQL_STRING_MAX 4096 /* of a connection string */
 
 enum sql_kind { SQL_SQLITE = 1, SQL_POSTGRES, SQL_POSTGRES_END };
@@ -20,9 +20,11 @@ enum sql_kind { SQL_SQLITE = 1, SQL_POSTGRES, SQL_POSTGRES_END };
  * POSTGRES_END: none. It serves nobody: it ends what an earlier helper of the same string left behind in the server. */
 enum { SQL_FD_SEATS, SQL_FD_DATABASE, SQL_FD_JOURNAL, SQL_FD_MEND_DATABASE, SQL_FD_MEND_JOURNAL, SQL_FDS_MAX };
 
-/* One process of the server's, for ever: its number, and when it began (us since 1970, by the server's clock). */
+/* One process of the server's, for ever: its number, and when it began (us since 1970, by the server's clock); and the
+ * server's version as libpq has it (150004). */
 struct sql_backend {
     int64_t pid, began; /* pid 0: none */
+    int64_t server;
 };
 
 struct sql_start {

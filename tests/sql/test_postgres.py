@@ -228,3 +228,33 @@ def test_revocation_ends_the_connection(shop, postgres):
     out, _ = running.communicate(timeout=20)
     assert json.loads(out)[0]["code"] == "unavailable"
     assert code(shop, "SELECT 1") == "permission_denied"
+
+
+# ---- what the role has set for its next session is not the host's business ----
+
+@pytest.mark.parametrize("setting, value", [("statement_timeout", "1"), ("search_path", "work, pg_catalog"),
+                                            ("role", "crew")])
+def test_what_a_role_set_for_its_next_session_keeps_nothing_alive(shop, postgres, setting, value):
+    """Who may write may also set what every session of the role begins with, the one that ends what is left included."""
+    postgres.sql("""
+        CREATE SCHEMA IF NOT EXISTS work; GRANT ALL ON SCHEMA work TO writer;
+        DO $$ BEGIN CREATE ROLE crew; EXCEPTION WHEN duplicate_object THEN NULL; END $$; GRANT crew TO writer;""")
+    shop.good("grant", "querier", "database_write=shop")
+    shop.serve()
+    never = [f"""CREATE OR REPLACE FUNCTION work.never({a}, {b}) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT false'"""
+             for a, b in (("int4", "int8"), ("int8", "int8"))]
+    operators = [f"CREATE OPERATOR work.= (FUNCTION = work.never, LEFTARG = {a}, RIGHTARG = {b})"
+                 for a, b in (("int4", "int8"), ("int8", "int8"))]
+    try:
+        run(shop, *never, *operators, f"ALTER ROLE CURRENT_USER SET {setting} = {value}")
+        marked = f"revoked with {setting}"
+        steps = [{"sql": "SELECT set_config('statement_timeout', '0', false)"},
+                 {"sql": f"SELECT pg_sleep(600), '{marked}'"}]
+        running = shop.start("call", "querier", "run", json.dumps({"source": "shop", "steps": steps}))
+        until(postgres, BUSY.format(f"''{marked}''"), "1")
+        shop.good("revoke", "querier", "database_write=shop")
+        running.communicate(timeout=20)
+        until(postgres, BUSY.format(f"''{marked}''"), "0")
+    finally:
+        postgres.sql("ALTER ROLE writer RESET ALL; DROP SCHEMA work CASCADE; "
+                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'writer'")
