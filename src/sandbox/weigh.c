@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,11 +110,20 @@ static int enter(struct walk *w, int dir, const char *name, const struct stat *s
     return 0;
 }
 
+/* What a directory names and does not let be looked at (it may be read, and not searched). Of the host's own user: its
+ * owner, the worker, opens it again when it likes. */
+static int unseen(struct walk *w, int dir)
+{
+    struct stat st;
+    bool ours = fstat(dir, &st) < 0 || st.st_uid == geteuid();
+    return ours ? uncountable(w, "a directory in it cannot be searched") : 0;
+}
+
 static int take(struct walk *w, int dir, const char *name)
 {
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
-        return errno == ENOENT || errno == EACCES ? 0 : uncountable(w, strerror(errno));
+        return errno == ENOENT ? 0 : errno == EACCES ? unseen(w, dir) : uncountable(w, strerror(errno));
     count(w, &st);
     if (w->entries > WEIGH_ENTRIES)
         return uncountable(w, "there are more than 4000000 entries");
@@ -189,16 +197,28 @@ static uint64_t weigh_descriptor(struct seen *seen, int pidfd, unsigned number, 
     return (uint64_t)st.st_blocks * 512;
 }
 
-/* "start-end rwxs offset major:minor inode path (deleted)" */
-static uint64_t weigh_mapping(const struct seen *seen, const char *line, uint64_t dev)
+/* The file that is mapped, which only root may look at. */
+static bool stat_mapping(pid_t pid, unsigned long long start, unsigned long long end, struct stat *st)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/proc/%d/map_files/%llx-%llx", (int)pid, start, end);
+    return stat(path, st) == 0 && S_ISREG(st->st_mode);
+}
+
+/* "start-end rwxs offset major:minor inode path (deleted)": the file's blocks, or, where nobody shows us the file, as
+ * much as is mapped of it. Counted once, and not again when a descriptor has it. */
+static uint64_t weigh_mapping(struct seen *seen, pid_t pid, const char *line, uint64_t dev)
 {
     unsigned long long start, end, ino;
     unsigned major, minor;
+    struct stat st;
     size_t n = strcspn(line, "\n");
     if (n < 10 || memcmp(line + n - 10, " (deleted)", 10) != 0 ||
         sscanf(line, "%llx-%llx %*s %*s %x:%x %llu", &start, &end, &major, &minor, &ino) != 5 ||
         makedev(major, minor) != dev || end < start)
         return 0;
+    if (stat_mapping(pid, start, end, &st))
+        return !st.st_nlink && is_new(seen, &st) ? (uint64_t)st.st_blocks * 512 : 0;
     struct inode i = {dev, ino};
     return seen->size && seen->rows[seat_of(seen, &i)].ino ? 0 : end - start;
 }
@@ -206,16 +226,18 @@ static uint64_t weigh_mapping(const struct seen *seen, const char *line, uint64_
 uint64_t weigh_nameless(pid_t pid, int pidfd, unsigned descriptors, uint64_t dev)
 {
     struct seen seen = {0};
-    char path[32], line[PATH_MAX + 128];
+    char path[32], *line = NULL; /* as long as a name is, which is written with four letters for some of its bytes */
+    size_t size = 0;
     uint64_t bytes = 0;
     for (unsigned n = 0; n < descriptors; n++)
         bytes += weigh_descriptor(&seen, pidfd, n, dev);
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
     FILE *maps = fopen(path, "re");
-    while (maps && fgets(line, sizeof line, maps))
-        bytes += weigh_mapping(&seen, line, dev);
+    while (maps && getline(&line, &size, maps) > 0)
+        bytes += weigh_mapping(&seen, pid, line, dev);
     if (maps)
         fclose(maps);
+    free(line);
     free(seen.rows);
     return bytes;
 }
