@@ -46,21 +46,21 @@ static struct loader *loader_of(const struct quota *q)
 static int over(struct quota *q, const struct spec_quota *row, uint64_t lies, struct error *err)
 {
     struct grant now = {.permission = PERMISSION_FILE_WRITE}, more = now;
-    char most[32], text[POLICY_SCOPE_MAX + 64];
+    char most[32], advice[POLICY_COMMAND_MAX + 2];
     uint64_t added = lies > row->held ? lies - row->held : 0, bound = row->bound - row->held, need = 2 * bound;
     while (need < added && need < POLICY_MOST_MAX)
         need *= 2;
     text_copy(now.scope, sizeof now.scope, row->granted);
     if (!grant_bounded(&now, need < POLICY_MOST_MAX ? need : POLICY_MOST_MAX, &more))
         more = now;
-    grant_format(&more, text, sizeof text);
+    grant_advice("grant", q->gen->plugin->name, &more, advice);
     text_copy(q->more, sizeof q->more, more.scope);
     text_format_size(bound, most);
     error_set(
         err, MOAT_E_LIMIT,
-        "%s: %s may come to hold %s more than when it was granted, and holds %llu bytes more at least: delete some "
-        "of it, or `moat grant %s %.300s`",
-        q->gen->plugin->name, row->granted, most, (unsigned long long)added, q->gen->plugin->name, text);
+        "%s: %.200s may come to hold %s more than when it was granted, and holds %llu bytes more at least: delete some "
+        "of it, or %s",
+        q->gen->plugin->name, row->granted, most, (unsigned long long)added, advice);
     buf_auto detail = BUF_INIT(ERROR_DETAIL_MAX - 1);
     buf_printf(&detail, "{\"limit\":\"file_write\",\"value\":%llu,\"seen\":%llu,\"place\":", (unsigned long long)bound,
                (unsigned long long)added);

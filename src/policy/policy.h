@@ -148,6 +148,15 @@ const struct ceiling *policy_forbids(const struct policy_answer *a, enum permiss
  * give as a whole) because it meets it anywhere. */
 const struct ceiling *policy_forbids_grant(const struct policy_answer *a, const struct grant *g);
 
+/* "moat VERB PLUGIN GRANT", to be pasted into a shell as it stands, whatever stands in the scope. verb: grant, revoke.
+ * false: it is longer than a command may be. */
+bool grant_command(const char *verb, const char *plugin, const struct grant *g, char out[POLICY_COMMAND_MAX]);
+/* The same for the end of a sentence, between backticks; where it is too long, where to read how it is done. */
+void grant_advice(const char *verb, const char *plugin, const struct grant *g, char out[POLICY_COMMAND_MAX + 2]);
+
+/* In the object of a denial: here stood what cannot be shown, or the rest did not fit. No command can be made of it. */
+#define POLICY_UNTOLD "\xef\xbf\xbd" /* U+FFFD */
+
 /* The exact command that would allow it: "moat grant NAME file_read=/etc/passwd"; false when nothing can. object ""
  * gives the form with a placeholder, as in "file_read=PATH". */
 bool policy_command(const char *plugin, int permission, const char *object, char out[POLICY_COMMAND_MAX]);

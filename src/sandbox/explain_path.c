@@ -130,22 +130,29 @@ static size_t utf8_length(const unsigned char *p)
     return p[0] == 0xc2 && p[1] < 0xa0 ? 0 : n;
 }
 
+#define UNTOLD_LEN (sizeof EXPLAIN_UNTOLD - 1)
+
 void explain_neutralise(char *out, size_t size, const char *text)
 {
-    size_t len = 0;
+    size_t len = 0, mark = 0; /* mark: the last place that has room for saying that the rest is missing */
     const unsigned char *p = (const unsigned char *)text;
     while (*p) {
         size_t n = *p < 0x80 ? 1 : utf8_length(p);
         bool good = n > 1 || (n == 1 && *p >= 0x20 && *p != 0x7f);
-        size_t take = n ? n : 1;
-        if (len + (good ? take : 1) >= size)
+        size_t take = n ? n : 1, put = good ? take : UNTOLD_LEN;
+        if (len + UNTOLD_LEN < size)
+            mark = len;
+        if (len + put >= size)
             break;
-        if (good)
-            memcpy(out + len, p, take);
-        else
-            out[len] = '?';
-        len += good ? take : 1;
+        memcpy(out + len, good ? (const char *)p : EXPLAIN_UNTOLD, put);
+        len += put;
         p += take;
+    }
+    if (*p)
+        len = mark;
+    if (*p && len + UNTOLD_LEN < size) {
+        memcpy(out + len, EXPLAIN_UNTOLD, UNTOLD_LEN);
+        len += UNTOLD_LEN;
     }
     out[len] = '\0';
 }

@@ -30,7 +30,11 @@ struct explain_judgement explain_judge_alone(const char *path, enum explain_acce
 /* May it be executed inside? (Then it may be read, too.) path is normal. */
 bool explain_is_program(const char *path, const struct wall_request *given);
 
-/* Control characters, bytes that are not ASCII or UTF-8, and what does not fit, made harmless. */
+/* For a control character, a byte that is neither ASCII nor UTF-8, and at the end for what did not fit. */
+#define EXPLAIN_UNTOLD "\xef\xbf\xbd" /* U+FFFD */
+
+/* Control characters, bytes that are not ASCII or UTF-8, and what does not fit, made harmless: it is seen that the text
+ * is not what was named. */
 void explain_neutralise(char *out, size_t size, const char *text);
 
 #endif

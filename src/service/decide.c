@@ -147,10 +147,10 @@ static int check_nothing_left(struct decide_op *d)
     }
     if (!left)
         return 0;
-    char text[POLICY_SCOPE_MAX + 64];
+    char text[POLICY_SCOPE_MAX + 64], advice[POLICY_COMMAND_MAX + 2];
     grant_format(left, text, sizeof text);
-    return error_set(&d->op.error, MOAT_E_REVOKE_INCOMPLETE,
-                     "part of it is still granted by %.300s: `moat revoke %s %.300s`", text, d->target.name, text);
+    grant_advice("revoke", d->target.name, left, advice);
+    return error_set(&d->op.error, MOAT_E_REVOKE_INCOMPLETE, "part of it is still granted by %.200s: %s", text, advice);
 }
 
 static int follow_it(struct decide_op *d, struct job *job)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "service/internal.h"
 #include "service/programs_need.h"
 
@@ -91,14 +92,17 @@ static bool lies_in(const char *path, const char *place)
 /* Code that a plugin could write first is not code that the operator chose. */
 static int not_writable(const struct spec *s, const struct wall_program *p, struct error *err)
 {
+    struct grant named = {.permission = PERMISSION_EXECUTE_CODE};
+    char advice[POLICY_COMMAND_MAX + 2];
     for (size_t i = 0; i < s->ngrants; i++) {
         const struct wall_grant *g = &s->grants[i];
-        if (g->writable && (lies_in(p->file.path, g->path) || lies_in(p->place, g->path)))
-            return error_set(
-                err, MOAT_E_PERMISSION_DENIED,
-                "%s may write %s, so nothing there is run for it: `moat revoke %s execute_code=%s`, or move "
-                "the program",
-                s->manifest->name, g->path, s->manifest->name, p->place);
+        if (!g->writable || !(lies_in(p->file.path, g->path) || lies_in(p->place, g->path)))
+            continue;
+        text_copy(named.scope, sizeof named.scope, p->place);
+        grant_advice("revoke", s->manifest->name, &named, advice);
+        return error_set(err, MOAT_E_PERMISSION_DENIED,
+                         "%s may write %.300s, so nothing there is run for it: %s, or move the program",
+                         s->manifest->name, g->path, advice);
     }
     return 0;
 }

@@ -204,9 +204,12 @@ static int is_script_of(struct search *s, const char *interpreter)
 {
     if (has_place(s->spec, interpreter))
         return 0;
-    return error_set(s->err, MOAT_E_START_FAILED,
-                     "%s is a script of %s, which is a program of its own: `moat grant %s execute_code=%s`", s->place,
-                     interpreter, s->spec->manifest->name, interpreter);
+    char command[POLICY_COMMAND_MAX]; /* the script's own words stand in it */
+    if (!policy_command(s->spec->manifest->name, PERMISSION_EXECUTE_CODE, interpreter, command))
+        return error_set(s->err, MOAT_E_START_FAILED, "%.200s is a script of %.200s, which nobody can grant", s->place,
+                         interpreter);
+    return error_set(s->err, MOAT_E_START_FAILED, "%.200s is a script of %.200s, which is a program of its own: `%s`",
+                     s->place, interpreter, command);
 }
 
 static int look(struct search *s, struct spawner *spawner, size_t i)

@@ -136,7 +136,7 @@ static bool take(void *context, const struct registry_denial *d)
         return true;
     }
     enum permission p = (enum permission)d->permission;
-    if (strcmp(d->object, LOADER_DENIALS_OTHER) == 0) {
+    if (strcmp(d->object, LOADER_DENIALS_OTHER) == 0 || strstr(d->object, POLICY_UNTOLD)) {
         o->unnamed += d->count;
         return true;
     }

@@ -90,10 +90,11 @@ int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisi
         if (one->refused || !record_as_grant(one, &there) || !grant_equal(&there, g) ||
             (one->until && one->until <= until))
             continue;
-        char text[POLICY_SCOPE_MAX + 64];
+        char text[POLICY_SCOPE_MAX + 64], advice[POLICY_COMMAND_MAX + 2];
         grant_format(g, text, sizeof text);
-        return error_set(err, MOAT_E_WRONG_STATE, "%.300s is granted %s already: `moat revoke %s %.300s` first", text,
-                         one->until ? "for longer" : "without an end", plugin, text);
+        grant_advice("revoke", plugin, g, advice);
+        return error_set(err, MOAT_E_WRONG_STATE, "%.200s is granted %s already: %s first", text,
+                         one->until ? "for longer" : "without an end", advice);
     }
     return 0;
 }

@@ -298,6 +298,7 @@ static void commands_are_exact(void **state)
         {PERMISSION_FILE_READ, "/a//b/", "moat grant p file_read=/a/b"},
         {PERMISSION_FILE_WRITE, "", "moat grant p file_write=PATH"},
         {PERMISSION_FILE_READ, "relative", "moat grant p file_read=PATH"},
+        {PERMISSION_FILE_READ, "/a/b" POLICY_UNTOLD, "moat grant p file_read=PATH"},
         {PERMISSION_FILE_READ, "/a/../b", "moat grant p file_read=PATH"},
         {PERMISSION_FILE_READ, "/a b;rm $x`", "moat grant p 'file_read=/a b;rm $x`'"},
         {PERMISSION_FILE_READ, "/it's", "moat grant p 'file_read=/it'\\''s'"},
@@ -331,6 +332,13 @@ static void commands_are_exact(void **state)
     quotes[sizeof quotes - 1] = '\0';
     assert_true(policy_command("p", PERMISSION_FILE_READ, quotes, out));
     assert_string_equal(out, "moat grant p file_read=PATH");
+    struct grant g = parse("file_read=/a b"), wild = g;
+    char advice[POLICY_COMMAND_MAX + 2];
+    memcpy(wild.scope, quotes, sizeof quotes);
+    grant_advice("revoke", "p", &g, advice);
+    assert_string_equal(advice, "`moat revoke p 'file_read=/a b'`");
+    grant_advice("revoke", "p", &wild, advice);
+    assert_string_equal(advice, "`moat help revoke`");
 }
 
 /* ---- ceilings ---- */
