@@ -152,13 +152,25 @@ static void tell_decision(struct compared *d, const struct registry_decision *on
     tell_close(d->out, '}');
 }
 
+/* A document is taken again and again: no link in it leads to another place the next time. */
+static int check_straight(const struct grant *g, struct error *err)
+{
+    struct grant settled = *g;
+    int rc = grant_settle(&settled, err);
+    if (rc == 0 && !grant_equal(&settled, g))
+        rc = error_set(err, MOAT_E_PERMISSION_DENIED, "%.300s leads to %.300s by a link: name that", g->scope,
+                       settled.scope);
+    return rc;
+}
+
 /* A place is looked at when it is granted: one that has gone since is no difference. No ceiling may forbid it. */
 static int check_place(struct compared *d, size_t i, struct error *err)
 {
     const struct registry_decision *one = &d->w->decisions.list[i];
     struct grant g = {.permission = (enum permission)one->permission};
     memcpy(g.scope, one->scope, sizeof g.scope);
-    return one->refused || grant_check(&g, &d->was, err) == 0 ? 0 : apply_refuse_at(err, d->c->index, "/grants/%zu", i);
+    bool good = one->refused || (grant_check(&g, &d->was, err) == 0 && check_straight(&g, err) == 0);
+    return good ? 0 : apply_refuse_at(err, d->c->index, "/grants/%zu", i);
 }
 
 static int compare_decisions(struct compared *d, struct error *err)

@@ -184,6 +184,8 @@ static void grant(struct op *op, struct job *job)
     if (rc == 0)
         rc = is_shipped(d);
     if (rc == 0)
+        rc = grant_settle(&d->grant, &op->error);
+    if (rc == 0)
         rc = grant_check(&d->grant, &d->was, &op->error);
     if (rc == 0)
         rc = grant_not_shorter(&d->grant, until, &d->before, d->target.name, &op->error);
@@ -249,17 +251,30 @@ static int parse_revoke(struct decide_op *d)
     return d->bare ? parse_permission(d) : grant_parse(d->text, &d->grant, &d->op.error);
 }
 
-static int find_removed(struct decide_op *d)
+static int add_removed(struct decide_op *d, const struct grant *what)
 {
     int rc = 0;
     for (size_t i = 0; i < d->before.count && rc == 0; i++) {
         const struct registry_decision *r = &d->before.list[i];
         struct grant g = {.permission = (enum permission)r->permission};
         memcpy(g.scope, r->scope, sizeof g.scope);
-        if (r->permission != (int)d->grant.permission || r->refused)
+        if (r->permission != (int)what->permission || r->refused)
             continue;
-        if (d->bare || grant_equal(&d->grant, &g) || grant_covers(&d->grant, &g))
+        if (d->bare || grant_equal(what, &g) || grant_covers(what, &g))
             rc = decisions_add(&d->removed, r, &d->op.error);
+    }
+    return rc;
+}
+
+/* By the path that it has, or by a link that leads there, as it may have been granted. */
+static int find_removed(struct decide_op *d)
+{
+    struct grant settled = d->grant;
+    int rc = add_removed(d, &d->grant);
+    if (rc == 0 && !d->removed.count && grant_settle(&settled, NULL) == 0 && !grant_equal(&settled, &d->grant)) {
+        rc = add_removed(d, &settled);
+        if (d->removed.count)
+            d->grant = settled;
     }
     if (rc == 0 && !d->removed.count && !left_of(&d->grant, &d->was))
         rc = error_set(&d->op.error, MOAT_E_NOT_FOUND, "%s has no grant %.300s: `moat grants %s`", d->target.name,

@@ -228,11 +228,26 @@ static void switched(struct op *op, struct job *job)
     store(op, job);
 }
 
+static int settle_asked(struct install_op *in, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
+        struct grant g;
+        if (!record_as_grant(&in->asked.list[i], &g))
+            continue;
+        rc = grant_settle(&g, err);
+        memcpy(in->asked.list[i].scope, g.scope, sizeof g.scope);
+    }
+    return rc;
+}
+
 /* Decisions as they will be: a grant takes the place of a refusal of its permission. */
 static int decisions_after(struct install_op *in, struct job *job, struct error *err)
 {
     const char *name = manifest_of(in)->name;
     int rc = in->intake.takes_name ? decisions_begin(job, &in->after, err) : decisions_read(job, name, &in->after, err);
+    if (rc == 0)
+        rc = settle_asked(in, err);
     for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
         struct grant g;
         if (record_as_grant(&in->asked.list[i], &g))

@@ -187,6 +187,11 @@ int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisi
                       struct error *err);
 /* Where the grant leads now, below the ceilings of the answer, and is not a place that is never granted. */
 int grant_resolve(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err);
+/* A grant of a place, as it is given: by the path that the place really has. Who owns a directory on the way can put a
+ * link there later, which leads anywhere: what is kept has none. */
+int grant_settle(struct grant *g, struct error *err);
+/* What was given of it: at its path, by no link. MOAT_E_PERMISSION_DENIED. */
+int grant_find(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err);
 /* What lies in the place of a grant of file_write now, or REGISTRY_UNWEIGHED. MOAT_E_LIMIT: it cannot be counted. */
 int quota_weigh(const struct grant *g, const struct policy_answer *a, int64_t *held, struct error *err);
 /* Into the spec: how much may come to lie in each place that may be written. A grant that was not weighed yet is

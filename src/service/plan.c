@@ -120,7 +120,7 @@ static int spec_grants(struct job *job, struct spec *s, const struct policy_answ
             s->network = true;
         if (g->permission != PERMISSION_FILE_READ && g->permission != PERMISSION_FILE_WRITE)
             continue;
-        rc = grant_resolve(g, a, &resolved, err);
+        rc = grant_find(g, a, &resolved, err);
         if (rc == 0)
             rc = add_grant(s, &resolved, err);
         else

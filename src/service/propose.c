@@ -5,6 +5,7 @@
  * its files are asked for and it is no directory of the root. What is not there cannot be granted: a plugin that tries
  * names at random gets nothing proposed for them, and what is found of it is bounded. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,13 +87,14 @@ static bool changes_entries(const char *operation)
 /* false: what was tried is not there, or no place that anybody can have. */
 static bool place_of(enum permission p, const char *operation, const char *object, char out[POLICY_SCOPE_MAX])
 {
+    char near[POLICY_SCOPE_MAX], real[PATH_MAX];
     struct stat st;
-    bool there = stat(object, &st) == 0;
-    if (!text_copy(out, POLICY_SCOPE_MAX, object))
+    bool there = stat(object, &st) == 0, itself = there && (p == PERMISSION_FILE_READ || !changes_entries(operation));
+    if (!text_copy(near, sizeof near, object) || (!there && p == PERMISSION_FILE_READ))
         return false;
-    if (p == PERMISSION_FILE_READ)
-        return there;
-    return there && !changes_entries(operation) ? true : nearest_directory(object, out);
+    /* By the path that it really has, as it would be granted. */
+    return (itself || nearest_directory(object, near)) && realpath(near, real) &&
+           text_copy(out, POLICY_SCOPE_MAX, real);
 }
 
 /* ---- what is wanted ---- */
@@ -262,17 +264,30 @@ static void reason_of(const struct want *w, char out[REASON_MAX])
         snprintf(out, REASON_MAX, "%s %s, tried %s", w->operation, w->name, times);
 }
 
+/* Of a place that is closed to others, as keys and passwords are: a yes should be meant. */
+static bool is_closed(const struct grant *g)
+{
+    struct stat st;
+    char path[POLICY_SCOPE_MAX];
+    if (g->permission == PERMISSION_EXECUTE_CODE || !grant_place(g, path) || stat(path, &st) < 0)
+        return false;
+    mode_t all = S_ISDIR(st.st_mode) ? S_IROTH | S_IXOTH : S_IROTH;
+    return (st.st_mode & all) != all;
+}
+
 static void tell_proposal(struct propose_op *o, const struct want *w)
 {
     struct buf *out = &o->op.result;
-    char text[POLICY_SCOPE_MAX + 64], reason[REASON_MAX], command[POLICY_COMMAND_MAX];
+    char text[POLICY_SCOPE_MAX + 64], reason[REASON_MAX], told[REASON_MAX + 80], command[POLICY_COMMAND_MAX];
     grant_format(&w->grant, text, sizeof text);
     reason_of(w, reason);
+    snprintf(told, sizeof told, "%s%s", reason,
+             is_closed(&w->grant) ? "; CAUTION: it is closed to other users of this machine" : "");
     tell_open(out, NULL, '{');
     tell_text(out, "grant", text);
     tell_text(out, "permission", permission_name(w->grant.permission));
     tell_text(out, "scope", w->grant.scope);
-    tell_text(out, "reason", reason);
+    tell_text(out, "reason", told);
     tell_number(out, "count", w->count);
     tell_flag(out, "asked", o->answer.asked >> w->grant.permission & 1);
     tell_text(out, "command",

@@ -69,7 +69,7 @@ static int add(struct job *job, struct spec *s, const struct grant *g, const str
 {
     struct wall_grant place;
     uint64_t held = 0, most = grant_most(g) ? grant_most(g) : job->s->settings.file_write_max;
-    int rc = grant_resolve(g, a, &place, err);
+    int rc = grant_find(g, a, &place, err);
     if (rc < 0)
         return rc;
     struct spec_quota *same = same_place(s, &place);

@@ -81,6 +81,49 @@ int grant_resolve(const struct grant *g, const struct policy_answer *a, struct w
     return 0;
 }
 
+static bool is_file(const struct grant *g)
+{
+    return g->permission == PERMISSION_FILE_READ || g->permission == PERMISSION_FILE_WRITE;
+}
+
+int grant_settle(struct grant *g, struct error *err)
+{
+    struct wall_grant resolved;
+    struct grant real = {.permission = g->permission}, bounded;
+    char path[POLICY_SCOPE_MAX];
+    if (!is_file(g) || !grant_place(g, path))
+        return 0;
+    int rc = wall_resolve(path, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
+    if (rc < 0)
+        return rc;
+    bool fits = text_copy(real.scope, sizeof real.scope, resolved.path) && grant_normalise(&real);
+    if (fits && grant_most(g))
+        fits = grant_bounded(&real, grant_most(g), &bounded);
+    if (!fits)
+        return error_set(err, MOAT_E_BAD_USAGE, "%.300s leads to %.300s, which is no scope", path, resolved.path);
+    *g = grant_most(g) ? bounded : real;
+    return 0;
+}
+
+int grant_find(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err)
+{
+    struct wall_grant found;
+    struct grant there = {.permission = g->permission};
+    char path[POLICY_SCOPE_MAX], advice[POLICY_COMMAND_MAX + 2];
+    int rc = grant_resolve(g, a, &found, err);
+    if (rc < 0)
+        return rc;
+    if (grant_place(g, path) && strcmp(path, found.path) == 0) {
+        *out = found;
+        return 0;
+    }
+    text_copy(there.scope, sizeof there.scope, found.path);
+    grant_advice("grant", "NAME", &there, advice);
+    return error_set(err, MOAT_E_PERMISSION_DENIED,
+                     "%.200s leads to %.200s by a link, which is followed when it is granted and not later: %s", path,
+                     found.path, advice);
+}
+
 int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisions *d, const char *plugin,
                       struct error *err)
 {

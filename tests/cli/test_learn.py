@@ -83,6 +83,13 @@ def test_auto_says_yes_in_its_directory_alone(place, package, data):
     place.bad(4, "no_such_file", "learn", package, "errand", errand(data), "--auto", data / "none")
 
 
+def test_what_is_closed_to_others_says_so(place, package, data):
+    (data / "in" / "a").chmod(0o640)
+    done = place.moat("learn", package, "errand", errand(data), "--json", input="y\ny\ny\n")
+    assert ["CAUTION" in g["reason"] for g in done.json["granted"]] == [True, False, False]
+    assert done.err.count("CAUTION: it is closed to other users") == 1, "it is said before the question"
+
+
 @pytest.mark.parametrize("subject", ["everybody", "publisher:acme", "capability:custom"])
 def test_what_a_ceiling_forbids_is_not_proposed(place, package, data, subject):
     place.good("ceiling", "set", subject, f"file_read={data}/more")

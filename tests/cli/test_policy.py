@@ -93,6 +93,46 @@ def test_an_end_needs_a_time(alpha, data):
     assert not grants(alpha)
 
 
+# ---- links ----
+
+def test_a_link_is_followed_when_it_is_granted(alpha, data):
+    """What is kept is where it led then, and it is taken back by either name."""
+    link = data.parent / "link"
+    for right in ("file_read", "file_write"):
+        alpha.good("grant", "alpha", f"{right}={link}")
+        assert list(grants(alpha)) == [(right, str(data))]
+        assert alpha.result("call", "alpha", "read", json.dumps({"path": f"{data}/a"})) == "content"
+        alpha.good("revoke", "alpha", f"{right}={link}")
+        assert not grants(alpha)
+    alpha.good("install", alpha.pack("1.1.0", only=("read",), **ASKS), "--use", "--grant", f"file_write={link},max=1MiB")
+    assert list(grants(alpha)) == [("file_write", f"{data},max=1MiB")]
+
+
+def test_a_link_that_comes_later_leads_nowhere(place, data):
+    """Whoever owns a directory on the way to a granted place can put a link there: it is not followed at any start."""
+    secret = data.parent / "secret"
+    secret.mkdir()
+    (secret / "a").write_text("secret")
+    mine = data.parent / "mine"
+    (mine / "in").mkdir(parents=True)
+    (mine / "in" / "a").write_text("content")
+    place.install(only=("read",), **ASKS)
+    place.good("grant", "alpha", f"file_read={mine}/in")
+    reads = [json.dumps({"path": f"{where}/a"}) for where in (f"{mine}/in", secret)]
+    assert place.result("call", "alpha", "read", reads[0]) == "content"
+    (mine / "in").rename(mine / "was")
+    (mine / "in").symlink_to(secret)
+    for _ in range(2):
+        for read in reads:
+            done = place.moat("call", "alpha", "read", read)
+            assert done.status == 3 and str(secret) in done.err and "link" in done.err, done
+        place.serve() if not place.server else None
+    place.end_server()
+    (mine / "in").unlink()
+    (mine / "was").rename(mine / "in")
+    assert place.result("call", "alpha", "read", reads[0]) == "content"
+
+
 # ---- ceilings ----
 
 def test_what_is_below_a_ceiling_cannot_be_granted(alpha, data):
