@@ -71,6 +71,7 @@ static int answer_of(struct cli *c, struct watched *w, struct reply *reply)
     const char *document = buf_text(&w->document);
     if (w->failed)
         return cli_fail_document(c, document, w->document.len);
+    reply_free(reply); /* the stream's room */
     reply->document = w->document;
     w->document = BUF_INIT(TASK_MAX);
     return rest_unwrap(document, reply->document.len, &reply->result, &reply->len)
