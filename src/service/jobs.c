@@ -134,7 +134,7 @@ void jobs_drain(struct jobs *j)
 
 void jobs_stop(struct jobs *j)
 {
-    if (!j->pending_end)
+    if (!j->nthreads)
         return;
     pthread_mutex_lock(&j->lock);
     j->stopping = true;
@@ -145,6 +145,12 @@ void jobs_stop(struct jobs *j)
         registry_reader_free(j->jobs[i].reader);
     }
     j->nthreads = 0;
+}
+
+void jobs_close(struct jobs *j)
+{
+    if (!j->pending_end)
+        return;
     pthread_cond_destroy(&j->idle);
     pthread_cond_destroy(&j->work);
     pthread_mutex_destroy(&j->lock);

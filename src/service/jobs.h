@@ -60,7 +60,9 @@ struct jobs {
 int jobs_start(struct service *s, struct jobs *j, struct error *err);
 /* From here on new operations are refused with MOAT_E_DRAINING; returns when none is left. */
 void jobs_drain(struct jobs *j);
+/* Ends the threads, once nothing is left. A loop that still runs may begin operations, which are refused. */
 void jobs_stop(struct jobs *j);
+void jobs_close(struct jobs *j); /* no loop runs any more */
 
 /* size bytes, zeroed, of which the first are a struct op. NULL: done was called with MOAT_E_OUT_OF_MEMORY. */
 void *op_new(struct service *s, size_t size, service_done done, void *context);

@@ -286,6 +286,7 @@ void service_close(struct service *s, uint64_t grace_ns)
     jobs_stop(&s->jobs);
     tokens_flush(s);
     loops_stop(s);
+    jobs_close(&s->jobs);
     net_free(s->net);
     expiry_close(s);
     registry_close(s->registry);

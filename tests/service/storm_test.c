@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "kit.h"
+#include "service/internal.h"
 
 enum { THREADS = 4, ROUNDS = 60, PLUGINS = 2 };
 
@@ -213,8 +214,20 @@ static void operators_at_once(void **state)
         compare(k, names[p]);
 }
 
+/* The loops end after the threads of the jobs, and their timers may fire till then: a thread sanitizer says whether
+ * what they ask is still there. */
+static void what_begins_after_the_jobs_is_refused(void **state)
+{
+    struct kit *k = *state;
+    jobs_drain(&k->s->jobs);
+    jobs_stop(&k->s->jobs);
+    REFUSED(k, MOAT_E_DRAINING, kit_stats(k));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(operators_at_once, kit_setup, kit_teardown)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(operators_at_once, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(what_begins_after_the_jobs_is_refused, kit_setup, kit_teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
