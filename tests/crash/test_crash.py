@@ -35,7 +35,8 @@ class Place:
         for name in ("moat", "moat-worker", "moat-helper"):
             shutil.copy2(BUILD / name, self.bin / name)
         self.env = {**os.environ, "MOAT_LIBEXEC": str(self.bin)}
-        self.traced = {**self.env, "ASAN_OPTIONS": "detect_leaks=0"}  # who looks for leaks cannot be traced
+        # Who looks for leaks cannot be traced.
+        self.traced = {**self.env, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
         for name in ("MOAT_HOME", "PLUGIN_DIR", "REGISTRY_DIR"):
             self.env.pop(name, None)
             self.traced.pop(name, None)
