@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "measure/histogram.h"
 #include "package/manifest.h"
+#include "sandbox/reach.h"
 #include "sandbox/wall.h"
 #include "sandbox/weigh.h"
 

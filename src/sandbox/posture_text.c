@@ -79,8 +79,7 @@ struct mount_line {
     char type[32];
 };
 
-/* \ooo of mountinfo. */
-static bool unescape(char *out, size_t size, const char *in, size_t len)
+bool posture_unescape(char *out, size_t size, const char *in, size_t len)
 {
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
@@ -122,7 +121,7 @@ static bool parse_mount(const char *line, size_t len, struct mount_line *out)
         n++;
         i = end + 1;
     }
-    return dash && dash + 1 < n && unescape(out->point, sizeof out->point, field[4], length[4]) &&
+    return dash && dash + 1 < n && posture_unescape(out->point, sizeof out->point, field[4], length[4]) &&
            copy_field(out->options, sizeof out->options, field[5], length[5]) &&
            copy_field(out->type, sizeof out->type, field[dash + 1], length[dash + 1]);
 }

@@ -26,4 +26,7 @@ uint32_t posture_judge(const struct posture_seen *seen, const struct wall_reques
 /* The value of a line "Name:\tvalue" of a status text, or NULL. Points into the text. */
 const char *posture_field(const char *status, const char *name);
 
+/* A path of mountinfo without its \ooo. false: it does not fit. */
+bool posture_unescape(char *out, size_t size, const char *in, size_t len);
+
 #endif

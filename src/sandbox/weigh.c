@@ -29,7 +29,9 @@ struct walk {
     struct seen seen;
     uint64_t bytes, enough, entries;
     const _Atomic bool *stop;
-    const char *place; /* for errors */
+    const struct wall_program *wanted; /* one of these is looked for … */
+    size_t nwanted, found;             /* … and the walk ends with it; nwanted: none has been met */
+    const char *place;                 /* for errors */
     struct error *err;
 };
 
@@ -75,7 +77,8 @@ static bool is_new(struct seen *s, const struct stat *st)
 
 static int uncountable(struct walk *w, const char *why)
 {
-    return error_set(w->err, MOAT_E_LIMIT, "what lies in %s cannot be counted: %s", w->place, why);
+    return error_set(w->err, MOAT_E_LIMIT, "what lies in %s cannot be %s: %s", w->place,
+                     w->wanted ? "looked through" : "counted", why);
 }
 
 static void count(struct walk *w, const struct stat *st)
@@ -84,6 +87,15 @@ static void count(struct walk *w, const struct stat *st)
     w->bytes += WEIGH_ENTRY;
     if (S_ISDIR(st->st_mode) || st->st_nlink < 2 || is_new(&w->seen, st))
         w->bytes += (uint64_t)st->st_blocks * 512;
+}
+
+static void compare(struct walk *w, const struct stat *st)
+{
+    for (size_t i = 0; i < w->nwanted && w->found == w->nwanted; i++) {
+        const struct wall_program *p = &w->wanted[i];
+        if (!p->shipped && p->file.dev == st->st_dev && p->file.ino == st->st_ino)
+            w->found = i;
+    }
 }
 
 /* Of the host's own user, or one that could be written: something may lie in it that is not seen. Another one's, closed
@@ -125,6 +137,7 @@ static int take(struct walk *w, int dir, const char *name)
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
         return errno == ENOENT ? 0 : errno == EACCES ? unseen(w, dir) : uncountable(w, strerror(errno));
     count(w, &st);
+    compare(w, &st);
     if (w->entries > WEIGH_ENTRIES)
         return uncountable(w, "there are more than 4000000 entries");
     return S_ISDIR(st.st_mode) ? enter(w, dir, name, &st) : 0;
@@ -138,7 +151,7 @@ static bool is_dots(const char *name)
 static int walk(struct walk *w)
 {
     int rc = 0;
-    while (rc == 0 && w->depth && w->bytes <= w->enough) {
+    while (rc == 0 && w->depth && w->bytes <= w->enough && w->found == w->nwanted) {
         if (w->stop && atomic_load_explicit(w->stop, memory_order_relaxed))
             return error_set(w->err, MOAT_E_CANCELLED, "nobody wants to know any more");
         DIR *dir = w->open[w->depth - 1];
@@ -162,25 +175,46 @@ static int open_place(const struct wall_grant *place, struct stat *st)
     return io_steal(&fd);
 }
 
-int weigh(const struct wall_grant *place, uint64_t enough, const _Atomic bool *stop, uint64_t *bytes, struct error *err)
+static int walk_place(struct walk *w, const struct wall_grant *place)
 {
     struct stat st;
     fd_auto fd = open_place(place, &st);
     if (fd < 0)
-        return error_set(err, MOAT_E_NO_SUCH_FILE, "%s is not there any more, or is another one", place->path);
-    struct walk *w = calloc(1, sizeof *w);
-    if (!w)
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to count what lies in %s", place->path);
-    *w = (struct walk){.enough = enough, .stop = stop, .place = place->path, .err = err};
+        return error_set(w->err, MOAT_E_NO_SUCH_FILE, "%s is not there any more, or is another one", place->path);
+    w->place = place->path;
     count(w, &st);
     int rc = S_ISDIR(st.st_mode) ? enter(w, fd, ".", &st) : 0;
     if (rc == 0)
         rc = walk(w);
     while (w->depth)
         closedir(w->open[--w->depth]);
+    free(w->seen.rows);
+    return rc;
+}
+
+int weigh(const struct wall_grant *place, uint64_t enough, const _Atomic bool *stop, uint64_t *bytes, struct error *err)
+{
+    struct walk *w = calloc(1, sizeof *w);
+    if (!w)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to count what lies in %s", place->path);
+    *w = (struct walk){.enough = enough, .stop = stop, .err = err};
+    int rc = walk_place(w, place);
     if (rc == 0)
         *bytes = w->bytes;
-    free(w->seen.rows);
+    free(w);
+    return rc;
+}
+
+int weigh_find(const struct wall_grant *place, const struct wall_program *programs, size_t n, size_t *found,
+               struct error *err)
+{
+    struct walk *w = calloc(1, sizeof *w);
+    if (!w)
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to look through %s", place->path);
+    *w = (struct walk){.enough = UINT64_MAX, .wanted = programs, .nwanted = n, .found = n, .err = err};
+    int rc = walk_place(w, place);
+    if (rc == 0)
+        *found = w->found;
     free(w);
     return rc;
 }

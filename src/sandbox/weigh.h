@@ -1,6 +1,7 @@
-/* sandbox/weigh: how many bytes lie in a granted place, as its file system has allocated them.  From descriptor to
- * descriptor, no link is followed, each file counts once however many names it has.  Private to nobody: src/service
- * weighs when a place is granted, src/loader while it is written.  May block on a slow disk: not on a loop. */
+/* sandbox/weigh: how many bytes lie in a granted place, as its file system has allocated them, and whether a file
+ * has a name there.  From descriptor to descriptor, no link is followed, each file counts once however many names it
+ * has.  Private to nobody: src/service weighs when a place is granted, src/loader while it is written.  May block on a
+ * slow disk: not on a loop. */
 #ifndef SANDBOX_WEIGH_H
 #define SANDBOX_WEIGH_H
 
@@ -22,6 +23,11 @@
  * MOAT_E_CANCELLED: stop. */
 int weigh(const struct wall_grant *place, uint64_t enough, const _Atomic bool *stop, uint64_t *bytes,
           struct error *err);
+
+/* The number of the first program of the host's that has a name (or is mounted) in the place, or n when none has. The
+ * errors are weigh's. */
+int weigh_find(const struct wall_grant *place, const struct wall_program *programs, size_t n, size_t *found,
+               struct error *err);
 
 /* Bytes of files without a name in the file system of that number, which a process still holds: those that it has open
  * among its first `descriptors`, and of those that it has mapped and closed the mapped part. What cannot be seen is 0.

@@ -124,6 +124,22 @@ int programs_add(struct spec *s, const struct grant *g, const struct policy_answ
     return rc;
 }
 
+/* The same by another name. Looked for when the plugin starts, not while it runs: a plugin makes no such name, since no
+ * link leads from one mount to another. */
+static int not_reached(const struct spec *s, struct error *err)
+{
+    struct reached r;
+    int rc = reach_writable(s->grants, s->ngrants, s->programs, s->nprograms, &r, err);
+    if (rc < 0)
+        error_prefix(err, "%s is to run programs and to write", s->manifest->name);
+    if (rc <= 0)
+        return rc;
+    return error_set(err, MOAT_E_PERMISSION_DENIED,
+                     "%s may write %.300s, where %s%.300s %s, so it is not run for it: grant a copy of it, or not both",
+                     s->manifest->name, r.place->path, r.file ? "" : "a directory of ", r.program->file.path,
+                     r.file ? "has another name" : "is mounted as well");
+}
+
 static int package_place_is_free(const struct spec *s, struct error *err)
 {
     for (size_t i = 0; i < s->ngrants; i++)
@@ -141,5 +157,7 @@ int programs_grant(struct spec *s, const struct policy_answer *a, struct spawner
     for (size_t i = 0; i < a->ngrants && rc == 0; i++)
         if (a->grants[i].permission == PERMISSION_EXECUTE_CODE && a->grants[i].scope[0] == '/')
             rc = programs_add(s, &a->grants[i], a, err);
-    return rc < 0 ? rc : programs_need(s, a, spawner, err);
+    if (rc == 0)
+        rc = programs_need(s, a, spawner, err);
+    return rc < 0 ? rc : not_reached(s, err);
 }

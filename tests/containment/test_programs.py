@@ -315,6 +315,29 @@ def test_what_may_be_written_is_not_run(inside):
         assert status != 200 and why in said["error"]["message"], said
 
 
+def test_what_may_be_written_under_another_name_is_not_run(inside):
+    named, out = inside.programs / "named", inside.programs / "out"
+    (out / "deep").mkdir(parents=True)
+    if inside.user:
+        os.chown(out, 65534, 65534)
+    inside.grants(f"execute_code={named}", f"file_write={out}")
+    assert inside.run(f"{named} say something") == 0
+    for alias in (out / "deep" / "alias", inside.programs / "alias"):  # in a place, and a place itself
+        os.link(named, alias)
+        inside.grants(f"file_write={out if alias.is_relative_to(out) else alias}")
+        status, said = inside.ask("POST", "/api/plugins/info/starter/grants", {"grant": f"execute_code={named}"})
+        if status == 200:
+            status, said = inside.call("starter", "children", {})
+        assert status != 200 and f"where {named} has another name" in str(said), said
+        inside.grants()
+        alias.unlink()
+    # One that lies where nothing may be written takes nothing away.
+    os.link(named, inside.programs / "alias")
+    inside.grants(f"execute_code={named}", f"file_write={out}", f"file_read={inside.programs}")
+    assert inside.run(f"{named} say something") == 0
+    (inside.programs / "alias").unlink()
+
+
 def test_the_fallback_wall_starts_none(build):
     if not can_nest():
         lacking("fallback", "user namespaces cannot be made by hand here")

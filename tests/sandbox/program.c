@@ -78,6 +78,16 @@ static int write_file(char **a)
     return answer(open(a[0], O_WRONLY));
 }
 
+static int link_file(char **a)
+{
+    return answer(link(a[0], a[1]));
+}
+
+static int move_file(char **a)
+{
+    return answer(rename(a[0], a[1]));
+}
+
 static int gain(char **a)
 {
     (void)a;
@@ -170,6 +180,8 @@ static const struct {
     {"connect", connect_out},
     {"open", open_file},
     {"write", write_file},
+    {"link", link_file},
+    {"move", move_file},
     {"gain", gain},
     {"rwx", executable_memory},
     {"bomb", bomb},

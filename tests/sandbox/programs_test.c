@@ -162,6 +162,42 @@ static void the_walls_say_the_same_without_the_host(void **state)
     assert_false(said("says unnamed") || said("says mine") || said("says loaded"));
 }
 
+/* What may be read or run gets no name where it could be written, by the kernel's word alone: a link or a move leads
+ * from one mount to no other, a place in a place keeps its own. */
+static void nothing_gets_a_name_where_it_may_be_written(void **state)
+{
+    struct rig_order o = {.limits.processes = 8, .leave_all = true};
+    char place[128];
+    for (const char *const *name = (const char *const[]){"read", "out", "out/fixed", NULL}; *name; name++) {
+        snprintf(place, sizeof place, "%s/%s", directory, *name);
+        assert_true(mkdir(place, 0777) == 0 && chmod(place, 0777) == 0);
+        rig_grant(&o, place, strcmp(*name, "out") == 0);
+    }
+    rig_write(directory, "read/file", "read", 0666);
+    rig_write(directory, "out/fixed/file", "read", 0666);
+    rig_write(directory, "one", "read", 0666);
+    snprintf(place, sizeof place, "%s/one", directory);
+    rig_grant(&o, place, false);
+    snprintf(place, sizeof place, "%s/named", directory);
+    named(&o, place);
+    run("start @/named link @/read/file @/out/a\nstart @/named move @/read/file @/out/a\nstart @/named link @/one "
+        "@/out/a\nstart @/named link @/named @/out/a\nstart @/named link @/out/fixed/file @/out/a\nstart @/named move "
+        "@/out/fixed/file @/out/a\nstart @/named move @/out/fixed @/out/b\nstart @/named write @/out/fixed/file\nput "
+        "@/out/mine x\nstart @/named link @/out/mine @/out/a\nstart @/named move @/out/mine @/read/a",
+        &o);
+    expect("start @/named link @/read/file @/out/a", "EXDEV");
+    expect("start @/named move @/read/file @/out/a", "EXDEV");
+    expect("start @/named link @/one @/out/a", "EXDEV");
+    expect("start @/named link @/named @/out/a", "EXDEV");
+    expect("start @/named link @/out/fixed/file @/out/a", "EXDEV");
+    expect("start @/named move @/out/fixed/file @/out/a", "EXDEV");
+    expect("start @/named move @/out/fixed @/out/b", "EBUSY");
+    expect("start @/named write @/out/fixed/file", "EROFS");
+    expect("put @/out/mine x", "ok");
+    expect("start @/named link @/out/mine @/out/a", "ok"); /* links themselves are not what fails */
+    expect("start @/named move @/out/mine @/read/a", "EXDEV");
+}
+
 /* Its owner's rights stay its owner's. */
 static void a_set_uid_program_gives_nothing(void **state)
 {
@@ -291,6 +327,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_the_package_ships_runs),
         cmocka_unit_test(what_is_named_runs_and_nothing_beside_it),
         cmocka_unit_test(the_walls_say_the_same_without_the_host),
+        cmocka_unit_test(nothing_gets_a_name_where_it_may_be_written),
         cmocka_unit_test(a_set_uid_program_gives_nothing),
         cmocka_unit_test(without_programs_nothing_is_new),
         cmocka_unit_test(a_program_has_the_workers_wall),
