@@ -20,10 +20,10 @@ struct client {
     gnutls_session_t session; /* NULL: none */
     size_t sent;
     char head[HEAD_MAX];
-    size_t got;  /* of the head, until it is whole */
-    size_t left; /* of the body */
-    bool whole;  /* the head is */
-    uint64_t begun;
+    size_t got;     /* of the head, until it is whole */
+    size_t left;    /* of the body */
+    bool whole;     /* the head is */
+    uint64_t begun; /* 0: nothing is under way */
 };
 
 struct load {
@@ -35,6 +35,8 @@ struct load {
     gnutls_certificate_credentials_t anyone;
     struct samples *latencies;
     size_t answers;
+    unsigned busy; /* clients with a request under way */
+    bool ending;   /* nothing more is sent */
     struct client clients[];
 };
 
@@ -65,8 +67,13 @@ static void send_more(struct load *l, struct client *c)
     }
 }
 
+static void dial(struct load *l, struct client *c);
+
 static void begin(struct load *l, struct client *c)
 {
+    if (c->fd < 0)
+        dial(l, c);
+    l->busy++;
     c->sent = c->got = 0;
     c->whole = false;
     c->begun = clock_mono_ns();
@@ -90,7 +97,21 @@ static void read_head(struct client *c)
     c->left = body - come;
 }
 
-static void dial(struct load *l, struct client *c);
+/* Counts the answer, and sends the next request unless the block is over. */
+static void answered(struct load *l, struct client *c)
+{
+    l->answers++;
+    l->busy--;
+    if (l->latencies)
+        samples_add(l->latencies, (double)(clock_mono_ns() - c->begun));
+    c->begun = 0;
+    if (l->how == LOAD_CLOSED) {
+        close(c->fd);
+        c->fd = -1;
+    }
+    if (!l->ending)
+        begin(l, c);
+}
 
 static void receive(struct load *l, struct client *c)
 {
@@ -108,15 +129,8 @@ static void receive(struct load *l, struct client *c)
         }
         if (!c->whole || c->left)
             continue;
-        l->answers++;
-        if (l->latencies)
-            samples_add(l->latencies, (double)(clock_mono_ns() - c->begun));
-        if (l->how == LOAD_CLOSED) {
-            close(c->fd);
-            dial(l, c);
-        }
-        begin(l, c);
-        if (!c->session)
+        answered(l, c);
+        if (!c->session || !c->begun)
             return; /* one answer at a time: the next cannot be there yet */
     }
 }
@@ -164,8 +178,11 @@ struct load *load_new(unsigned port, enum load_how how, unsigned connections, co
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (how == LOAD_TLS)
         gnutls_certificate_allocate_credentials(&l->anyone);
-    for (unsigned i = 0; i < connections; i++)
-        dial(l, &l->clients[i]);
+    for (unsigned i = 0; i < connections; i++) {
+        l->clients[i].fd = -1;
+        if (how != LOAD_CLOSED)
+            dial(l, &l->clients[i]);
+    }
     return l;
 }
 
@@ -184,19 +201,24 @@ static void wait_once(struct load *l, int ms)
     }
 }
 
-/* Sends on all that are idle, and lets what is under way at the end be answered, so that the next block begins clean.
- */
+/* Sends on all that are idle, and lets what is under way at the end be answered, uncounted in the rate: else a slow
+ * server would answer it in the other's block, and take its processor there. */
 double load_run(struct load *l, unsigned ms, struct samples *latencies)
 {
     uint64_t start = clock_mono_ns(), now = start, until = start + ms * NS_PER_MS;
     l->latencies = latencies;
     l->answers = 0;
+    l->ending = false;
     for (unsigned i = 0; i < l->n; i++)
         if (!l->clients[i].begun)
             begin(l, &l->clients[i]);
     for (; now < until; now = clock_mono_ns())
         wait_once(l, 10000);
-    return (double)l->answers / (double)(now - start) * 1e9;
+    double rate = (double)l->answers / (double)(now - start) * 1e9;
+    l->ending = true;
+    while (l->busy)
+        wait_once(l, 10000);
+    return rate;
 }
 
 void load_free(struct load *l)
@@ -204,7 +226,8 @@ void load_free(struct load *l)
     for (unsigned i = 0; i < l->n; i++) {
         if (l->clients[i].session)
             gnutls_deinit(l->clients[i].session);
-        close(l->clients[i].fd);
+        if (l->clients[i].fd >= 0)
+            close(l->clients[i].fd);
     }
     if (l->anyone)
         gnutls_certificate_free_credentials(l->anyone);
