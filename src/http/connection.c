@@ -212,6 +212,7 @@ void connection_tick(struct loop_timer *timer)
         if (now >= c->until)
             connection_end(c);
     }
+    exchange_end_watchers(l, false);
     give_back(l);
     if (l->connections && l->daemon)
         loop_timer_set(l->loop, &l->tick, now + tick_span(l));

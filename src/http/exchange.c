@@ -544,12 +544,14 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     rest_cancel(x->request); /* request_done frees it */
 }
 
-void exchange_end_watchers(struct listener *l)
+void exchange_end_watchers(struct listener *l, bool all)
 {
     struct exchange *next;
     for (struct exchange *x = l->exchanges; x; x = next) {
         next = x->next;
-        if (x->state == STREAMING && x->suspended && x->connection && rest_watches(x->request))
+        if (x->state != STREAMING || !x->suspended || !x->connection)
+            continue;
+        if (all ? rest_watches(x->request) : rest_has_outlived(x->request))
             resume(x); /* the next read ends it */
     }
 }

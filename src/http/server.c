@@ -170,7 +170,7 @@ static void quiesce(struct listener *l)
 {
     int fd = MHD_quiesce_daemon(l->daemon);
     io_close(&fd);
-    exchange_end_watchers(l);
+    exchange_end_watchers(l, true);
     listener_kick(l);
 }
 

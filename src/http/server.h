@@ -118,9 +118,10 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
 void exchange_look_all(struct listener *l);
 /* Behind the last request. */
 void exchange_spares_free(struct listener *l);
+/* On the loop: ends streams that only watch: all, for the server drains, or those whose token is no good any more. */
+void exchange_end_watchers(struct listener *l, bool all);
 /* On the loop: cancels what runs; when the listener is stopping its connections are taken back as well, for the daemon
  * cannot end with suspended ones. */
-void exchange_end_watchers(struct listener *l); /* streams that only watch, when the server drains */
 void exchange_abandon_all(struct listener *l);
 
 /* ---- connection.c: who is connected, and for how long; on the loop ---- */

@@ -17,6 +17,7 @@ struct rest_principal rest_bearer(struct rest *r, const char *authorization)
         return principal;
     principal.scopes = found.scopes;
     principal.token = found.token;
+    principal.expires = found.expires;
     principal.wait_ns = found.wait_ns;
     memcpy(principal.plugins, found.plugins, sizeof principal.plugins);
     return principal;
@@ -53,4 +54,9 @@ const struct rest_principal *rest_bearer_known(struct rest *r, struct rest_known
     if (known->len)
         memcpy(known->header, authorization, known->len);
     return &known->who;
+}
+
+bool request_is_let_in(struct rest_request *q)
+{
+    return !q->token || service_token_holds(request_service(q), q->token, q->token_expires, &q->token_seen);
 }

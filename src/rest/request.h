@@ -34,7 +34,8 @@ struct rest_request {
     uint64_t deadline_ns;             /* Moat-Deadline; 0: none */
     uint64_t began_ns;                /* monotonic */
     int64_t token;                    /* who asks */
-    uint64_t wait_ns;                 /* it may not yet */
+    uint64_t token_expires, token_seen;
+    uint64_t wait_ns; /* it may not yet */
     uint32_t scopes, uid;
     bool has_uid;
     char id[33];         /* of what is not a call: made when it runs */
@@ -133,6 +134,8 @@ void request_allow(struct rest_request *q); /* the header Allow, of the path */
 
 void request_actor(const struct rest_request *q, char out[32]); /* of the audit trail; "" when nobody is known */
 
+/* bearer.c: is who asked still let in? Of what goes on long after it was asked for. */
+bool request_is_let_in(struct rest_request *q);
 /* May this token run that plugin's actions? */
 bool request_may_execute(const struct rest_request *q, const char *plugin);
 void request_receipt(char out[512], const struct call *call); /* as JSON */

@@ -115,6 +115,7 @@ static struct rest_request *request_new(struct rest *r, const char *target, cons
     if (who) {
         q->scopes = who->scopes;
         q->token = who->token;
+        q->token_expires = who->expires;
         q->wait_ns = who->wait_ns;
         q->has_uid = who->has_uid;
         q->uid = who->uid;

@@ -46,6 +46,7 @@ enum rest_scope {
 struct rest_principal {
     uint32_t scopes;  /* of enum rest_scope */
     int64_t token;    /* its id; 0: none, the transport vouches */
+    uint64_t expires; /* the token: seconds; 0: never */
     uint64_t wait_ns; /* 0, or how long the token has to wait for its next request */
     bool has_uid;     /* for this user of the machine: */
     uint32_t uid;
@@ -152,6 +153,8 @@ long rest_stream_read(struct rest_request *q, void *room, size_t size);
 
 /* Is it a stream that only watches what goes on without it, perhaps for hours? It need not be waited for. */
 bool rest_watches(const struct rest_request *q);
+/* Is it such a stream, of a token that was revoked meanwhile or has expired? Its next read ends it. On the loop. */
+bool rest_has_outlived(struct rest_request *q);
 
 /* The result inside a successful document: false when it is not one of ours. */
 bool rest_unwrap(const char *document, size_t len, const char **result, size_t *result_len);

@@ -412,7 +412,8 @@ const struct route routes[] = {
     {"POST", "/api/tokens", REST_ADMIN, BODY_OBJECT, handle_token_create, NULL, token_fields, "token create",
      "Makes a token, shown this once."},
     {"DELETE", "/api/tokens/{id}", REST_ADMIN, BODY_NONE, handle_token_revoke, NULL, NULL, "token revoke",
-     "Revokes a token: no request that begins from now on is let in with it."},
+     "Revokes a token: no request that begins from now on is let in with it, and events that are followed with it "
+     "end."},
     {"GET", "/metrics", REST_READ, BODY_NONE, handle_metrics, NULL, NULL, "", "Figures as OpenMetrics 1.0."},
     {"GET", "/openapi.json", REST_READ, BODY_NONE, handle_openapi, NULL, NULL, "", "This API as OpenAPI 3.1."},
     {"GET", "/api/grants", REST_READ, BODY_NONE, handle_grants, NULL, NULL, "grants",

@@ -280,6 +280,11 @@ bool rest_watches(const struct rest_request *q)
     return q->follow || q->lines;
 }
 
+bool rest_has_outlived(struct rest_request *q)
+{
+    return rest_watches(q) && !request_is_let_in(q);
+}
+
 /* What was read gives its room back, even when the reader never comes to the end of what is told. Each byte is moved
  * once at most: what is left is less than what was read. */
 static void forget_read(struct stream *s, size_t left)
@@ -297,6 +302,8 @@ static void forget_read(struct stream *s, size_t left)
 long rest_stream_read(struct rest_request *q, void *room, size_t size)
 {
     struct stream *s = q->stream;
+    if (rest_has_outlived(q))
+        return REST_STREAM_END;
     if (q->follow)
         return follow_read(q->follow, room, size); /* whose end is the same number */
     if (q->lines)

@@ -56,6 +56,18 @@ static void follow_log(struct rest_request *q, const struct service_log *filter)
         service_log_follow(request_service(q), filter, &how);
 }
 
+/* It may have been waited for. */
+static void page_told(void *context, const struct error *error, struct buf *result)
+{
+    struct rest_request *q = context;
+    struct error gone;
+    if (!error && !request_is_let_in(q)) {
+        error_set(&gone, MOAT_E_UNAUTHORIZED, "the token was revoked or has expired while lines were waited for");
+        error = &gone;
+    }
+    request_complete(q, error, result);
+}
+
 void handle_log(struct rest_request *q)
 {
     struct service_log filter = {.plugin = request_query(q, "plugin"),
@@ -72,7 +84,7 @@ void handle_log(struct rest_request *q)
     if (q->wants_events)
         follow_log(q, &filter);
     else
-        service_log(request_service(q), &filter, request_complete, q);
+        service_log(request_service(q), &filter, page_told, q);
 }
 
 /* ---- figures ---- */

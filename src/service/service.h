@@ -314,6 +314,7 @@ enum service_scope {
 struct service_principal {
     uint32_t scopes;
     int64_t token;                    /* its id */
+    uint64_t expires;                 /* seconds; 0: never */
     uint64_t wait_ns;                 /* 0, or how long this request comes before the token may make one again */
     char plugins[SERVICE_SCOPES_MAX]; /* with SCOPE_EXECUTE: "*" or names with a space before and behind each */
 };
@@ -323,6 +324,9 @@ bool service_token_find(struct service *s, const char *token, struct service_pri
 /* Another number whenever a token that was good may no longer be, but for its expiry: what was found before it changed
  * is to be found again. 0: each request is to be found, for they are counted. Any thread. */
 uint64_t service_token_epoch(const struct service *s);
+/* Is a token that was found still good? For who goes on with what was asked for long ago. *seen: 0 at first, then the
+ * caller's to keep; while no token is revoked nothing is looked for. Any thread. */
+bool service_token_holds(struct service *s, int64_t token, uint64_t expires, uint64_t *seen);
 /* The admin token of TCP listeners: made at the first start of a server, kept hashed. fresh (may be NULL) gets the
  * token's text once, when it was made just now, else "". Blocks. */
 int service_admin_token(struct service *s, char fresh[65], struct error *err);

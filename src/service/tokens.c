@@ -234,6 +234,7 @@ bool service_token_find(struct service *s, const char *token, struct service_pri
         atomic_store_explicit(&e->used, now, memory_order_relaxed);
         out->scopes = e->scopes;
         out->token = e->id;
+        out->expires = e->expires;
         out->wait_ns = spend(e, atomic_load_explicit(&t->limit, memory_order_relaxed));
         text_copy(out->plugins, sizeof out->plugins, e->plugins);
     }
@@ -242,6 +243,24 @@ bool service_token_find(struct service *s, const char *token, struct service_pri
     if (good && now >= flushed + USED_FLUSH_S && atomic_compare_exchange_strong(&t->flushed, &flushed, now))
         flush_begin(s);
     return good;
+}
+
+bool service_token_holds(struct service *s, int64_t token, uint64_t expires, uint64_t *seen)
+{
+    struct tokens *t = s->tokens;
+    uint64_t removed = 1 + atomic_load(&t->removed); /* before the look: older at worst */
+    if (expires && clock_wall_ns() / NS_PER_S >= expires)
+        return false;
+    bool found = *seen == removed;
+    if (found)
+        return true;
+    pthread_rwlock_rdlock(&t->lock);
+    for (size_t i = 0; i < t->nslots && !found; i++)
+        found = t->slots[i].id == token;
+    pthread_rwlock_unlock(&t->lock);
+    if (found)
+        *seen = removed;
+    return found;
 }
 
 /* ---- when they were used ---- */

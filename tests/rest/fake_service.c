@@ -420,6 +420,11 @@ uint64_t service_token_epoch(const struct service *s)
     return 1 + atomic_load(&s->forgotten);
 }
 
+bool service_token_holds(struct service *s, int64_t token, uint64_t expires, uint64_t *seen)
+{
+    return !atomic_load(&s->forgotten);
+}
+
 bool service_token_find(struct service *s, const char *token, struct service_principal *out)
 {
     static const struct {

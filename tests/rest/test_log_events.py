@@ -43,7 +43,7 @@ def flood(api, lines, text):
 
 
 class Follower:
-    def __init__(self, api, query="", last=None, room=None, method="GET"):
+    def __init__(self, api, query="", last=None, room=None, method="GET", token=None, accept=EVENTS):
         host, port = api.url.removeprefix("http://").split(":")
         self.sock = socket.socket()
         if room:
@@ -51,8 +51,8 @@ class Follower:
         self.sock.settimeout(20)
         self.sock.connect((host, int(port)))
         more = f"Last-Event-ID: {last}\r\n" if last else ""
-        self.sock.sendall((f"{method} /api/log?{query} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: {EVENTS}\r\n"
-                           f"Authorization: Bearer {api.admin}\r\n{more}\r\n").encode())
+        self.sock.sendall((f"{method} /api/log?{query} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: {accept}\r\n"
+                           f"Authorization: Bearer {token or api.admin}\r\n{more}\r\n").encode())
         self.answer, self.last, self.beats = None, None, 0
 
     def begin(self):
@@ -81,6 +81,11 @@ class Follower:
 
     def texts(self, n):
         return [self.event()[1]["text"] for _ in range(n)]
+
+    def rest(self):
+        """Without the heartbeats, until the end."""
+        text = self.answer.read()
+        return b"".join(part for part in text.split(b"\n\n") if b"data: " in part)
 
     def leave(self):
         self.sock.close()
@@ -151,11 +156,42 @@ def test_only_who_may_read(api):
     api.bad(401, "unauthorized", "GET", "/api/log", token=None, Accept=EVENTS)
 
 
+def test_events_end_with_their_token(api):
+    """Told nothing more from the answer to the revocation on, and left within moments; who waits for a page likewise."""
+    token = api.token("read")
+    follow = f"after={newest(api)}&source=log"
+    with Follower(api, follow + "&heartbeat=1h", token=token["token"]) as gone, Follower(api, follow) as still:
+        page = Follower(api, follow + "&wait=60s", token=token["token"], accept="*/*")
+        api.good("DELETE", f"/api/tokens/{token['id']}")
+        say(api, "a line")
+        assert still.texts(1) == ["a line"]
+        assert gone.rest() == b""
+        answer = http.client.HTTPResponse(page.sock)
+        answer.begin()
+        assert answer.status == 401 and b"a line" not in answer.read()
+        page.leave()
+
+
+def test_events_end_when_their_token_does(api):
+    for span in 2, 16:
+        follower = Follower(api, f"after={newest(api)}&heartbeat=1h", token=api.token("read", **{"for": f"{span}s"})["token"])
+        answer = follower.answer = http.client.HTTPResponse(follower.sock)
+        answer.begin()
+        if answer.status == 200:  # else this machine is slow today
+            break
+        follower.leave()
+    assert follower.rest() == b""
+    follower.leave()
+
+
 def test_head_has_no_events(api):
+    """Nor what ends them: all there is is the head."""
     follower = Follower(api, method="HEAD")
-    answer = http.client.HTTPResponse(follower.sock, method="HEAD")
-    answer.begin()
-    assert (answer.status, answer.headers["Content-Type"]) == (200, EVENTS)
+    text = b""
+    while part := follower.sock.recv(4096):
+        text += part
+    first, _, rest = text.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ") and f"Content-Type: {EVENTS}".encode() in first and rest == b""
     follower.leave()
 
 
