@@ -54,7 +54,7 @@ static bool is_text(const char *type)
 
 bool compress_worth(const struct rest_answer *a)
 {
-    return a->len >= WORTH && is_text(header_of(a, "Content-Type"));
+    return a->file < 0 && a->len >= WORTH && is_text(header_of(a, "Content-Type"));
 }
 
 static void feed(struct packer *p)
@@ -117,6 +117,5 @@ struct MHD_Response *compress_response(struct rest_request *q)
     }
     p->q = q;
     MHD_add_response_header(response, "Content-Encoding", "gzip");
-    MHD_add_response_header(response, "Vary", "Accept-Encoding");
     return response;
 }

@@ -38,7 +38,8 @@ struct exchange {
     struct rest_request *request;
     enum state state;
     bool suspended;
-    bool zips;    /* the client takes gzip */
+    bool zips;    /* the client takes gzip, and a body */
+    bool head;    /* it takes none: HEAD */
     bool chunked; /* the length of the body is not known before its end */
     bool astray;  /* where this request ends is not sure: nothing is read behind it */
     bool logged;
@@ -52,6 +53,7 @@ struct exchange {
     bool left;             /* the client of a stream */
     struct loop_watch watch;
     struct exchange *next, **link; /* of the listener's */
+    char *path;                    /* of target: behind the host of one in absolute form */
     size_t room;                   /* of target */
     char small[512];               /* the body of a small answer, until the request is over */
     char target[];
@@ -115,6 +117,7 @@ void *exchange_new(void *cls, const char *target, struct MHD_Connection *connect
     if (x->logged)
         x->begun = clock_mono_ns();
     memcpy(x->target, target, len);
+    x->path = x->target;
     x->next = l->exchanges;
     x->link = &l->exchanges;
     if (x->next)
@@ -248,20 +251,28 @@ void exchange_look_all(struct listener *l)
         look_later(l);
 }
 
+static uint64_t length_of(const struct head *head)
+{
+    if (head->transfer)
+        return REST_LENGTH_UNKNOWN;
+    /* libmicrohttpd has refused what is not a number. The largest is one as well, and too large. */
+    uint64_t length = head->content_length ? strtoull(head->content_length, NULL, 10) : 0;
+    return length == REST_LENGTH_UNKNOWN ? length - 1 : length;
+}
+
 static enum MHD_Result begin(struct exchange *x, const char *method, const char *version)
 {
     struct head head;
     struct error err;
     head_read(x->connection, &head);
-    uint64_t length = head.transfer ? REST_LENGTH_UNKNOWN : 0;
-    if (head.content_length)
-        length = strtoull(head.content_length, NULL, 10); /* libmicrohttpd has refused what is not a number */
+    x->path = head_take_host(&head, x->target);
+    uint64_t length = length_of(&head);
     if (head_check(x->listener, &head, version, &err) < 0) {
         x->request = rest_refuse(x->listener->http->rest, &err);
         x->astray = err.code == MOAT_E_BAD_REQUEST;
     } else {
         struct rest_head rest_head = {.method = method,
-                                      .target = x->target,
+                                      .target = x->path,
                                       .principal = principal_of(x, head.authorization),
                                       .spares = &x->listener->spares,
                                       .content_length = length,
@@ -279,7 +290,8 @@ static enum MHD_Result begin(struct exchange *x, const char *method, const char 
     if (!x->request)
         return MHD_NO;
     x->state = BODY;
-    x->zips = head.accept_encoding && compress_accepted(head.accept_encoding);
+    x->head = strcmp(method, "HEAD") == 0;
+    x->zips = !x->head && head.accept_encoding && compress_accepted(head.accept_encoding);
     x->chunked = length == REST_LENGTH_UNKNOWN;
     if (x->logged)
         snprintf(x->method, sizeof x->method, "%s", method);
@@ -351,6 +363,17 @@ static ssize_t stream_read(void *cls, uint64_t at, char *room, size_t size)
     return n;
 }
 
+/* libmicrohttpd 0.9.75 ends an answer in chunks to HEAD with the last chunk, which its client would take for the
+ * beginning of the next answer: there the connection's end is that of the answer. */
+static struct MHD_Response *stream_response(struct exchange *x)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, x, NULL);
+    if (response && x->head)
+        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    return response;
+}
+
 /* Small answers go out in one piece with their head; large ones are not copied. taken: the response has the request. */
 static struct MHD_Response *make_response(struct exchange *x, bool *taken)
 {
@@ -364,7 +387,7 @@ static struct MHD_Response *make_response(struct exchange *x, bool *taken)
         return response;
     }
     if (a->stream)
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, x, NULL);
+        return stream_response(x);
     if (x->zips && compress_worth(a)) {
         response = compress_response(x->request);
         *taken = response != NULL;
@@ -400,6 +423,8 @@ static enum MHD_Result answer(struct exchange *x)
         return MHD_NO;
     for (size_t i = 0; i < a->nheaders; i++)
         MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
+    if (compress_worth(a))
+        MHD_add_response_header(response, "Vary", "Accept-Encoding");
     x->sent = a->len;
     x->status = (unsigned)a->status;
     connection_phase(x->client, limit(&x->listener->http->limits.body_ns), x->sent);
@@ -512,8 +537,8 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, co
 static void log_access(const struct exchange *x)
 {
     char path[200];
-    size_t len = strcspn(x->target, "?");
-    snprintf(path, sizeof path, "%.*s", (int)(len < sizeof path ? len : sizeof path - 1), x->target);
+    size_t len = strcspn(x->path, "?");
+    snprintf(path, sizeof path, "%.*s", (int)(len < sizeof path ? len : sizeof path - 1), x->path);
     log_event(LOG_INFO, "access", "method", x->method, "path", path, "#status", log_num(x->status), "#bytes",
               log_num(x->sent), "#us", log_num((clock_mono_ns() - x->begun) / NS_PER_US), NULL);
 }

@@ -61,6 +61,26 @@ void head_read(struct MHD_Connection *connection, struct head *out)
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_header, out);
 }
 
+/* RFC 9112, 3.2.2: a server must take "http://localhost:8642/metrics" as well, and then goes by that host. The bytes of
+ * the scheme make room for its end. */
+char *head_take_host(struct head *head, char *target)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t len = strlen(schemes[i]);
+        if (strncasecmp(target, schemes[i], len) != 0)
+            continue;
+        char *host = target + len - 1, *path = strpbrk(target + len, "/?#");
+        if (!path || *path != '/')
+            break; /* no path of ours */
+        memmove(host, host + 1, (size_t)(path - host - 1));
+        path[-1] = '\0';
+        head->authority = host;
+        return path;
+    }
+    return target;
+}
+
 int head_check(const struct listener *l, const struct head *head, const char *version, struct error *err)
 {
     if (head->unsound)
@@ -73,7 +93,8 @@ int head_check(const struct listener *l, const struct head *head, const char *ve
         return error_set(err, MOAT_E_BAD_REQUEST, "Content-Length and Transfer-Encoding came together");
     if (!head->host && strcmp(version, "HTTP/1.1") == 0)
         return error_set(err, MOAT_E_BAD_REQUEST, "the Host header is missing");
-    if (!l->is_unix && l->http->loopback && head->host && !is_our_host(l->http, head->host))
-        return error_set(err, MOAT_E_FORBIDDEN, "the Host header does not name this server");
+    const char *host = head->authority ? head->authority : head->host;
+    if (!l->is_unix && l->http->loopback && host && !is_our_host(l->http, host))
+        return error_set(err, MOAT_E_FORBIDDEN, "the host that is asked for is not this server");
     return 0;
 }

@@ -101,10 +101,13 @@ bool sound_coding(const char *transfer_encoding);
 struct head {
     const char *accept, *accept_encoding, *asked_method, *authorization, *content_length, *content_type, *deadline,
         *expect, *host, *idempotency_key, *if_none_match, *last_event_id, *origin, *traceparent, *transfer;
-    const char *repeated; /* the name of a header that came twice and must not */
-    bool unsound;         /* one of them is none */
+    const char *authority; /* of a target in absolute form: it counts, not the header Host */
+    const char *repeated;  /* the name of a header that came twice and must not */
+    bool unsound;          /* one of them is none */
 };
 void head_read(struct MHD_Connection *connection, struct head *out);
+/* The path and query of a target in whichever form; authority is cut out of it. */
+char *head_take_host(struct head *head, char *target);
 /* What makes it no request of ours: MOAT_E_BAD_REQUEST, MOAT_E_FORBIDDEN. */
 int head_check(const struct listener *l, const struct head *head, const char *version, struct error *err);
 

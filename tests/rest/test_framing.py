@@ -70,7 +70,7 @@ for coding in ("xchunked", "chunked, chunked", "gzip, chunked", "identity", "chu
                "chunked\x0b", "", "chunked,"):
     AMBIGUOUS[f"coding {coding!r}"] = headers(f"Transfer-Encoding:{coding}\r\n") + CHUNKS[2:]
     AMBIGUOUS[f"coding {coding!r} and length"] = headers(f"Transfer-Encoding:{coding}\r\nContent-Length: 2\r\n") + "{}"
-for length in ("+2", "-2", "2, 2", "2,2", "0x2", "2 ", "2.0", "", "99999999999999999999", "18446744073709551618", "2;", "\xb2"):
+for length in ("+2", "-2", "2, 2", "2,2", "0x2", "2 ", "2.0", "", "99999999999999999999", "18446744073709551615", "18446744073709551618", "2;", "\xb2"):
     AMBIGUOUS[f"length {length!r}"] = headers(f"Content-Length:{length}\r\n") + "{}"
 for size in ("-2", "0x2", "2 ", " 2", "+2", "ffffffffffffffffff", "10000000000000002", "g", "", "2\n"):
     AMBIGUOUS[f"chunk of {size!r}"] = headers("Transfer-Encoding: chunked\r\n") + f"{size}\r\n{{}}\r\n0\r\n\r\n"

@@ -44,6 +44,18 @@ def test_head_is_get_without_its_body(rig):
     assert without.headers["Content-Length"] == str(len(get.body))
 
 
+@pytest.mark.parametrize("target", ["/api/plugins/health", "/openapi.json"])
+def test_nothing_of_a_body_follows_head(rig, target):
+    """Not the last chunk either: its client would take it for the beginning of the next answer."""
+    text = b""
+    with wire.dial(rig.url) as sock:
+        sock.sendall(head(rig, "HEAD", target, AUTH + "Accept-Encoding: gzip\r\n") + head(rig, "GET", "/api/nothing", AUTH + "Connection: close\r\n"))
+        while part := sock.recv(65536):
+            text += part
+    first, _, rest = text.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ") and rest.startswith(b"HTTP/1.1 404 ")
+
+
 def test_one_connection_serves_many(rig):
     connection = rig.connect()
     connection.connect()
@@ -113,6 +125,22 @@ def test_host_must_be_ours(rig, host, status):
     host = host.format(port=wire.address(rig.url)[1])
     reply = wire.raw(rig.url, f"GET /api/plugins/health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), "GET")
     assert reply.status == status
+
+
+@pytest.mark.parametrize("target,status", [
+    ("http://127.0.0.1:{port}/api/plugins/health", 200), ("HTTP://LOCALHOST/api/plugins/health?ready", 200),
+    ("http://127.0.0.1:{port}/api/plugins/health?x", 400), ("http://127.0.0.1:{port}/nothing", 401),
+    ("http://evil.example/api/plugins/health", 403), ("http:///api/plugins/health", 403),
+    ("http://a@127.0.0.1:{port}/api/plugins/health", 403), ("http://127.0.0.1:{port}", 400),
+    ("http://127.0.0.1:{port}?/api/plugins/health", 400), ("ftp://127.0.0.1:{port}/api/plugins/health", 400),
+    ("127.0.0.1:{port}", 400)])
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "evil.example"])
+def test_a_target_in_absolute_form_names_the_host(rig, target, status, host):
+    """And the header's does not count."""
+    target, host = (text.format(port=wire.address(rig.url)[1]) for text in (target, host))
+    reply = wire.raw(rig.url, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), "GET")
+    absolute = "://" in target and status != 400
+    assert reply.status == status if absolute or host != "evil.example" else reply.status in (status, 403)
 
 
 def test_pages_of_elsewhere_are_refused(rig):
