@@ -76,6 +76,9 @@ struct moat_forecast_options {
     size_t n;
     unsigned horizon;
     double limit;
+    /* A program whose size ends here has none. Not calls: the most workers that were started at once in each hour, and
+     * how many half-built walls stand ready for it. Of all plugins: without plugin and plugin_executions. */
+    bool pool;
 };
 MOAT_API int moat_forecast(struct moat *m, const struct moat_forecast_options *options, char **json,
                            struct moat_error *error);
@@ -88,7 +91,7 @@ struct moat_metric {
     size_t size;
     const char *plugin, *action;
     bool success;
-    uint64_t duration_ns; /* 0: not timed */
+    uint64_t duration_ns; /* 0: not timed; 100 years at most (MOAT_E_BAD_PARAMETERS) */
 };
 MOAT_API int moat_record_metric(struct moat *m, const struct moat_metric *metric, struct moat_error *error);
 /* How everything does of late, the calls of plugins and what was recorded, with its anomalies, as `GET /api/monitor`

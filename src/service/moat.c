@@ -269,15 +269,21 @@ int moat_stats(struct moat *m, char **json, struct moat_error *error)
     return wait_for(&w, json, error);
 }
 
+#define BEFORE_POOL offsetof(struct moat_forecast_options, pool) /* its size in programs that know none */
+
 int moat_forecast(struct moat *m, const struct moat_forecast_options *options, char **json, struct moat_error *error)
 {
     static const struct moat_forecast_options defaults = {.size = sizeof defaults};
     const struct moat_forecast_options *o = options ? options : &defaults;
-    if (o->size < sizeof *o)
+    if (o->size < BEFORE_POOL)
         return fail(error, MOAT_E_BAD_USAGE, "set moat_forecast_options.size to sizeof (struct moat_forecast_options)");
     struct wait w = WAIT;
-    struct service_forecast asked = {
-        .name = o->plugin, .series = o->plugin_executions, .n = o->n, .horizon = o->horizon, .limit = o->limit};
+    struct service_forecast asked = {.name = o->plugin,
+                                     .series = o->plugin_executions,
+                                     .n = o->n,
+                                     .horizon = o->horizon,
+                                     .limit = o->limit,
+                                     .starts = o->size >= sizeof *o && o->pool};
     service_forecast(m->s, &asked, finished, &w);
     return wait_for(&w, json, error);
 }

@@ -180,6 +180,19 @@ int main(int argc, char **argv)
     if (moat_forecast(m, &f, &json, &err) != MOAT_E_BAD_USAGE || moat_forecast(m, NULL, &json, &err))
         return 2;
     moat_free(json);
+    f = (struct moat_forecast_options){.size = sizeof f, .pool = true};
+    if (moat_forecast(m, &f, &json, &err))
+        return 3;
+    puts(json);
+    moat_free(json);
+    f.plugin_executions = y; /* the pool is no series of anybody's, and has no plugin */
+    if (moat_forecast(m, &f, &json, &err) != MOAT_E_BAD_USAGE)
+        return 4;
+    f = (struct moat_forecast_options){.size = offsetof(struct moat_forecast_options, pool), .pool = true};
+    if (moat_forecast(m, &f, &json, &err)) /* of a program that ends before it: not read */
+        return 5;
+    puts(json);
+    moat_free(json);
     moat_close(m);
     return 0;
 }
@@ -189,5 +202,8 @@ int main(int argc, char **argv)
     subprocess.run(["cc", f"-fsanitize={sanitizers}" if sanitizers else "-O0", "-o", tmp_path / "f", tmp_path / "f.c",
                     f"-I{include}", f"-L{build}", "-lmoat", f"-Wl,-rpath,{build}"], check=True)
     import json
-    told = json.loads(subprocess.run([tmp_path / "f", tmp_path / "other"], check=True, capture_output=True, text=True).stdout)
-    assert told["points"] == 60 and len(told["forecast"]) == 3
+    out = subprocess.run([tmp_path / "f", tmp_path / "other"], check=True, capture_output=True, text=True).stdout
+    told, pool, without = map(json.loads, out.splitlines())
+    assert told["points"] == 60 and len(told["forecast"]) == 3 and told["pool"] is None
+    assert pool["pool"]["size"] >= 1 and pool["plugin"] is None
+    assert without["pool"] is None
