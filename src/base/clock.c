@@ -40,7 +40,7 @@ bool clock_parse_span(const char *text, uint64_t *ns)
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (strcmp(end, units[i].name) != 0)
             continue;
-        if (n > UINT64_MAX / units[i].ns)
+        if (n > CLOCK_SPAN_MAX / units[i].ns)
             return false;
         *ns = n * units[i].ns;
         return true;

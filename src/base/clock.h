@@ -23,7 +23,12 @@ uint64_t clock_wall_ns(void); /* since 1970 */
 /* "2026-11-22T17:02:03.123Z" */
 void clock_rfc3339(uint64_t wall_ns, char out[CLOCK_RFC3339_MAX]);
 
-/* TIME of the surface: a whole number and ms, s, m, h or d. */
+/* What a TIME is at most: 100 years. Added to any time of this century it is still one, also as a signed number. */
+#define CLOCK_SPAN_MAX (36500 * (86400 * NS_PER_S))
+/* How an error says it, where no shorter bound holds. */
+#define CLOCK_SPAN_FORM "a TIME of 36500d (100 years) at most, such as"
+
+/* TIME of the surface: a whole number and ms, s, m, h or d; CLOCK_SPAN_MAX at most. */
 bool clock_parse_span(const char *text, uint64_t *ns);
 
 /* The shortest TIME that says ns exactly enough for people ("2s", "1500ms", "10m"). */

@@ -67,7 +67,7 @@ static int take_expiry(const struct cli *c, struct pack_options *options, struct
     if (!cli_has(c, OPT_EXPIRES))
         return 0;
     if (!clock_parse_span(c->option[OPT_EXPIRES], &span) || span < NS_PER_S)
-        return error_set(err, MOAT_E_BAD_USAGE, "--expires takes a TIME of at least 1s, such as 90d");
+        return error_set(err, MOAT_E_BAD_USAGE, "--expires takes a TIME from 1s to 36500d (100 years), such as 90d");
     options->expires_at = now + span / NS_PER_S;
     return 0;
 }

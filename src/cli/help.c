@@ -85,7 +85,7 @@ static int markdown(FILE *out)
           "home's server when one runs, else in\nthe command's own process. A home that another command holds is "
           "waited for, 10 seconds at most.\n\n"
           "A grant `G` is a permission and its scope: `file_read=/data`, `file_write=/out`, or a bare name where no "
-          "scope is\nneeded. TIME is `250ms`, `90s`, `10m`, `2h`, `7d`.\n",
+          "scope is\nneeded. TIME is `250ms`, `90s`, `10m`, `2h`, `7d`; 100 years (`36500d`) at most.\n",
           out);
     for (int group = 0; group < GROUP_COUNT; group++) {
         fprintf(out, "\n## To %s\n", cli_groups[group]);

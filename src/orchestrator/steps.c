@@ -19,7 +19,8 @@ bool read_time(struct reading *r, const uint8_t *string, uint64_t *ns)
     char text[32];
     if (cursor_text(string, text, sizeof text) > 0 && clock_parse_span(text, ns) && *ns)
         return true;
-    return reading_fault(r, FAULT_VALUE, string, "not a time: a whole number above 0 and ms, s, m, h or d");
+    return reading_fault(r, FAULT_VALUE, string,
+                         "not a time: a whole number above 0 and ms, s, m, h or d, 36500d (100 years) at most");
 }
 
 /* ---- members ---- */

@@ -92,7 +92,7 @@ static int take_deadline(struct rest_request *q, const char *text, struct error 
     if (!text || (q->route->body != BODY_CALL && q->route->body != BODY_ITEMS))
         return 0;
     if (!clock_parse_span(text, &q->deadline_ns) || !q->deadline_ns)
-        return error_set(err, MOAT_E_BAD_REQUEST, "Moat-Deadline is not a TIME such as 250ms, 90s or 10m");
+        return error_set(err, MOAT_E_BAD_REQUEST, "Moat-Deadline is not " CLOCK_SPAN_FORM " 250ms, 90s or 10m");
     return 0;
 }
 

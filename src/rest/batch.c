@@ -158,7 +158,7 @@ static int take_item(struct rest_request *q, struct item *i, const uint8_t *raw,
                        RUN_KEY_MAX);
     c->deadline_ns = q->deadline_ns;
     if (rc == 0 && deadline && (!clock_parse_span(deadline, &c->deadline_ns) || !c->deadline_ns))
-        rc = error_set(err, MOAT_E_BAD_REQUEST, "`deadline` is not a TIME such as 250ms, 90s or 10m");
+        rc = error_set(err, MOAT_E_BAD_REQUEST, "`deadline` is not " CLOCK_SPAN_FORM " 250ms, 90s or 10m");
     json_decref(o);
     if (rc == 0 && !request_may_execute(q, i->plugin))
         rc = error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `execute:%s`", i->plugin);

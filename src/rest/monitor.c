@@ -16,7 +16,7 @@ void handle_record(struct rest_request *q)
                                     .success = request_flag(q, "success")};
     struct error err;
     if (span && !clock_parse_span(span, &metric.duration_ns)) {
-        request_fail(q, MOAT_E_BAD_PARAMETERS, "/duration: not a TIME such as 250ms");
+        request_fail(q, MOAT_E_BAD_PARAMETERS, "/duration: not " CLOCK_SPAN_FORM " 250ms");
         return;
     }
     if (service_record(request_service(q), &metric, &err) < 0) {

@@ -92,7 +92,7 @@ static int take_filter(struct audit_op *a, const struct service_audit *f, struct
     if (!fits)
         return error_set(err, MOAT_E_BAD_REQUEST, "a filter is longer than what the trail holds");
     if (f->since && !clock_parse_span(f->since, &span))
-        return error_set(err, MOAT_E_BAD_REQUEST, "since is not a TIME such as 90s, 10m or 7d");
+        return error_set(err, MOAT_E_BAD_REQUEST, "since is not " CLOCK_SPAN_FORM " 90s, 10m or 7d");
     if (f->since)
         a->filter.since_ms = span < now ? (now - span) / NS_PER_MS : 0;
     a->filter.after = f->after;

@@ -113,7 +113,7 @@ void service_denials(struct service *s, const char *name_or_null, const char *si
     if (name_or_null)
         d->op.code = target_parse(name_or_null, false, &d->target, &d->op.error);
     if (d->op.code == 0 && since_or_null && !clock_parse_span(since_or_null, &span))
-        d->op.code = error_set(&d->op.error, MOAT_E_BAD_REQUEST, "since is not a TIME such as 90s, 10m or 7d");
+        d->op.code = error_set(&d->op.error, MOAT_E_BAD_REQUEST, "since is not " CLOCK_SPAN_FORM " 90s, 10m or 7d");
     else if (since_or_null)
         d->since_ms = span < now ? (now - span) / NS_PER_MS : 0;
     op_begin(&d->op, NULL, denials);

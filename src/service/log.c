@@ -217,7 +217,7 @@ static int parse_times(struct log_op *l, const struct service_log *f, struct err
 {
     uint64_t span = 0, now = clock_wall_ns();
     if (f->since && !clock_parse_span(f->since, &span))
-        return error_set(err, MOAT_E_BAD_REQUEST, "since is not a TIME such as 90s, 10m or 7d");
+        return error_set(err, MOAT_E_BAD_REQUEST, "since is not " CLOCK_SPAN_FORM " 90s, 10m or 7d");
     if (f->since)
         l->filter.since_ns = now > span ? now - span : 0;
     if (f->wait && (!clock_parse_span(f->wait, &l->wait_ns) || l->wait_ns > WAIT_MAX_NS))

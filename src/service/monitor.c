@@ -109,6 +109,8 @@ int service_record(struct service *s, const struct service_metric *metric, struc
 {
     struct monitor *m = s->monitor;
     size_t place;
+    if (metric->duration_ns > CLOCK_SPAN_MAX)
+        return error_set(err, MOAT_E_BAD_PARAMETERS, "a metric's duration is 100 years at most");
     struct monitor_entry *e =
         table_find(m, hash_of(metric->plugin, metric->action), metric->plugin, metric->action, &place);
     int rc = e ? 0 : recorded_new(m, metric->plugin, metric->action, &e, err);

@@ -34,9 +34,10 @@ int decision_until(const struct service *s, const char *span, uint64_t *until, s
     *until = 0;
     if (!span)
         return 0;
-    if (!clock_parse_span(span, &ns) || ns < NS_PER_S || ns > 100ull * 365 * 86400 * NS_PER_S)
+    if (!clock_parse_span(span, &ns) || ns < NS_PER_S)
         return error_set(err, MOAT_E_BAD_USAGE,
-                         "a grant holds for a TIME from 1s to 100 years, such as 90s, 2h or 7d, not \"%.32s\"", span);
+                         "a grant holds for a TIME from 1s to 36500d (100 years), such as 90s, 2h or 7d, not \"%.32s\"",
+                         span);
     *until = (now + ns + NS_PER_S - 1) / NS_PER_S;
     return 0;
 }

@@ -165,7 +165,8 @@ static int take_end(struct token_op *t, const char *span)
     if (!span)
         return 0;
     if (!clock_parse_span(span, &ns) || ns < NS_PER_S)
-        return error_set(&t->op.error, MOAT_E_BAD_USAGE, "a token holds for a TIME of a second or more, such as 7d");
+        return error_set(&t->op.error, MOAT_E_BAD_USAGE,
+                         "a token holds for a TIME from 1s to 36500d (100 years), such as 7d");
     t->m.entry.expires = now_s() + ns / NS_PER_S;
     return 0;
 }

@@ -135,7 +135,7 @@ static void text_reads_names_sizes_and_hex(void **state)
 
 static void clock_spans_round_trip(void **state)
 {
-    static const char *const spans[] = {"250ms", "90s", "10m", "2h", "7d", "1ms"};
+    static const char *const spans[] = {"250ms", "90s", "10m", "2h", "7d", "1ms", "36500d"};
     for (size_t i = 0; i < sizeof spans / sizeof *spans; i++) {
         uint64_t ns, again;
         char text[32];
@@ -144,7 +144,17 @@ static void clock_spans_round_trip(void **state)
         assert_true(clock_parse_span(text, &again));
         assert_true(ns == again);
     }
-    static const char *const bad[] = {"", "s", "1", "1 s", "-1s", "1.5s", "99999999999999999999s", "400000000d"};
+    static const char *const bad[] = {"",
+                                      "s",
+                                      "1",
+                                      "1 s",
+                                      "-1s",
+                                      "1.5s",
+                                      "99999999999999999999s",
+                                      "400000000d",
+                                      "36501d",
+                                      "876001h",
+                                      "3153600000001ms"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         uint64_t ns;
         assert_false(clock_parse_span(bad[i], &ns));

@@ -66,6 +66,8 @@ static void forms_that_are_refused(void **state)
         {STEPS("{\"id\":\"a\",\"plugin\":\"p\",\"action\":\"x\",\"timeout\":\"5 s\"}"), "/steps/0/timeout",
          "not a time"},
         {STEPS("{\"id\":\"a\",\"plugin\":\"p\",\"action\":\"x\",\"timeout\":\"0s\"}"), "/steps/0/timeout", "above 0"},
+        {STEPS("{\"id\":\"a\",\"plugin\":\"p\",\"action\":\"x\",\"timeout\":\"213503d\"}"), "/steps/0/timeout",
+         "36500d (100 years) at most"},
         {STEPS("{\"id\":\"a\",\"plugin\":\"p\",\"action\":\"x\",\"retry\":{\"attempts\":2,\"on\":[\"bad\"]}}"),
          "/steps/0/retry/on/0", "no error"},
         {STEPS("{\"id\":\"a\",\"plugin\":\"p\",\"action\":\"x\",\"on_error\":\"fallback\"}"), "/steps/0/on_error",

@@ -373,6 +373,10 @@ static void a_metric_needs_its_words(void **state)
     assert_int_equal(moat_record_metric(m, &metric, &e), MOAT_E_BAD_USAGE);
     metric = (struct moat_metric){.plugin = "billing", .action = "charge"};
     assert_int_equal(moat_record_metric(m, &metric, &e), MOAT_E_BAD_USAGE);
+    metric.size = sizeof metric;
+    metric.duration_ns = UINT64_MAX;
+    assert_int_equal(moat_record_metric(m, &metric, &e), MOAT_E_BAD_PARAMETERS);
+    assert_non_null(strstr(e.message, "100 years"));
 }
 
 /* ---- parameters ---- */
