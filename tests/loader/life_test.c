@@ -706,8 +706,7 @@ static void who_is_idle_is_stopped(void **state)
     rig_expect(r, "lazy", "echo", "1", 0, "1");
     finish(running, 0, "true"); /* longer than the idle span: a call that runs is no rest */
     RIG_WAIT(workers_of("lazy") == 0);
-    assert_int_equal(rig_status(r, "lazy")->state, STATE_UNLOADED);
-    assert_int_equal(rig_status(r, "lazy")->health, HEALTH_UNKNOWN);
+    RIG_WAIT(rig_status(r, "lazy")->state == STATE_UNLOADED && rig_status(r, "lazy")->health == HEALTH_UNKNOWN);
     assert_int_equal(rig_status(r, "lazy")->restarts, 0);
     assert_int_equal(workers_of("kept"), 1);
     for (int i = 0; i < 3; i++) {
@@ -726,16 +725,18 @@ static void what_is_tuned_holds_from_then_on(void **state)
     r = rig_open();
     r->l->tick_ns = 50 * NS_PER_MS;
     rig_define(r, "lazy", NULL, LOADER_LAZY);
-    struct test_call *running = begin("lazy", "sleep", "{\"ms\": 300}");
-    RIG_WAIT(workers_of("lazy") == 1);
+    struct test_call *running = begin("lazy", "sleep", "{\"ms\": 60000}");
+    rig_wait_inside(r, "lazy"); /* before that it may wait itself, and there is room for one */
     struct loader_tuning to = {.deadline_max_ns = 100 * NS_PER_MS, .queue_per_plugin = 1};
     loader_tune(r->l, &to);
     struct test_call *waiting = begin("lazy", "echo", "1");
     finish(waiting, MOAT_E_DEADLINE, NULL);
-    finish(running, 0, "true");
-    to = (struct loader_tuning){.deadline_default_ns = 100 * NS_PER_MS, .idle_stop_ns = 200 * NS_PER_MS};
+    stop(running);
+    to = (struct loader_tuning){.deadline_default_ns = 100 * NS_PER_MS};
     loader_tune(r->l, &to);
     rig_expect(r, "lazy", "sleep", "{\"ms\": 60000}", MOAT_E_DEADLINE, NULL);
+    to = (struct loader_tuning){.idle_stop_ns = 200 * NS_PER_MS};
+    loader_tune(r->l, &to);
     rig_expect(r, "lazy", "echo", "2", 0, "2");
     RIG_WAIT(workers_of("lazy") == 0);
 }

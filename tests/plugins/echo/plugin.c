@@ -65,7 +65,9 @@ static bool do_echo(struct moat_call *call, struct parameters p)
 
 static bool do_sleep(struct moat_call *call, struct parameters p)
 {
-    struct slice deaf;
+    struct slice deaf, tell;
+    if (request_find(p.text, p.len, "tell", &tell) && *tell.at == 't')
+        host->progress(call, 0, "sleeping");
     bool listens = !request_find(p.text, p.len, "deaf", &deaf) || *deaf.at != 't';
     for (long long left = integer(p, "ms", 0); left > 0; left -= 5) {
         if (listens && host->cancelled(call))
