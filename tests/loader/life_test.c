@@ -528,6 +528,7 @@ static void open_pool(unsigned n, unsigned left)
     RIG_WAIT(halves() == n);
     frozen = rig_spawner(r, "echo");
     assert_true(frozen > 1);
+    rig_wait_asleep(frozen); /* before that it may hold the ends it gave to the workers */
     rig_look(r, end_pooled, &left);
     assert_int_equal(left, 0);
 }

@@ -436,6 +436,12 @@ pid_t rig_spawner(struct rig *r, const char *name)
     return parent_of(rig_status(r, name)->first_pid, &state);
 }
 
+void rig_wait_asleep(pid_t pid)
+{
+    char state = 0;
+    RIG_WAIT(parent_of(pid, &state) > 0 && state == 'S');
+}
+
 static bool is_below_us(pid_t pid)
 {
     char state;

@@ -112,6 +112,7 @@ void rig_look(struct rig *r, void (*look)(struct loader *l, void *context), void
 void rig_wait_inside(struct rig *r, const char *name);
 void rig_wait_busy(pid_t pid);                          /* until this one is */
 pid_t rig_spawner(struct rig *r, const char *name);     /* of a running plugin's worker */
+void rig_wait_asleep(pid_t pid);                        /* until it waits for something */
 void rig_kill(pid_t pid);                               /* SIGKILL, when it is a process below this one */
 void rig_kill_worker(struct rig *r, const char *name);  /* waits for there to be one */
 bool rig_kill_spawner(struct rig *r, const char *name); /* false: its worker is gone, and so the way to it */
