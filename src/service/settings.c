@@ -54,7 +54,8 @@ const struct setting settings_table[] = {
      "starts one"},
     {"log_level", KIND_LEVEL, LOG_INFO, LOG_DEBUG, LOG_ERROR, true, F(log_level), "the least that a server logs"},
     {"log_lines", KIND_NUMBER, 50, 1, 100000, true, F(log_lines),
-     "lines a second of a worker's log, and of its output, that are kept; more are counted"},
+     "lines a second of a worker's log (it passes on 1000 at most), and of its output, that are kept; more are "
+     "counted"},
     {"log_memory", KIND_SIZE, 4 << 20, 64 << 10, 1 << 30, true, F(log_memory),
      "bytes of memory for the last lines of all plugins, as `moat log` shows them; the oldest leave first"},
     {"memory_max", KIND_SIZE, 4ull << 30, 1 << 20, 1ull << 40, false, F(memory_max),

@@ -31,6 +31,7 @@
 #define LAYOUT_ROOMS 3u    /* and one more for what a running call asks the host, and for the reply */
 #define LAYOUT_SMALL 2048u /* bytes of a failure, a log line, a progress message at most */
 #define LAYOUT_PAYLOAD_MAX (256u << 20)
+#define LAYOUT_LINES 1000u /* of log, a second, that the engine passes on: the setting log_lines says what is kept */
 
 /* Each word that one side polls or sleeps on while the other writes has a cache line of its own: sharing one would make
  * every poll cost a transfer between CPUs. */

@@ -156,6 +156,21 @@ def test_a_flood_is_cut_and_counted(build, tmp_path):
         place.close()
 
 
+def test_as_many_as_the_setting_says(build, tmp_path):
+    place = Place(build, tmp_path)
+    place.have("echo")
+    place.good("settings", "set", "log_lines", "1000")
+    api = Api(place)
+    try:
+        one = {"plugin": "echo", "action": "log", "parameters": {"text": "x"}}
+        assert all(call["success"] for call in api.good("POST", "/api/calls", [one] * 900))
+        said = log(api, source="log", limit=1000)["records"]
+        assert len(said) == 900 and {r["text"] for r in said} == {"x"}
+        assert api.good("GET", "/api/plugins/info/echo")["lines_dropped"] == 0
+    finally:
+        place.close()
+
+
 def test_a_plugin_silent_after_a_flood_is_told_of(build, tmp_path):
     """The last count does not wait for a line that never comes."""
     place = Place(build, tmp_path)

@@ -22,7 +22,7 @@ def api(build, tmp_path_factory):
     place = Place(build, tmp_path_factory.mktemp("log-events"))
     place.have("echo")
     place.good("settings", "set", "log_memory", "64KiB")
-    place.good("settings", "set", "log_lines", "100000")  # of what it logs a worker itself passes on some 100 a second
+    place.good("settings", "set", "log_lines", "100000")  # of what it logs a worker itself passes on 1000 a second
     yield Api(place)
     place.close()
 

@@ -7,7 +7,6 @@
 #include "wire/net.h"
 #include "worker/engine/private.h"
 
-#define LINES_PER_SECOND 100
 #define PROGRESS_NS (10 * NS_PER_MS)
 
 static bool valid(const struct moat_call *call)
@@ -124,7 +123,7 @@ static void write_log(enum moat_log_level level, const char *message)
         engine.lines = 0;
         say_dropped();
     }
-    if (engine.lines >= LINES_PER_SECOND || !say_text(CHANNEL_LOG, (uint32_t)level, message)) {
+    if (engine.lines >= LAYOUT_LINES || !say_text(CHANNEL_LOG, (uint32_t)level, message)) {
         engine.dropped++;
         return;
     }
