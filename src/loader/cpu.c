@@ -1,5 +1,5 @@
 /* CPU time of a worker: its own clock, and, where it may start programs, what these use as the kernel tells it: of
- * those that live each one's, of those that were waited for their parent's sum. */
+ * those that live each one's, of those that were waited for their parent's sum. And whether it ends. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,18 +13,36 @@
 
 #define LOOKS_MAX 256 /* processes and threads; more than any of ours may have */
 
-/* The part of /proc/PID/stat behind the name, which may hold anything: utime, stime, cutime and cstime are 14 to 17. */
-static uint64_t ticks_of(pid_t pid, bool own)
+#define STAT_MAX 1024
+#define PF_EXITING 4u /* the kernel's, among the flags of /proc/PID/stat */
+
+/* The part of /proc/PID/stat behind the name, which may hold anything; "" of a process that is gone. It begins with the
+ * third field. */
+static const char *stat_of(pid_t pid, char text[STAT_MAX])
 {
-    char path[48], text[1024];
-    unsigned long long t[4];
+    char path[48];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     fd_auto fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : io_read_full(fd, text, sizeof text - 1);
+    ssize_t n = fd < 0 ? 0 : io_read_full(fd, text, STAT_MAX - 1);
     text[n > 0 ? n : 0] = '\0';
     const char *rest = strrchr(text, ')');
-    if (!rest || sscanf(rest + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %llu %llu", &t[0], &t[1],
-                        &t[2], &t[3]) != 4)
+    return rest ? rest + 1 : "";
+}
+
+bool worker_ends(const struct worker *w)
+{
+    char text[STAT_MAX];
+    unsigned flags; /* 9 */
+    return sscanf(stat_of(w->child.pid, text), " %*c %*s %*s %*s %*s %*s %u", &flags) == 1 && flags & PF_EXITING;
+}
+
+/* utime, stime, cutime and cstime are 14 to 17. */
+static uint64_t ticks_of(pid_t pid, bool own)
+{
+    char text[STAT_MAX];
+    unsigned long long t[4];
+    if (sscanf(stat_of(pid, text), " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %llu %llu", &t[0], &t[1],
+               &t[2], &t[3]) != 4)
         return 0;
     return (own ? t[0] + t[1] : 0) + t[2] + t[3];
 }

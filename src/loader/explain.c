@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "loader/cpu.h"
 #include "loader/denials.h"
 
 #define TOKENS_PER_SECOND 1000.0
@@ -199,8 +200,8 @@ static void look_at_thread(struct loader *l, uint64_t now)
     log_event(LOG_ERROR, "explain_restarted", "consequence", "what plugins asked for meanwhile has waited", NULL);
 }
 
-/* A worker whose calls nobody explains can do less than it may: it is ended, and another one started. One that has died
- * loses its listener too, but that is no news. */
+/* A worker whose calls nobody explains can do less than it may: it is ended, and another one started. One that dies
+ * loses its listener too, a while before it is gone, but that is no news. */
 static void look_at_listener(struct worker *w)
 {
     struct loader *l = w->l;
@@ -212,7 +213,7 @@ static void look_at_listener(struct worker *w)
         return;
     }
     struct pollfd ended = {.fd = w->child.pidfd, .events = POLLIN};
-    if (atomic_load(&w->why) != KILL_NOT || w->state == WORKER_ENDED || poll(&ended, 1, 0) != 0)
+    if (atomic_load(&w->why) != KILL_NOT || w->state == WORKER_ENDED || worker_ends(w) || poll(&ended, 1, 0) != 0)
         return;
     log_event(LOG_ERROR, "explain_lost", "plugin", w->plugin->name, "#pid", log_num(w->child.pid), "consequence",
               "nothing explains its calls, so they fail: the worker is ended and started anew", NULL);

@@ -137,6 +137,20 @@ static void who_ends_loses_nothing(void **state)
     rig_close(r, 0);
 }
 
+/* A process that ends gives back its listener, then its memory and its namespaces, and is gone only then: looked at all
+ * the time, most are seen in between. */
+static void who_is_seen_ending_loses_nothing(void **state)
+{
+    open_it();
+    r->l->tick_ns = NS_PER_MS / 4;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(rig_start(r, "echo", NULL), 0);
+        assert_int_equal(rig_stop(r, "echo", 10 * NS_PER_S, NULL), 0);
+    }
+    assert_int_equal(explainer().lost, 0);
+    rig_close(r, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +158,7 @@ int main(void)
         cmocka_unit_test(nothing_slips_through_meanwhile),
         cmocka_unit_test(a_thread_that_ended_is_started_again),
         cmocka_unit_test(who_ends_loses_nothing),
+        cmocka_unit_test(who_is_seen_ending_loses_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
