@@ -30,14 +30,17 @@ int db_error(struct db *db, struct error *err)
     return error_set(err, MOAT_E_STORAGE_FAILED, "%s: %s%s", db->file, why, cure);
 }
 
-/* Every connection: constraints hold, nothing stored in the file can run code, waits a little for a checkpoint. */
+/* Every connection: constraints hold, nothing stored in the file can run code, waits a little for a checkpoint. What is
+ * sorted, or may have to be undone, stays in memory, as large as an answer or a change is: a file for it would lie in
+ * the machine's temporary directory, where a kill could leave it and nobody of ours sweeps. */
 static int configure(struct db *db, bool writer, struct error *err)
 {
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_busy_timeout(db->handle, 5000);
-    const char *sql =
-        writer ? "PRAGMA foreign_keys=ON; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL" : "PRAGMA query_only=ON";
+    const char *sql = writer ? "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; PRAGMA journal_mode=WAL;"
+                               "PRAGMA synchronous=FULL"
+                             : "PRAGMA temp_store=MEMORY; PRAGMA query_only=ON";
     return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(db, err);
 }
 

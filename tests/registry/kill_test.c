@@ -1,6 +1,6 @@
 /* The process dies by SIGKILL at each call that changes storage (create, write, truncate, sync, rename, unlink, mkdir)
  * of a run through every kind of change.  Reopened, the registry is in the state of what was answered last, or one
- * command further; never between, and without a stray file.
+ * command further; never between, and without a stray file, there or in the temporary directory.
  *
  * The child is traced, so that the points are counted, not timed: every run meets the same ones. */
 #include <setjmp.h>
@@ -90,6 +90,8 @@ static bool one_point(const struct buf *states, long k)
     if (!old && !new)
         fail_msg("point %ld, after step %d:\n%s", k, answered, buf_text(&left));
     place_remove(&p);
+    if (place_strays())
+        fail_msg("point %ld: a temporary file of SQLite's is left", k);
     return WIFSIGNALED(end_status);
 }
 

@@ -39,6 +39,17 @@ void place_in_memory(void)
     atexit(leave_memory);
 }
 
+unsigned place_strays(void)
+{
+    unsigned n = 0;
+    DIR *d = opendir(in_memory);
+    for (const struct dirent *e; d && (e = readdir(d));)
+        n += strncmp(e->d_name, "etilqs_", 7) == 0;
+    if (d)
+        closedir(d);
+    return n;
+}
+
 void place_remove(const struct place *p)
 {
     nftw(p->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);

@@ -10,8 +10,10 @@ struct place {
 };
 void place_make(struct place *p);
 /* From now on they are made in memory where that can be had: for who kills processes, whose writes the kernel keeps
- * whatever the file system, thousands of times.  What SQLite leaves there of its own goes at exit. */
+ * whatever the file system, thousands of times. */
 void place_in_memory(void);
+/* What SQLite left there beside them, as temporary files of its own; 0 where they are not in memory. */
+unsigned place_strays(void);
 void place_remove(const struct place *p);
 int place_open(const struct place *p, struct registry **out, struct error *err);
 
