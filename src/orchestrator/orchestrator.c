@@ -432,15 +432,18 @@ static void *orchestrator_new(struct service *s, struct error *err)
     }
     o->service = s;
     o->loader = service_loader(s);
+    o->parameters_max = service_setting(s, "tasks_parameters_max");
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->nothing, NULL);
     int rc = make_places(o) ? 0 : error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the orchestrator");
     if (rc == 0)
         rc = catalog_new(s, &o->catalog, err);
-    uint64_t keep = service_setting(s, "tasks_history"), keep_ns = service_setting(s, "tasks_keep");
-    if (rc == 0 && keep)
-        rc = tasks_open(service_home(s)->registry_dir, keep, keep_ns / NS_PER_MS, &o->tasks, err);
-    if (rc == 0 && keep)
+    struct tasks_keep keep = {.tasks = service_setting(s, "tasks_history"),
+                              .ms = service_setting(s, "tasks_keep") / NS_PER_MS,
+                              .bytes = service_setting(s, "tasks_history_max")};
+    if (rc == 0 && keep.tasks)
+        rc = tasks_open(service_home(s)->registry_dir, &keep, &o->tasks, err);
+    if (rc == 0 && keep.tasks)
         rc = tasks_reader_new(o->tasks, &o->reader, err);
     if (rc == 0)
         rc = open_spill(o, err);

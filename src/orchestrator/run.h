@@ -91,6 +91,8 @@ struct orchestrator {
     struct tasks *tasks;         /* NULL: nothing is remembered */
     struct tasks_reader *reader; /* the planner's */
     _Atomic unsigned unwritten;  /* runs that have ended and wait for the disk */
+    _Atomic uint64_t parameters; /* bytes that units hold for their calls */
+    uint64_t parameters_max;
     struct chore figures, resume;
     _Atomic bool figuring;
     /* Since it was opened. */
@@ -157,6 +159,7 @@ struct unit {
     int64_t avoid;       /* the candidate that failed last, or -1 */
     struct lane *lane;
     struct buf parameters;
+    size_t held; /* of them, counted in the orchestrator's */
     struct loop_timer timer;
     struct chore chore; /* filling */
     struct loop_task task;

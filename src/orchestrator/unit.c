@@ -53,6 +53,32 @@ struct unit *unit_new(struct run *r, uint32_t step, uint32_t item, enum unit_pha
     return u;
 }
 
+/* ---- the memory of its parameters ---- */
+
+static void let_go(struct unit *u)
+{
+    atomic_fetch_sub_explicit(&u->run->o->parameters, u->held, memory_order_relaxed);
+    u->held = 0;
+}
+
+/* From filled until it is over, however long its plugin lets it wait. What undoes something is not refused. */
+static bool hold(struct unit *u, struct error *err)
+{
+    struct orchestrator *o = u->run->o;
+    let_go(u);
+    u->held = u->parameters.cap;
+    uint64_t all = atomic_fetch_add_explicit(&o->parameters, u->held, memory_order_relaxed) + u->held;
+    if (all <= o->parameters_max || u->phase == PHASE_COMPENSATE)
+        return true;
+    let_go(u);
+    error_set(err, MOAT_E_LIMIT,
+              "its parameters have %zu bytes, and with those of other steps that wait or run there would be %llu: the "
+              "setting `tasks_parameters_max` is %llu",
+              u->parameters.len, (unsigned long long)all, (unsigned long long)o->parameters_max);
+    buf_free(&u->parameters);
+    return false;
+}
+
 /* A few are kept with their small buffers: most calls of most tasks are such. */
 void unit_free(struct unit *u)
 {
@@ -65,6 +91,7 @@ void unit_free(struct unit *u)
     if (u->counted)
         r->in_flight--;
     offer_unref(u->offer);
+    let_go(u);
     free(u->message);
     free(u->error);
     free(u->call.result);
@@ -393,6 +420,8 @@ static void filled(struct unit *u, int code, const struct error *err)
         run_stop(r, STOP_BUDGET, &why);
         u->filling = false;
         step_unit_dropped(u);
+    } else if (!hold(u, &why)) {
+        unit_cannot(u, &why);
     } else if (!must_note(u)) {
         lane_enter(u);
     }

@@ -12,6 +12,7 @@
 
 #define PRUNE_NS (60 * NS_PER_S)
 #define PRUNE_ROWS 1000
+#define PRUNE_LARGE_ROWS 4
 #define TOGETHER 512 /* records of one transaction */
 
 /* step: only of tasks that have not ended. */
@@ -104,7 +105,7 @@ static int (*const writers[])(struct db *db, const struct tasks_record *r,
 /* What is over is forgotten as fast as it comes: as long as there is more, with each transaction. */
 static int prune(struct tasks *t, struct error *err)
 {
-    uint64_t now = clock_wall_ns(), span = t->keep_ms * NS_PER_MS;
+    uint64_t now = clock_wall_ns(), span = t->keep.ms * NS_PER_MS;
     t->prune_at = clock_mono_ns() + PRUNE_NS;
     int rc =
         db_run(&t->db, err,
@@ -115,10 +116,36 @@ static int prune(struct tasks *t, struct error *err)
         rc = db_run(&t->db, err,
                     "DELETE FROM task WHERE n IN (SELECT n FROM task WHERE ended > 0 AND n <= (SELECT n FROM task"
                     " ORDER BY n DESC LIMIT 1 OFFSET ?) ORDER BY n LIMIT ?)",
-                    "ii", (int64_t)t->keep, (int64_t)PRUNE_ROWS);
+                    "ii", (int64_t)t->keep.tasks, (int64_t)PRUNE_ROWS);
     more |= rc == 0 && sqlite3_changes(t->db.handle) == PRUNE_ROWS;
     if (more)
         t->prune_at = 0;
+    return rc;
+}
+
+/* Pages that hold something: what was deleted is written over before the file grows. */
+static int is_too_large(struct tasks *t, bool *too_large, struct error *err)
+{
+    int64_t pages, unused = 0, size = 0;
+    int rc = db_number(&t->db, err, 0, &pages, "PRAGMA page_count", "");
+    rc = rc ? rc : db_number(&t->db, err, 0, &unused, "PRAGMA freelist_count", "");
+    rc = rc ? rc : db_number(&t->db, err, 0, &size, "PRAGMA page_size", "");
+    *too_large = rc == 0 && (uint64_t)((pages - unused) * size) > t->keep.bytes;
+    return rc;
+}
+
+/* The oldest go, a few at a time: they may be large. */
+static int prune_bytes(struct tasks *t, struct error *err)
+{
+    bool too_large = false, more = true;
+    int rc = is_too_large(t, &too_large, err);
+    while (rc == 0 && too_large && more) {
+        rc = db_run(&t->db, err,
+                    "DELETE FROM task WHERE n IN (SELECT n FROM task WHERE ended > 0 ORDER BY ended, n LIMIT ?)", "i",
+                    (int64_t)PRUNE_LARGE_ROWS);
+        more = rc == 0 && sqlite3_changes(t->db.handle) > 0;
+        rc = rc ? rc : is_too_large(t, &too_large, err);
+    }
     return rc;
 }
 
@@ -130,6 +157,8 @@ static int write_all(struct tasks *t, struct tasks_record *first, struct error *
         rc = writers[r->verb](&t->db, r, err);
     if (rc == 0 && clock_mono_ns() > t->prune_at)
         rc = prune(t, err);
+    if (rc == 0)
+        rc = prune_bytes(t, err);
     if (rc == 0)
         rc = db_run(&t->db, err, "COMMIT", "");
     if (rc < 0)
@@ -203,14 +232,13 @@ static int open_file(struct tasks *t, struct error *err)
     return rc;
 }
 
-int tasks_open(const char *dir, uint64_t keep, uint64_t keep_ms, struct tasks **out, struct error *err)
+int tasks_open(const char *dir, const struct tasks_keep *keep, struct tasks **out, struct error *err)
 {
     struct tasks *t = calloc(1, sizeof *t);
     if (!t)
         return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory for the tasks");
     snprintf(t->file, sizeof t->file, "%s/tasks.db", dir);
-    t->keep = keep;
-    t->keep_ms = keep_ms;
+    t->keep = *keep;
     t->end = &t->first;
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->work, NULL);

@@ -17,9 +17,12 @@
 #define TASKS_ID 33
 
 struct tasks;
-/* keep: so many ended tasks, none longer than keep_ms; the others are forgotten within a minute, or as fast as tasks
- * come. */
-int tasks_open(const char *dir, uint64_t keep, uint64_t keep_ms, struct tasks **out, struct error *err);
+/* What is kept of ended tasks: the others are forgotten within a minute, or as fast as tasks come. bytes: of all that
+ * is in the database, with what runs; beyond it the oldest are forgotten at once. */
+struct tasks_keep {
+    uint64_t tasks, ms, bytes;
+};
+int tasks_open(const char *dir, const struct tasks_keep *keep, struct tasks **out, struct error *err);
 void tasks_close(struct tasks *t); /* every record has been written, or failed to; NULL is fine */
 
 enum tasks_verb {

@@ -10,7 +10,8 @@
 struct tasks {
     char file[PATH_MAX + 16];
     struct db db; /* the thread's, once it runs */
-    uint64_t keep, keep_ms, prune_at;
+    struct tasks_keep keep;
+    uint64_t prune_at;
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;

@@ -26,7 +26,7 @@ struct settings {
     uint64_t monitor_every, otlp_metrics_every;
     uint64_t token_requests;
     uint64_t network_connect_time, network_connections, network_connects, network_rate;
-    uint64_t tasks_history, tasks_keep, tasks_result_memory, tasks_results_max;
+    uint64_t tasks_history, tasks_history_max, tasks_keep, tasks_parameters_max, tasks_result_memory, tasks_results_max;
     uint64_t memory_max, tmp_max, file_size_max, file_write_max, cpu_max, processes_max, descriptors_max, workers_max;
     char cors_origins[SETTINGS_TEXT_MAX];    /* JSON, checked */
     char network_servers[SETTINGS_TEXT_MAX]; /* of names, or "" */

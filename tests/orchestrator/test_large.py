@@ -256,6 +256,25 @@ def test_the_bound_on_all_of_them(host):
     assert host.run(big(bytes=700_000))["status"] == "succeeded", "what has ended gave its room back"
 
 
+def test_parameters_that_wait_are_bounded(host):
+    """All of a task's steps are filled before the first answer is looked at."""
+    host.place.good("settings", "set", "tasks_parameters_max", "96KiB")
+    host.start()
+    steps = [step(f"s{i}", parameters={"v": "x" * 30_000}, on_error="continue") for i in range(5)]
+    document = host.run(*steps, result=ref("/steps/s0/result/v"))
+    refused = [s["error"] for s in document["steps"] if s["outcome"] == "failed"]
+    assert 1 <= len(refused) <= 4 and document["result"] == "x" * 30_000
+    assert {e["code"] for e in refused} == {"limit"} and "`tasks_parameters_max`" in refused[0]["message"]
+    document = host.run(step("s", parameters={"v": "x" * 200_000}))
+    assert document["status"] == "failed" and document["error"]["code"] == "limit" and document["receipt"]["calls"] == 0
+    # What is over gave its room back, and what undoes something is not refused.
+    chain = [step(f"s{i}", parameters={"v": "x" * 30_000}, depends_on=[f"s{i - 1}"] * (i > 0)) for i in range(9)]
+    assert host.run(*chain)["status"] == "succeeded"
+    undo = {"plugin": "echo", "action": "echo", "parameters": {"v": "x" * 200_000}}
+    document = host.run(step("done", compensate=undo), step("bad", "fail", depends_on=["done"], on_error="compensate"))
+    assert steps_of(document)["done"]["compensation"] == "done"
+
+
 def test_the_disk_is_full(host):
     """No file may be larger than 64 KiB, to the host's astonishment."""
     host.place.good("settings", "set", "tasks_history", "0")

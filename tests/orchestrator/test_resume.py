@@ -281,6 +281,18 @@ def test_what_is_forgotten_keeps_pace_with_what_comes(host):
         host.run(step("a"))
 
 
+def test_history_has_so_many_bytes(host):
+    host.place.good("settings", "set", "tasks_history_max", "1MiB")
+    host.start()
+    first = host.run(step("a"))["id"]
+    ids = [host.run(step("a", "big", {"bytes": 300_000}))["id"] for _ in range(9)]
+    listed = [t["id"] for t in host.good("GET", "/api/tasks")["tasks"]]
+    assert 1 <= len(listed) <= 3 and listed == ids[:-len(listed) - 1:-1]
+    assert len(host.good("GET", f"/api/tasks/{ids[-1]}")["result"]["a"]) == 300_000 - 2
+    host.bad(404, "not_found", "GET", f"/api/tasks/{first}")
+    assert (host.place.home / "registry" / "tasks.db").stat().st_size < 3 << 20
+
+
 def test_history(host):
     host.place.good("settings", "set", "tasks_history", "5")
     host.start()
