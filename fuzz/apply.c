@@ -28,7 +28,7 @@ static void check_decision(const struct registry_decision *d, bool is_grant)
 static void check(const struct wanted *w)
 {
     require(version_is_valid(w->version) && strlen(w->name) <= MANIFEST_NAME_MAX && w->name[0]);
-    require(w->file[0] != '/' && w->grants <= w->decisions.count && w->decisions.count <= DECISIONS_MAX);
+    require(w->file[0] != '/' && w->grants <= w->decisions.count && w->grants <= REGISTRY_GRANTS_MAX);
     require(!w->config || cursor_kind(w->config) == CURSOR_OBJECT);
     for (size_t i = 0; i < w->decisions.count; i++)
         check_decision(&w->decisions.list[i], i < w->grants);

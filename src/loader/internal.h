@@ -214,7 +214,7 @@ struct worker {
     struct child child;       /* supervise; pid and pidfd fixed from WORKER_HALF on */
     unsigned slot;            /* fixed once assigned */
     clockid_t cpu_clock;      /* fixed once ready: of its process, all threads */
-    uint64_t quota_cpu_ns;    /* supervise (quota.c): that clock at the last look */
+    uint64_t quota_cpu_ns;    /* supervise (quota.c): that clock when it was armed by it */
     _Atomic uint32_t flags;   /* atomic: set by any thread; none but WORKER_PAUSED is ever cleared, by supervise */
     _Atomic int why;          /* atomic: enum kill_why, the first reason stays */
     _Atomic bool exposed;     /* atomic: it is or was ready, so that owners may have it */

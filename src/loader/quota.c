@@ -15,7 +15,7 @@
 #define FASTEST (4ull << 30)        /* bytes a second that are reckoned with */
 #define GLANCE_NS (20 * NS_PER_MS)  /* how often is asked what the file system has free, where weighing takes long */
 #define SHARE 10                    /* a part in so many of a processor's time is spent on weighing */
-#define IDLE_CPU_NS (2 * NS_PER_MS) /* of a worker between two looks: more is work */
+#define IDLE_CPU_NS (2 * NS_PER_MS) /* of a worker in which no call runs: more is work */
 
 /* Of one generation. The weigher's, but for what is said. */
 struct quota {
@@ -439,10 +439,11 @@ void quota_look(struct worker *w)
     struct timespec t;
     if (!w->gen || !w->gen->quota || w->state != WORKER_READY || clock_gettime(w->cpu_clock, &t))
         return;
-    uint64_t cpu = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec, was = w->quota_cpu_ns;
-    w->quota_cpu_ns = cpu;
-    if (cpu > was + IDLE_CPU_NS)
-        quota_arm(w->gen->quota);
+    uint64_t cpu = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+    if (cpu <= w->quota_cpu_ns + IDLE_CPU_NS)
+        return;
+    w->quota_cpu_ns = cpu; /* since it was armed last: little by little is work as well */
+    quota_arm(w->gen->quota);
 }
 
 /* ---- objects ---- */

@@ -108,6 +108,8 @@ struct registry_ceiling {
     uint64_t set_at;
 };
 #define REGISTRY_CEILINGS_MAX 64
+/* Of one plugin: as many as can be in force at once, so that no grant puts another one out. */
+#define REGISTRY_GRANTS_MAX 64
 
 /* A data source that grants may name. */
 struct registry_source {

@@ -68,6 +68,8 @@ int write_version_id(struct registry *r, int64_t plugin, const char *name, const
 /* May it become current? MOAT_E_WRONG_STATE when it is damaged or archived, or the plugin is pinned to another. */
 int write_may_be_current(struct registry *r, int64_t plugin, const char *name, int64_t version, const char *text,
                          struct error *err);
+/* MOAT_E_LIMIT: more than REGISTRY_GRANTS_MAX. */
+int write_check_grants(struct registry *r, int64_t plugin, struct error *err);
 int write_decisions(struct registry *r, int64_t plugin, const struct registry_decision *list, size_t count,
                     uint64_t now, struct error *err);
 

@@ -119,11 +119,12 @@ static int import_plugin(struct registry *r, struct registry_import *in, const s
 
 static int import_decision(struct registry *r, const struct dump_record *d, int64_t id, struct error *err)
 {
-    return db_run(
-        &r->writer, err,
-        "INSERT INTO decision (plugin, permission, scope, refused, until, decided_at) VALUES (?, ?, ?, ?, ?, ?)",
-        "iitiii", id, (int64_t)d->decision.permission, d->decision.scope, (int64_t)d->decision.refused,
-        (int64_t)d->decision.until, (int64_t)d->decision.decided_at);
+    int rc =
+        db_run(&r->writer, err,
+               "INSERT INTO decision (plugin, permission, scope, refused, until, decided_at) VALUES (?, ?, ?, ?, ?, ?)",
+               "iitiii", id, (int64_t)d->decision.permission, d->decision.scope, (int64_t)d->decision.refused,
+               (int64_t)d->decision.until, (int64_t)d->decision.decided_at);
+    return rc < 0 ? rc : write_check_grants(r, id, err);
 }
 
 /* The same again is no new revision. */

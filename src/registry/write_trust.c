@@ -131,13 +131,25 @@ static int decide_one(struct registry *r, int64_t plugin, const struct registry_
     return rc;
 }
 
+int write_check_grants(struct registry *r, int64_t plugin, struct error *err)
+{
+    int64_t n = 0;
+    int rc = db_number(&r->writer, err, 0, &n, "SELECT count(*) FROM decision WHERE plugin = ? AND refused = 0", "i",
+                       plugin);
+    if (rc == 0 && n > REGISTRY_GRANTS_MAX)
+        return error_set(err, MOAT_E_LIMIT,
+                         "a plugin has at most %d grants: revoke some, or grant what contains several of them",
+                         REGISTRY_GRANTS_MAX);
+    return rc;
+}
+
 int write_decisions(struct registry *r, int64_t plugin, const struct registry_decision *list, size_t count,
                     uint64_t now, struct error *err)
 {
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = decide_one(r, plugin, &list[i], now, err);
-    return rc;
+    return rc < 0 ? rc : write_check_grants(r, plugin, err);
 }
 
 int write_grant_weighed(struct registry *r, struct registry_command *c, uint64_t now, struct error *err)

@@ -178,6 +178,8 @@ static int compare_decisions(struct compared *d, struct error *err)
     const struct decisions *wanted = &d->w->decisions, *before = &d->before;
     int rc = 0;
     decisions_answer(d->c->manifest, d->publisher, before, &d->was);
+    if (grants_fit(wanted, NULL, d->w->name, err) < 0)
+        return apply_refuse_at(err, d->c->index, "/grants");
     for (size_t i = 0; i < before->count && rc == 0; i++) {
         if (find_same(wanted, &before->list[i]))
             continue;

@@ -29,8 +29,8 @@ static int add(struct wanted *w, const struct registry_decision *d, const char *
         if (other->permission == d->permission && strcmp(other->scope, d->scope) == 0)
             return record_refuse(err, at, "this grant is there twice");
     }
-    if (w->decisions.count == DECISIONS_MAX)
-        return record_refuse(err, at, "a plugin has at most %d grants and refusals", DECISIONS_MAX);
+    if (!d->refused && w->decisions.count == REGISTRY_GRANTS_MAX) /* grants come first */
+        return record_refuse(err, at, "a plugin has at most %d grants", REGISTRY_GRANTS_MAX);
     return decisions_add(&w->decisions, d, err);
 }
 

@@ -186,6 +186,8 @@ static void grant(struct op *op, struct job *job)
     if (rc == 0)
         rc = grant_settle(&d->grant, &op->error);
     if (rc == 0)
+        rc = grants_fit(&d->before, &d->grant, d->target.name, &op->error);
+    if (rc == 0)
         rc = grant_check(&d->grant, &d->was, &op->error);
     if (rc == 0)
         rc = grant_not_shorter(&d->grant, until, &d->before, d->target.name, &op->error);

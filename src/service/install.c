@@ -262,6 +262,8 @@ static int decisions_after(struct install_op *in, struct job *job, struct error 
         rc = decisions_add(&in->after, &in->asked.list[i], err);
     }
     if (rc == 0)
+        rc = grants_fit(&in->after, NULL, name, err);
+    if (rc == 0)
         decisions_answer(manifest_of(in), package_publisher(in->intake.package), &in->after, &in->answer);
     for (size_t i = 0; i < in->asked.count && rc == 0; i++) {
         struct grant g;

@@ -159,8 +159,6 @@ void plan_define(struct job *job, const char *name);
 
 /* ---- rights.c: asks and decisions ---- */
 
-#define DECISIONS_MAX 256
-
 /* What was decided, and what else the policy decides by, of one moment. */
 struct decisions {
     struct registry_decision *list;
@@ -185,6 +183,8 @@ int grant_check(const struct grant *g, const struct policy_answer *a, struct err
 /* A grant takes nothing away: what holds for longer is not cut short by one with an end. MOAT_E_WRONG_STATE. */
 int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisions *d, const char *plugin,
                       struct error *err);
+/* All of them, and one more (NULL: none), can hold at once: a worker has room for so many places. MOAT_E_LIMIT. */
+int grants_fit(const struct decisions *d, const struct grant *more, const char *plugin, struct error *err);
 /* Where the grant leads now, below the ceilings of the answer, and is not a place that is never granted. */
 int grant_resolve(const struct grant *g, const struct policy_answer *a, struct wall_grant *out, struct error *err);
 /* A grant of a place, as it is given: by the path that the place really has. Who owns a directory on the way can put a

@@ -9,6 +9,7 @@
 #include "service/internal.h"
 #include "service/tell.h"
 
+_Static_assert(REGISTRY_GRANTS_MAX <= POLICY_GRANTS_MAX, "each grant that is kept can hold");
 _Static_assert(POLICY_SCOPE_MAX == REGISTRY_SCOPE_MAX, "a scope of the policy fits a record and the other way round");
 
 int decision_parse(const char *text, struct registry_decision *out, struct error *err)
@@ -97,11 +98,12 @@ int grant_settle(struct grant *g, struct error *err)
     int rc = wall_resolve(path, g->permission == PERMISSION_FILE_WRITE, &resolved, err);
     if (rc < 0)
         return rc;
-    bool fits = text_copy(real.scope, sizeof real.scope, resolved.path) && grant_normalise(&real);
+    bool fits = text_copy(real.scope, sizeof real.scope, resolved.path) && grant_normalise(&real) &&
+                grant_place(&real, path) && strcmp(path, resolved.path) == 0; /* and no bound in its name */
     if (fits && grant_most(g))
         fits = grant_bounded(&real, grant_most(g), &bounded);
     if (!fits)
-        return error_set(err, MOAT_E_BAD_USAGE, "%.300s leads to %.300s, which is no scope", path, resolved.path);
+        return error_set(err, MOAT_E_BAD_USAGE, "%.300s leads to %.300s, which is no scope", g->scope, resolved.path);
     *g = grant_most(g) ? bounded : real;
     return 0;
 }
@@ -123,6 +125,35 @@ int grant_find(const struct grant *g, const struct policy_answer *a, struct wall
     return error_set(err, MOAT_E_PERMISSION_DENIED,
                      "%.200s leads to %.200s by a link, which is followed when it is granted and not later: %s", path,
                      found.path, advice);
+}
+
+static bool take_place(const struct grant *g, char places[WALL_GRANTS_MAX][POLICY_SCOPE_MAX], size_t *n)
+{
+    char path[POLICY_SCOPE_MAX];
+    if (!is_file(g) || !grant_place(g, path))
+        return true;
+    for (size_t i = 0; i < *n; i++)
+        if (strcmp(places[i], path) == 0)
+            return true;
+    return *n < WALL_GRANTS_MAX && text_copy(places[(*n)++], POLICY_SCOPE_MAX, path);
+}
+
+/* Who is granted one more must not be without all of them at the next start. */
+int grants_fit(const struct decisions *d, const struct grant *more, const char *plugin, struct error *err)
+{
+    char places[WALL_GRANTS_MAX][POLICY_SCOPE_MAX];
+    struct grant g;
+    size_t n = 0;
+    bool fit = true;
+    for (size_t i = 0; i < d->count && fit; i++)
+        if (!d->list[i].refused && record_as_grant(&d->list[i], &g))
+            fit = take_place(&g, places, &n);
+    if (fit && (!more || take_place(more, places, &n)))
+        return 0;
+    return error_set(err, MOAT_E_LIMIT,
+                     "%s would have more than %d granted places: grant a directory that has several of them, or revoke "
+                     "some: `moat grants %s`",
+                     plugin, WALL_GRANTS_MAX, plugin);
 }
 
 int grant_not_shorter(const struct grant *g, uint64_t until, const struct decisions *d, const char *plugin,

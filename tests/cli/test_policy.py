@@ -93,6 +93,40 @@ def test_an_end_needs_a_time(alpha, data):
     assert not grants(alpha)
 
 
+# ---- many ----
+
+def test_a_grant_puts_no_other_out(place):
+    """As many as can hold at once are kept: one more is refused, and whoever has all of them keeps them."""
+    hosts = [f"network_access=host{i:02}.example:1" for i in range(64)]
+    package = place.pack(only=("read",), **ASKS)
+    place.good("install", package, *(w for host in hosts for w in ("--grant", host)))
+    error = json.loads(place.moat("grant", "alpha", "network_access=a.example:1", "--json").err)["error"]
+    assert error["code"] == "limit" and "64" in error["message"]
+    place.good("grant", "alpha", hosts[0])  # the same again is no more
+    place.bad(5, "limit", "install", place.pack("1.1.0", only=("read",), **ASKS), "--grant", "network_access=b.example:1")
+    document = json.loads(place.good("export").out)
+    document["plugins"][0]["decisions"].append(document["plugins"][0]["decisions"][0] | {"scope": "c.example:1"})
+    file = place.root / "document.json"
+    file.write_text(json.dumps(document))
+    place.bad(5, "limit", "import", file)
+    assert [g["in_force"] for g in place.result("grants", "alpha")["grants"]] == [True] * 64
+    assert sorted(s for _, s in grants(place)) == sorted(h.split("=")[1] for h in hosts)
+
+
+def test_a_place_more_than_a_worker_has_room_for_is_refused(place, tmp_path):
+    places = [tmp_path / f"place{i}" for i in range(33)]
+    for one in places:
+        one.mkdir()
+        (one / "a").write_text("content")
+    package = place.pack(only=("read",), **ASKS)
+    grant = [w for one in places for w in ("--grant", f"file_read={one}")]
+    place.bad(5, "limit", "install", package, *grant)
+    place.good("install", package, *grant[:-2])
+    place.bad(5, "limit", "grant", "alpha", grant[-1])
+    place.good("grant", "alpha", f"file_write={places[0]}")  # the same place
+    assert place.result("call", "alpha", "read", json.dumps({"path": f"{places[31]}/a"})) == "content"
+
+
 # ---- links ----
 
 def test_a_link_is_followed_when_it_is_granted(alpha, data):
@@ -106,6 +140,9 @@ def test_a_link_is_followed_when_it_is_granted(alpha, data):
         assert not grants(alpha)
     alpha.good("install", alpha.pack("1.1.0", only=("read",), **ASKS), "--use", "--grant", f"file_write={link},max=1MiB")
     assert list(grants(alpha)) == [("file_write", f"{data},max=1MiB")]
+    (data.parent / "x,max=1MiB").mkdir()
+    (data.parent / "odd").symlink_to(data.parent / "x,max=1MiB")
+    alpha.bad(2, "bad_usage", "grant", "alpha", f"file_write={data.parent}/odd")
 
 
 def test_a_link_that_comes_later_leads_nowhere(place, data):

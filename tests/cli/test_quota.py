@@ -122,6 +122,16 @@ def test_what_it_does_when_nobody_calls_is_seen(filler, out):
     assert allocated(out) <= 5 * MIB
 
 
+@pytest.mark.skipif(not os.environ.get("MOAT_LONG"), reason="it takes a minute to use so little: with --long")
+def test_what_it_does_little_by_little_is_seen(filler, out):
+    filler.good("call", "alpha", "fill", fill(out, "drip", 64 * MIB, 0))
+    end = time.monotonic() + 120
+    while filler.result("info", "alpha")["health_status"] != "failed":
+        assert time.monotonic() < end, allocated(out)
+        time.sleep(1)
+    assert allocated(out) <= 16 * MIB
+
+
 # ---- afterwards ----
 
 def test_it_stays_ended_until_there_is_room(filler, out):

@@ -235,13 +235,33 @@ static bool later(struct fill *f)
     return pthread_create(&thread, NULL, write_later, NULL) == 0 && pthread_detach(thread) == 0;
 }
 
+/* So slowly that hardly any time of a processor is used. */
+static void *drip_later(void *context)
+{
+    for (long long n = 0; n < afterwards.bytes; n += 2 * BLOCK) {
+        int fd = file(&afterwards, "dripped");
+        lseek(fd, 0, SEEK_END);
+        grow(&afterwards, fd, 2 * BLOCK);
+        close(fd);
+        pause_for(1000);
+    }
+    return NULL;
+}
+
+static bool drip(struct fill *f)
+{
+    pthread_t thread;
+    afterwards = *f;
+    return pthread_create(&thread, NULL, drip_later, NULL) == 0 && pthread_detach(thread) == 0;
+}
+
 static const struct way {
     const char *name;
     bool (*run)(struct fill *f);
 } ways[] = {
-    {"closed", closed}, {"deep", deep},       {"deleted", deleted}, {"empty", empty},       {"large", large},
-    {"later", later},   {"links", links},     {"many", many},       {"mapping", mapping},   {"moved", moved},
-    {"one", one},       {"rewrite", rewrite}, {"sparse", sparse},   {"unmapped", unmapped},
+    {"closed", closed}, {"deep", deep},   {"deleted", deleted}, {"drip", drip},     {"empty", empty},
+    {"large", large},   {"later", later}, {"links", links},     {"many", many},     {"mapping", mapping},
+    {"moved", moved},   {"one", one},     {"rewrite", rewrite}, {"sparse", sparse}, {"unmapped", unmapped},
 };
 
 /* ---- the plugin ---- */
