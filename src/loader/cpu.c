@@ -47,51 +47,70 @@ static uint64_t ticks_of(pid_t pid, bool own)
     return (own ? t[0] + t[1] : 0) + t[2] + t[3];
 }
 
-static uint64_t ticks_below(pid_t pid, unsigned *looks);
+/* ---- what it started ---- */
 
-static uint64_t ticks_of_children(pid_t pid, const char *thread, unsigned *looks)
+struct walk {
+    unsigned looks;
+    void (*each)(void *context, pid_t child);
+    void *context;
+};
+
+static void below(pid_t pid, struct walk *w);
+
+static void children(pid_t pid, const char *thread, struct walk *w)
 {
     char path[64 + sizeof((struct dirent *)0)->d_name], text[4096];
-    uint64_t ticks = 0;
     snprintf(path, sizeof path, "/proc/%d/task/%s/children", (int)pid, thread);
     fd_auto fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? 0 : io_read_full(fd, text, sizeof text - 1);
     text[n > 0 ? n : 0] = '\0';
     char *save = NULL;
-    for (char *word = strtok_r(text, " ", &save); word && *looks; word = strtok_r(NULL, " ", &save)) {
+    for (char *word = strtok_r(text, " ", &save); word && w->looks; word = strtok_r(NULL, " ", &save)) {
         pid_t child = (pid_t)strtol(word, NULL, 10);
-        ticks += ticks_of(child, true) + ticks_below(child, looks);
+        w->each(w->context, child);
+        below(child, w);
     }
-    return ticks;
 }
 
 /* Each thread has children of its own. */
-static uint64_t ticks_below(pid_t pid, unsigned *looks)
+static void below(pid_t pid, struct walk *w)
 {
     char path[48];
-    uint64_t ticks = 0;
     snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
     DIR *threads = opendir(path);
-    for (const struct dirent *e; threads && *looks && (e = readdir(threads));) {
+    for (const struct dirent *e; threads && w->looks && (e = readdir(threads));) {
         if (e->d_name[0] == '.')
             continue;
-        --*looks;
-        ticks += ticks_of_children(pid, e->d_name, looks);
+        w->looks--;
+        children(pid, e->d_name, w);
     }
     if (threads)
         closedir(threads);
-    return ticks;
+}
+
+void worker_each_started(const struct worker *w, void (*each)(void *context, pid_t child), void *context)
+{
+    struct walk walk = {LOOKS_MAX, each, context};
+    if (w->request.nprograms && !w->child.fallback)
+        below(w->child.pid, &walk);
+}
+
+/* ---- together ---- */
+
+static void add_ticks(void *context, pid_t child)
+{
+    *(uint64_t *)context += ticks_of(child, true);
 }
 
 uint64_t worker_cpu(const struct worker *w)
 {
     struct timespec t;
-    unsigned looks = LOOKS_MAX;
     if (clock_gettime(w->cpu_clock, &t))
         return 0;
     uint64_t own = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
     if (!w->request.nprograms || w->child.fallback)
         return own;
-    uint64_t ticks = ticks_of(w->child.pid, false) + ticks_below(w->child.pid, &looks);
+    uint64_t ticks = ticks_of(w->child.pid, false);
+    worker_each_started(w, add_ticks, &ticks);
     return own + ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct worker;
 
@@ -14,5 +15,8 @@ uint64_t worker_cpu(const struct worker *w);
 /* It has begun to end: what it held goes before it is gone. Of the process that has its number: it holds for the worker
  * when its pidfd says afterwards that it is still there. */
 bool worker_ends(const struct worker *w);
+
+/* The processes that it started and that live, theirs included. A number may be another process's by now. */
+void worker_each_started(const struct worker *w, void (*each)(void *context, pid_t child), void *context);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "loader/cpu.h"
 #include "loader/denials.h"
 #include "policy/policy.h"
 #include "sandbox/weigh.h"
@@ -70,6 +71,28 @@ static int over(struct quota *q, const struct spec_quota *row, uint64_t lies, st
     return -MOAT_E_LIMIT;
 }
 
+#define HOLDERS_MAX 256 /* of one worker: as many as are looked for (cpu.c) */
+
+struct family {
+    struct weigh_holder list[HOLDERS_MAX];
+    size_t n;
+};
+
+static void add_holder(void *context, pid_t child)
+{
+    struct family *f = context;
+    if (f->n < HOLDERS_MAX)
+        f->list[f->n++] = (struct weigh_holder){child, -1};
+}
+
+/* What it and all that it started hold. */
+static uint64_t held_by(const struct worker *w, unsigned descriptors, uint64_t dev)
+{
+    struct family f = {.list = {{w->child.pid, w->child.pidfd}}, .n = 1};
+    worker_each_started(w, add_holder, &f);
+    return weigh_nameless(f.list, f.n, descriptors, dev);
+}
+
 /* What its workers hold of files without a name: in which place they lay is not known any more. */
 static uint64_t nameless(struct quota *q, uint64_t dev)
 {
@@ -87,7 +110,7 @@ static uint64_t nameless(struct quota *q, uint64_t dev)
     }
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < n; i++) {
-        bytes += weigh_nameless(holders[i]->child.pid, holders[i]->child.pidfd, q->gen->limits.descriptors, dev);
+        bytes += held_by(holders[i], q->gen->limits.descriptors, dev);
         worker_unref(holders[i]);
     }
     return bytes;

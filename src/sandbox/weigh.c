@@ -257,21 +257,43 @@ static uint64_t weigh_mapping(struct seen *seen, pid_t pid, const char *line, ui
     return seen->size && seen->rows[seat_of(seen, &i)].ino ? 0 : end - start;
 }
 
-uint64_t weigh_nameless(pid_t pid, int pidfd, unsigned descriptors, uint64_t dev)
+static uint64_t weigh_mappings(struct seen *seen, pid_t pid, uint64_t dev)
 {
-    struct seen seen = {0};
     char path[32], *line = NULL; /* as long as a name is, which is written with four letters for some of its bytes */
     size_t size = 0;
     uint64_t bytes = 0;
-    for (unsigned n = 0; n < descriptors; n++)
-        bytes += weigh_descriptor(&seen, pidfd, n, dev);
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
     FILE *maps = fopen(path, "re");
     while (maps && getline(&line, &size, maps) > 0)
-        bytes += weigh_mapping(&seen, pid, line, dev);
+        bytes += weigh_mapping(seen, pid, line, dev);
     if (maps)
         fclose(maps);
     free(line);
+    return bytes;
+}
+
+static bool same_namespace(pid_t a, pid_t b)
+{
+    char path[32], x[64] = "", y[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)a);
+    bool known = readlink(path, x, sizeof x - 1) > 0;
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)b);
+    return known && readlink(path, y, sizeof y - 1) > 0 && strcmp(x, y) == 0;
+}
+
+uint64_t weigh_nameless(const struct weigh_holder *list, size_t n, unsigned descriptors, uint64_t dev)
+{
+    struct seen seen = {0};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        fd_auto opened = list[i].pidfd < 0 ? kernel_pidfd_open(list[i].pid) : -1;
+        int pidfd = list[i].pidfd < 0 ? opened : list[i].pidfd;
+        if (pidfd < 0 || (i && !same_namespace(list[0].pid, list[i].pid)))
+            continue;
+        for (unsigned k = 0; k < descriptors; k++)
+            bytes += weigh_descriptor(&seen, pidfd, k, dev);
+        bytes += weigh_mappings(&seen, list[i].pid, dev);
+    }
     free(seen.rows);
     return bytes;
 }

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -29,10 +30,16 @@ int weigh(const struct wall_grant *place, uint64_t enough, const _Atomic bool *s
 int weigh_find(const struct wall_grant *place, const struct wall_program *programs, size_t n, size_t *found,
                struct error *err);
 
-/* Bytes of files without a name in the file system of that number, which a process still holds: those that it has open
- * among its first `descriptors`, and of those that it has mapped and closed the mapped part. What cannot be seen is 0.
- */
-uint64_t weigh_nameless(pid_t pid, int pidfd, unsigned descriptors, uint64_t dev);
+struct weigh_holder {
+    pid_t pid;
+    int pidfd; /* -1: of its number */
+};
+
+/* Bytes of files without a name in the file system of that number, which these processes still hold: those that they
+ * have open among their first `descriptors`, and what they have mapped and closed (of which only root sees more than
+ * the mapped part). Each file once. Those behind the first are what it started: one in another pid namespace is a
+ * stranger, with the number of one that has ended. What cannot be seen is 0. */
+uint64_t weigh_nameless(const struct weigh_holder *list, size_t n, unsigned descriptors, uint64_t dev);
 
 /* Bytes free in its file system, for all users; 0: that is not known. */
 uint64_t weigh_free(const struct wall_grant *place);

@@ -246,6 +246,16 @@ def test_a_deadline_ends_them(inside):
     assert inside.run(TOOL) == 0
 
 
+def test_what_they_hold_without_a_name_is_weighed(inside):
+    write = inside.scene.write
+    inside.grants("execute_code", f"file_write={write},max=1MiB")
+    for what in (f"{TOOL} hold {write}/held 8", f"{TOOL} again {TOOL} hold {write}/held 8"):
+        status, said = inside.call("starter", "run", {"command": what}, "20s")
+        assert (status, said["code"], said["detail"]["limit"]) == (507, "limit", "file_write"), said
+    (write / "held").unlink(missing_ok=True)  # it may have been ended between two steps
+    assert inside.run(TOOL) == 0, "nothing of it is left"
+
+
 def test_their_cpu_time_counts(inside):
     if inside.setting != "user":
         pytest.skip("it says the same in each setting")

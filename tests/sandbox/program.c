@@ -88,6 +88,19 @@ static int move_file(char **a)
     return answer(rename(a[0], a[1]));
 }
 
+/* So many pieces of 512 KiB, each in a file that has no name any more, held until somebody ends it. */
+static int hold(char **a)
+{
+    static const char piece[512 << 10];
+    for (int i = 0; i < atoi(a[1]); i++) {
+        int fd = open(a[0], O_WRONLY | O_CREAT, 0600);
+        if (fd < 0 || unlink(a[0]) < 0 || write(fd, piece, sizeof piece) != (ssize_t)sizeof piece)
+            return errno;
+    }
+    for (;;)
+        pause();
+}
+
 static int gain(char **a)
 {
     (void)a;
@@ -182,6 +195,7 @@ static const struct {
     {"write", write_file},
     {"link", link_file},
     {"move", move_file},
+    {"hold", hold},
     {"gain", gain},
     {"rwx", executable_memory},
     {"bomb", bomb},

@@ -101,7 +101,7 @@ static uint64_t nameless(void)
 {
     fd_auto pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     assert_true(pidfd >= 0);
-    return weigh_nameless(getpid(), pidfd, 64, place.dev);
+    return weigh_nameless(&(struct weigh_holder){getpid(), pidfd}, 1, 64, place.dev);
 }
 
 static void *map_and_delete(int at, const char *name, size_t part)
@@ -151,12 +151,48 @@ static void what_is_mapped_in_part_counts_whole(void **state)
     close(at);
 }
 
+/* It holds a file until it is told to end. */
+static pid_t child_with(int at, const char *name, int *tell)
+{
+    int ready[2], end[2];
+    char byte = 0;
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(end, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(end[1]);
+        int fd = fill(at, name, PIECE);
+        _exit(fd < 0 || unlinkat(at, name, 0) < 0 || write(ready[1], "", 1) != 1 || read(end[0], &byte, 1) < 0);
+    }
+    assert_true(pid > 0);
+    close(ready[1]);
+    close(end[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    *tell = end[1];
+    return pid;
+}
+
+static void what_was_started_counts_and_each_file_once(void **state)
+{
+    int tell, at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    pid_t child = child_with(at, "child's", &tell);
+    fd_auto pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    const struct weigh_holder both[] = {{getpid(), pidfd}, {child, -1}, {child, -1}};
+    uint64_t alone = weigh_nameless(both, 1, 64, place.dev), family = weigh_nameless(both, 3, 64, place.dev);
+    close(tell);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(at);
+    assert_true(family - alone >= PIECE && family - alone < 2 * PIECE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_that_cannot_be_searched_hides_nothing),
         cmocka_unit_test(a_name_of_any_length_hides_no_mapping),
         cmocka_unit_test(what_is_mapped_in_part_counts_whole),
+        cmocka_unit_test(what_was_started_counts_and_each_file_once),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
