@@ -13,6 +13,7 @@ import pytest
 
 from scene import Inside
 from test_containment import ACCEPTED, can_nest, lacking
+from test_posture import NAMESPACES, STATUS, limits
 
 PLUGIN = pathlib.Path(__file__).resolve().parents[1] / "plugins" / "starter"
 TOOL = "/package/bin/tool"
@@ -46,11 +47,15 @@ class Starter(Inside):
         self.moat("keygen", keys / "key")
         self.moat("trust", "add", "starters", keys / "key.pub")
         self.pack(source, keys)
+        self.again(source, keys, "hoarder", memory="24MiB", processes=6)
         if self.setting == "user":
-            manifest = json.loads((source / "plugin.json").read_text())
-            manifest["limits"]["cpu"] = "200ms"
-            (source / "plugin.json").write_text(json.dumps(manifest | {"name": "spinner"}))
-            self.pack(source, keys, "--grant", "execute_code")
+            self.again(source, keys, "spinner", cpu="200ms")
+
+    def again(self, source, keys, name, **limits):
+        manifest = json.loads((PLUGIN / "plugin.json").read_text())
+        manifest["limits"] |= limits
+        (source / "plugin.json").write_text(json.dumps(manifest | {"name": name}))
+        self.pack(source, keys, "--grant", "execute_code")
 
     def pack(self, source, keys, *options):
         made = subprocess.run([self.path / "moat", "pack", source, "--key", keys / "key", "-o", keys / "starter.moat"],
@@ -239,10 +244,7 @@ def test_a_deadline_ends_them(inside):
     inside.grants("execute_code")
     status, said = inside.call("starter", "run", {"command": f"{TOOL} sleep"}, "300ms")
     assert status == 504, said
-    end = time.monotonic() + 20
-    while sleepers(inside) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not sleepers(inside)
+    until(lambda: not started(TOOL, "sleep"))
     assert inside.run(TOOL) == 0
 
 
@@ -267,47 +269,112 @@ def test_their_cpu_time_counts(inside):
     assert (status, said) == (200, {"status": 0, "error": ""})
 
 
-def sleepers(inside):
-    """Processes of the program that sleeps, and what the host sees of them."""
-    found = {}
+def started(*words):
+    """Processes of that program and first argument, and what the host sees of them."""
+    wanted, found = [str(word).encode() for word in words], {}
     for entry in os.scandir("/proc"):
         try:
-            words = pathlib.Path(entry.path, "cmdline").read_bytes().split(b"\0")
-            if entry.name.isdigit() and words[:2] == [TOOL.encode(), b"sleep"]:
-                found[int(entry.name)] = pathlib.Path(entry.path, "status").read_text()
+            if entry.name.isdigit() and pathlib.Path(entry.path, "cmdline").read_bytes().split(b"\0")[:2] == wanted:
+                found[int(entry.name)] = status_of(int(entry.name))
         except OSError:
             continue
-    return {pid: dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) for pid, text in found.items()}
+    return found
+
+
+def status_of(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def until(what):
+    end = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+class Running:
+    """A call in a thread of its own, until its right is revoked."""
+
+    def __init__(self, inside, command, how="spawn", plugin="starter", grant="execute_code"):
+        self.inside, self.plugin, self.grant = inside, plugin, grant
+        self.connection = inside.another()
+        self.thread = threading.Thread(target=inside.call, args=(plugin, "run", {"command": command, "how": how}, "120s", self.connection))
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        status, said = self.inside.ask("DELETE", f"/api/plugins/info/{self.plugin}/grants?grant={self.grant}")
+        self.thread.join()
+        self.connection.close()
+        assert status == 200, said
+
+
+def worker_of(pid):
+    """The first process of its namespace."""
+    while status_of(pid)["NSpid"].split()[-1] != "1":
+        pid = int(status_of(pid)["PPid"])
+    return pid
+
+
+INHERITED = [name for name in STATUS if name not in ("Name", "NStgid", "Threads", "SigBlk", "SigIgn")]
+
+
+def wall_of(pid):
+    """All of it that can be seen from outside."""
+    status = status_of(pid)
+    seen = {name: status[name] for name in INHERITED} | {"limits": list(limits(pid))}
+    seen |= {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES}
+    for name in ("mountinfo", "cgroup", "oom_score_adj"):
+        seen[name] = pathlib.Path(f"/proc/{pid}/{name}").read_text()
+    return seen
 
 
 def test_the_host_sees_the_wall_on_what_was_started(inside):
-    inside.grants("execute_code")
-    connection = inside.another()
-    thread = threading.Thread(target=inside.call, args=("starter", "run", {"command": f"{TOOL} sleep"}, "500ms", connection))
-    thread.start()
-    end = time.monotonic() + 20
-    while not sleepers(inside) and time.monotonic() < end:
-        time.sleep(0.01)
-    seen = sleepers(inside)
-    assert seen
-    for status in seen.values():
-        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
-        assert int(status["Seccomp_filters"]) >= 2
-        for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-            assert int(status[capabilities], 16) == 0, capabilities
-        assert len(status["NSpid"].split()) >= 2
-    thread.join()
-    connection.close()
+    """The host judges the worker alone: whatever it starts, in whatever way, has the same wall."""
+    raised, dynamic = inside.programs / "raised", inside.programs / "dynamic"
+    shutil.copy(inside.programs / "named", raised)
+    raised.chmod(0o6755)
+    ways = [(TOOL, "sleep", "spawn", 1), (TOOL, "sleep", "fork", 1), (TOOL, "family", "spawn", 2),
+            (raised, "sleep", "spawn", 1), (dynamic, "sleep", "spawn", 1)]
+    for program, mode, how, count in ways:
+        inside.grants("execute_code", f"execute_code={raised}", f"execute_code={dynamic}")
+        words = f"{TOOL} again {program}" if how == "fork" else program
+        with Running(inside, f"{words} {mode}", how):
+            until(lambda: len(started(program, mode)) == count)
+            for pid, status in started(program, mode).items():
+                worker = worker_of(pid)
+                assert worker != pid and wall_of(pid) == wall_of(worker), (program, mode, how)
+                assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1" and int(status["Seccomp_filters"]) >= 2
+                assert all(int(status[name], 16) == 0 for name in status if name.startswith("Cap"))
+        until(lambda: not started(program, mode))
+
+
+def test_what_was_started_is_bounded_all_together(inside):
+    """Without a control group: so many processes, each with so much memory."""
+    processes, memory = 6, 24 << 20
+    mine = lambda: {**started(TOOL, "hoard")}  # noqa: E731
+    kib = lambda status, name: int(status[name].split()[0])  # noqa: E731
+    status, said = inside.ask("POST", "/api/plugins/info/hoarder/grants", {"grant": "execute_code"})
+    assert status == 200, said
+    with Running(inside, f"{TOOL} hoard", plugin="hoarder"):
+        # All that there can be, and none gets another MiB.
+        until(lambda: len(mine()) == processes - 1 and all(kib(s, "VmData") + 1024 > memory >> 10 for s in mine().values()))
+        seen = mine()
+        assert len(seen) == processes - 1, "the worker is one"
+        assert all(kib(s, "VmData") <= memory >> 10 for s in seen.values())
+        assert sum(kib(s, "RssAnon") for s in seen.values()) <= len(seen) * ((memory >> 10) + 8192), "8 MiB of stack"
+        inside.neighbour()
+    until(lambda: not mine())
+    inside.neighbour()
 
 
 def test_a_worker_that_becomes_a_program_is_ended(inside):
     inside.grants("execute_code")
     status, said = inside.call("starter", "run", {"command": f"{TOOL} sleep", "how": "replace"}, "20s")
     assert (status, said["code"]) == (502, "plugin_crashed"), said
-    end = time.monotonic() + 20
-    while sleepers(inside) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not sleepers(inside)
+    until(lambda: not started(TOOL, "sleep"))
     assert inside.run(TOOL) == 0
 
 

@@ -159,6 +159,35 @@ static int eat(char **a)
     return p ? 0 : errno;
 }
 
+static int sleep_on(char **a)
+{
+    (void)a;
+    while (pause() < 0)
+        ;
+    return 0;
+}
+
+/* Stays, with a child in a session of its own whose parent has ended. */
+static int family(char **a)
+{
+    if (fork() == 0) {
+        setsid();
+        if (fork())
+            _exit(0);
+    }
+    return sleep_on(a);
+}
+
+/* As many as it may start, each with all the memory that it gets; all stay. */
+static int hoard(char **a)
+{
+    while (fork() == 0)
+        ;
+    for (char *p; (p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED;)
+        memset(p, 1, 1 << 20);
+    return sleep_on(a);
+}
+
 /* So many milliseconds of CPU time; a nested one where there are more arguments. */
 static int spin(char **a)
 {
@@ -169,14 +198,6 @@ static int spin(char **a)
     do
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     while (t.tv_sec * 1000 + t.tv_nsec / 1000000 < ms);
-    return 0;
-}
-
-static int sleep_on(char **a)
-{
-    (void)a;
-    while (pause() < 0)
-        ;
     return 0;
 }
 
@@ -204,6 +225,8 @@ static const struct {
     {"eat", eat},
     {"sleep", sleep_on},
     {"spin", spin},
+    {"family", family},
+    {"hoard", hoard},
 };
 
 int main(int argc, char **argv)
