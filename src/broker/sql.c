@@ -340,6 +340,14 @@ static void *listen_main(void *context)
     return NULL;
 }
 
+static void ender_left(struct sql_enders *enders)
+{
+    struct sql_keeper *k = (struct sql_keeper *)(void *)((char *)enders - offsetof(struct sql_keeper, enders));
+    pthread_mutex_lock(&k->lock);
+    pthread_cond_broadcast(&k->changed);
+    pthread_mutex_unlock(&k->lock);
+}
+
 static int listen_begin(struct sql_keeper *k, struct error *err)
 {
     struct loop *loop;
@@ -349,6 +357,7 @@ static int listen_begin(struct sql_keeper *k, struct error *err)
     if (rc < 0)
         return rc;
     k->loop = k->enders.loop = loop;
+    k->enders.one_left = ender_left;
     if ((rc = pthread_create(&k->thread, NULL, listen_main, k))) {
         k->loop = NULL;
         loop_free(loop);
@@ -391,13 +400,6 @@ int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct seat_told
 }
 
 /* ---- ends ---- */
-
-void sql_keeper_stop(struct sql_keeper *k)
-{
-    pthread_mutex_lock(&k->lock);
-    k->stopped = true;
-    pthread_mutex_unlock(&k->lock);
-}
 
 void sql_close(struct sql_keeper *k, uint64_t serial)
 {
@@ -462,6 +464,17 @@ static bool keep_none(void *context, const struct sql_user *user)
     (void)context;
     (void)user;
     return false;
+}
+
+void sql_keeper_stop(struct sql_keeper *k, uint64_t timeout_ns)
+{
+    uint64_t until = clock_mono_ns() + timeout_ns;
+    sql_end(k, keep_none, NULL, timeout_ns, NULL);
+    pthread_mutex_lock(&k->lock);
+    while (k->enders.count && wait_changed(k, until))
+        ;
+    k->stopped = true;
+    pthread_mutex_unlock(&k->lock);
 }
 
 /* Their ends come through the loop, so that none is left on it when it stops. */

@@ -56,8 +56,9 @@ int sql_open(struct sql_keeper *k, const struct sql_opening *o, struct seat_told
 /* This one is ended, if it is still there; nobody waits for that. */
 void sql_close(struct sql_keeper *k, uint64_t serial);
 
-/* What helpers leave behind in a server is from now on left to the server's own limits: the spawners go. */
-void sql_keeper_stop(struct sql_keeper *k);
+/* Ends all helpers, and waits for timeout_ns at most until servers have ended what they left there. What is left then,
+ * or comes later, is left to the server's own limits: the spawners go. */
+void sql_keeper_stop(struct sql_keeper *k, uint64_t timeout_ns);
 
 /* Its helpers are ended; nobody waits for that. */
 void sql_worker_gone(struct sql_keeper *k, uint64_t worker);

@@ -53,7 +53,9 @@ static void on_status(struct loop_watch *watch, uint32_t events)
         return;
     if (ev.kind == CHILD_FAILED || ev.wait_status != 0)
         tell(d->plugin, d->source, "the server does not let the role end what it has begun");
+    struct sql_enders *e = d->of;
     forget(d);
+    e->one_left(e);
 }
 
 static bool launch(struct sql_ender *d, struct spawner *spawner, const struct sql_start *start,

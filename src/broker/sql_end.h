@@ -13,7 +13,8 @@ struct sql_ender;
 struct sql_enders {
     struct loop *loop;
     struct sql_ender *all;
-    unsigned count;
+    _Atomic unsigned count;                      /* any thread */
+    void (*one_left)(struct sql_enders *enders); /* it is one less */
 };
 
 /* start: of the one that has left, its string included. What fails is in the log: nobody waits for it. */

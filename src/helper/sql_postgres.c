@@ -15,8 +15,9 @@
 #include "helper/sql.h"
 #include "helper/sql_words.h"
 
-#define GRACE_NS (500 * NS_PER_MS) /* for the server to end by itself what is late */
-#define LEAST_MS 250               /* of its limit: it holds for the next change of the limit, too */
+#define GRACE_NS (500 * NS_PER_MS)                          /* for the server to end by itself what is late */
+#define WATCH "SET client_connection_check_interval = 1000" /* ms: whoever asked may have been killed with the host */
+#define LEAST_MS 250 /* of its limit: it holds for the next change of the limit, too */
 
 /* Types by their numbers, which are the server's for ever (pg_type.dat). */
 enum {
@@ -37,6 +38,7 @@ static struct {
     bool implicit;    /* ours, around one statement */
     bool expired;
     bool lost;     /* the connection is of no use any more */
+    bool watched;  /* the server looks whether somebody is there */
     bool writes;   /* the statement whose rows are read */
     PGresult *row; /* of the open statement, not yet given */
 } post;
@@ -125,9 +127,10 @@ static bool limit(uint64_t deadline, const char *then, struct sql_answer *a)
         return !*then || command(then, deadline, a);
     snprintf(
         text, sizeof text,
-        "SET statement_timeout = %llu; SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = %llu%s%s",
+        "SET statement_timeout = %llu; SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = %llu%s%s%s",
         (unsigned long long)(left > LEAST_MS ? left : LEAST_MS),
-        (unsigned long long)(2 * sql_start.transaction_ns / NS_PER_MS), *then ? "; " : "", then);
+        (unsigned long long)(2 * sql_start.transaction_ns / NS_PER_MS), post.watched ? "; " WATCH : "",
+        *then ? "; " : "", then);
     return command(text, deadline, a);
 }
 
@@ -145,9 +148,19 @@ static void drain(uint64_t deadline)
 
 /* ---- opening ---- */
 
+/* From PostgreSQL 14 on, and not on every system. */
+static void ask_for_watch(void)
+{
+    PGresult *r = pq.PQexec(post.conn, WATCH);
+    post.watched = pq.PQresultStatus(r) == PGRES_COMMAND_OK;
+    pq.PQclear(r);
+}
+
 static bool post_open(struct sql_answer *a)
 {
     post.conn = postgres_open(a);
+    if (post.conn)
+        ask_for_watch();
     return post.conn && pq.PQsetnonblocking(post.conn, 1) == 0;
 }
 

@@ -595,5 +595,7 @@ void loader_free(struct loader *l, uint64_t grace_ns)
     waiter_wait(&w);
     wait_for_loops(l);
     asks_drain(l);
+    if (l->config.on_workers_ended)
+        l->config.on_workers_ended(l->config.context);
     destroy(l);
 }

@@ -163,6 +163,9 @@ struct loader_config {
     /* A worker that could have asked for data sources has ended, by its number. On the supervise thread; must not
      * block. May be NULL. */
     void (*on_worker_end)(void *context, uint64_t worker);
+    /* loader_free: all workers have ended, nobody asks any more, and the spawner is still there. On the thread that
+     * closes, which waits for it. May be NULL. */
+    void (*on_workers_ended)(void *context);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the

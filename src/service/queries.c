@@ -17,6 +17,7 @@
 #define TRANSACTION_NS (10 * NS_PER_S)
 #define IDLE_NS (30 * NS_PER_S)
 #define ROWS_MAX 100000
+#define SERVERS_NS (3 * NS_PER_S) /* for servers to end what is asked of them, when the host ends */
 #define END_NS (5 * NS_PER_S)
 
 struct query_op {
@@ -199,4 +200,11 @@ void worker_ended(void *context, uint64_t worker)
 {
     struct service *s = context;
     sql_worker_gone(s->queries, worker);
+}
+
+void workers_ended(void *context)
+{
+    struct service *s = context;
+    if (s->queries)
+        sql_keeper_stop(s->queries, SERVERS_NS);
 }

@@ -162,6 +162,7 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_guard = guard_told,
                                    .on_ask = asked,
                                    .on_worker_end = worker_ended,
+                                   .on_workers_ended = workers_ended,
                                    .need_spec = need_spec,
                                    .context = s};
     traces_open(s, &config);
@@ -273,8 +274,6 @@ void service_close(struct service *s, uint64_t grace_ns)
         counters_stop(s);
     if (s->net)
         net_stop(s->net);
-    if (s->loader && s->queries)
-        sql_keeper_stop(s->queries);
     if (s->loader)
         meters_last(s);
     if (s->loader)

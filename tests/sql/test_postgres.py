@@ -1,6 +1,7 @@
 """Queries in a real PostgreSQL: what they give, and what neither a plugin nor its role may do."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -209,6 +210,25 @@ def test_a_revocation_ends_it_in_the_server_too(shop, postgres):
     shop.good("revoke", "querier", "database_read=shop")
     running.communicate(timeout=20)
     until(postgres, BUSY.format("''revoked''"), "0")
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_nothing_runs_on_when_the_host_ends(shop, postgres, how):
+    """In order it sees to that itself; killed, the server notices that nobody is there."""
+    shop.good("grant", "querier", "database_read=shop")
+    shop.serve()
+    marked = f"ended by {how}"
+    steps = [{"sql": "SELECT set_config('statement_timeout', '0', false)"}, {"sql": f"SELECT pg_sleep(600), '{marked}'"}]
+    running = shop.start("call", "querier", "run", json.dumps({"source": "shop", "steps": steps}))
+    until(postgres, BUSY.format(f"''{marked}''"), "1")
+    while shop.server.poll() is None:  # a second one cancels what runs
+        shop.server.send_signal(signal.Signals[how])
+        time.sleep(0.02)
+    shop.end_server()
+    running.communicate(timeout=20)
+    if how == "SIGTERM":
+        assert postgres.sql(BUSY.format(f"''{marked}''")) == "0", "before the host was gone"
+    until(postgres, BUSY.format(f"''{marked}''"), "0")
 
 
 def test_a_short_limit_does_not_hurt_the_next(shop, postgres):
