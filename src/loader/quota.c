@@ -457,13 +457,20 @@ bool quota_first(struct generation *g)
     return true;
 }
 
+static void note_started(void *context, pid_t child)
+{
+    *(bool *)context = true;
+}
+
+/* What a thread of its own does when no call runs, in the worker or in what it has started. */
 void quota_look(struct worker *w)
 {
-    struct timespec t;
-    if (!w->gen || !w->gen->quota || w->state != WORKER_READY || clock_gettime(w->cpu_clock, &t))
+    bool works = false;
+    if (!w->gen || !w->gen->quota || w->state != WORKER_READY)
         return;
-    uint64_t cpu = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-    if (cpu <= w->quota_cpu_ns + IDLE_CPU_NS)
+    worker_each_started(w, note_started, &works);
+    uint64_t cpu = worker_cpu(w);
+    if (!works && cpu <= w->quota_cpu_ns + IDLE_CPU_NS)
         return;
     w->quota_cpu_ns = cpu; /* since it was armed last: little by little is work as well */
     quota_arm(w->gen->quota);

@@ -97,7 +97,7 @@ void spill_drop(struct spill *s, const char *task)
 
 int spill_sweep(struct spill *s, bool (*keep)(void *context, const char *task), void *context, struct error *err)
 {
-    int fd = dup(s->dir);
+    int fd = fcntl(s->dir, F_DUPFD_CLOEXEC, 3);
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     if (!d) {
         int errnum = errno;

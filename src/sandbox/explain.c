@@ -35,6 +35,7 @@
 struct question {
     struct seccomp_notif_resp answer; /* error 0 and no flag: not decided */
     const struct seccomp_notif *asked;
+    int listener;
     const struct child *worker;
     const struct wall_request *given;
     struct explain_event *event;
@@ -172,6 +173,13 @@ static bool write_memory(const struct question *q, uint64_t address, const void 
     return process_vm_writev((pid_t)q->asked->pid, &here, 1, &there, 1, 0) == (ssize_t)len;
 }
 
+/* Its number may be a stranger's by now. */
+static bool still_asks(const struct question *q)
+{
+    uint64_t id = q->asked->id;
+    return ioctl(q->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
 /* The C library's fstat: newfstatat with an empty path.  Answered here, and so without a second look at the path. */
 static bool answer_fstat(struct question *q)
 {
@@ -184,7 +192,7 @@ static bool answer_fstat(struct question *q)
     fd_auto fd = kernel_pidfd_getfd(q->worker->pidfd, (int)args[0]);
     if (fd < 0)
         q->answer.error = -EBADF;
-    else if (fstat(fd, &st) < 0 || !write_memory(q, args[2], &st, sizeof st))
+    else if (fstat(fd, &st) < 0 || !still_asks(q) || !write_memory(q, args[2], &st, sizeof st))
         q->answer.error = -EFAULT;
     return true;
 }
@@ -498,11 +506,15 @@ int explain_next(int listener, const struct child *worker, const struct wall_req
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asked) < 0)
         return errno == ENOENT || errno == EINTR ? 0 : -1;
     memset(out, 0, sizeof *out);
-    struct question q = {
-        .answer = {.id = asked.notif.id}, .asked = &asked.notif, .worker = worker, .given = given, .event = out};
+    struct question q = {.answer = {.id = asked.notif.id},
+                         .asked = &asked.notif,
+                         .listener = listener,
+                         .worker = worker,
+                         .given = given,
+                         .event = out};
     decide(&q);
     /* Still the same thread's question: what was read was its memory and not a stranger's with the same number. */
-    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked.notif.id) < 0)
+    if (!still_asks(&q))
         return 0;
     ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &q.answer);
     return 1;

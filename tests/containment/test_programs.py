@@ -35,6 +35,8 @@ class Starter(Inside):
             shutil.copy(self.build / "tests" / "sandbox" / made, self.programs / name)
         (self.programs / "script").write_text("#!/bin/sh\necho a script\n")
         (self.programs / "script").chmod(0o755)
+        (self.programs / "odd").write_text("#!/bin/$(id);`id`\n")
+        (self.programs / "odd").chmod(0o755)
         (self.programs / "text").write_text("This is no program.\n")
         lost = (self.programs / "dynamic").read_bytes()
         assert lost.count(b"libc.so.6\0") == 1
@@ -183,11 +185,12 @@ def test_a_program_of_this_machine_runs(inside):
 
 
 def test_what_cannot_be_run_is_said(inside):
-    for name, why in (("script", "is a script of /bin/sh"), ("text", "neither a program"), ("lost", "needs libx.so.7")):
+    odd = "`moat grant starter 'execute_code=/bin/$(id);`id`'`"  # its own words are no words of a shell
+    for name, why in (("script", "is a script of /bin/sh"), ("odd", odd), ("text", "neither a program"), ("lost", "needs libx.so.7")):
         status, said = inside.ask("POST", "/api/plugins/info/starter/grants", {"grant": f"execute_code={inside.programs}/{name}"})
         if status == 200:
             status, said = inside.call("starter", "children", {})
-        assert status != 200 and why in str(said), said
+        assert status != 200 and why in json.dumps(said), said
         inside.grants()
     inside.grants(f"execute_code={inside.programs}/script", "execute_code=/bin/sh")
     assert inside.run(f"{inside.programs}/script") == 0
@@ -256,6 +259,18 @@ def test_what_they_hold_without_a_name_is_weighed(inside):
         assert (status, said["code"], said["detail"]["limit"]) == (507, "limit", "file_write"), said
     (write / "held").unlink(missing_ok=True)  # it may have been ended between two steps
     assert inside.run(TOOL) == 0, "nothing of it is left"
+
+
+@pytest.mark.skipif(not os.environ.get("MOAT_LONG"), reason="it is looked at every five seconds: with --long")
+def test_what_they_write_when_nobody_calls_is_seen(inside):
+    write = inside.scene.write
+    inside.grants("execute_code", f"file_write={write},max=1MiB")
+    assert inside.run(f"{TOOL} hold {write}/held 32", "later") == 0
+    end = time.monotonic() + 60
+    while (info := inside.ask("GET", "/api/plugins/info/starter")[1]["result"])["health_status"] != "failed":
+        assert time.monotonic() < end, info["health_status"]
+        time.sleep(0.1)
+    (write / "held").unlink(missing_ok=True)
 
 
 def test_their_cpu_time_counts(inside):

@@ -1,10 +1,12 @@
 /* starter: starts programs as any POSIX program does; for the tests of execute_code. */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <moat/plugin.h>
@@ -14,7 +16,7 @@
 static const struct moat_host *host;
 static char *const empty[] = {NULL};
 
-enum { SPAWN, FORK, REPLACE, LEAVE };
+enum { SPAWN, FORK, REPLACE, LEAVE, LATER };
 
 #define WORDS_MAX 16
 
@@ -60,11 +62,28 @@ static int run_once(char **words, int how)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* When no call runs any more; again when somebody has ended it. */
+static void *start_later(void *words)
+{
+    for (int i = 0; i < 100; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+        run_once(words, SPAWN);
+    }
+    return NULL;
+}
+
+static bool later(struct moat_call *call, char **words)
+{
+    pthread_t thread;
+    bool ok = pthread_create(&thread, NULL, start_later, words) == 0 && pthread_detach(thread) == 0;
+    return ok ? host->answer(call, "{\"status\":0,\"error\":\"\"}", 23) : host->fail(call, "no_thread", "no thread");
+}
+
 static bool run(struct moat_call *call, const char *parameters, size_t len)
 {
-    static const char *const ways[] = {"spawn", "fork", "replace", "leave", NULL};
+    static const char *const ways[] = {"spawn", "fork", "replace", "leave", "later", NULL};
     static char command[4096], reply[64];
-    char *words[WORDS_MAX + 1];
+    static char *words[WORDS_MAX + 1];
     struct slice value;
     long long times = 1;
     int how = SPAWN, status = 0;
@@ -75,6 +94,8 @@ static bool run(struct moat_call *call, const char *parameters, size_t len)
     if (request_find(parameters, len, "times", &value))
         request_integer(value, &times);
     split(command, words);
+    if (how == LATER)
+        return later(call, words);
     for (long long i = 0; i < times && status == 0; i++) {
         status = run_once(words, how);
         /* Those without a parent count until somebody waits for them: as init it is this process. */
