@@ -56,13 +56,14 @@ def test_a_damaged_package_is_named_and_set_aside(either, how):
     assert either.good("call", "echo", "echo", "[1]").out == "[1]\n"
 
 
-def test_a_load_offers_the_last_good_version(place, build, tmp_path):
+def test_a_load_offers_the_last_good_version(place, root, build, tmp_path):
     place.have("echo")
     source = tmp_path / "newer"
     source.mkdir()
-    manifest = (place_source(build, "echo")).read_text().replace('"version": "1.0.0"', '"version": "1.1.0"')
+    manifest = (root / "tests" / "plugins" / "echo" / "plugin.json").read_text()
+    manifest = manifest.replace('"version": "1.0.0"', '"version": "1.1.0"')
     (source / "plugin.json").write_text(manifest)
-    (source / "echo.so").write_bytes(library(build, "echo").read_bytes())
+    (source / "echo.so").write_bytes((build / "tests" / "plugins" / "echo.so").read_bytes())
     place.good("pack", source, "--key", build / "packages" / "demo.key", "-o", tmp_path / "newer.moat")
     place.good("install", tmp_path / "newer.moat", "--use")
     sha256 = next(v["sha256"] for v in place.good("info", "echo", "--json").json["versions"] if v["version"] == "1.1.0")
@@ -71,14 +72,6 @@ def test_a_load_offers_the_last_good_version(place, build, tmp_path):
     assert "echo 1.1.0 is damaged" in done.err and "`moat use echo@1.0.0`" in done.err, done
     place.good("use", "echo@1.0.0")
     assert place.good("call", "echo", "echo", "[1]").out == "[1]\n"
-
-
-def place_source(build, name):
-    return build.parent / "tests" / "plugins" / name / "plugin.json"
-
-
-def library(build, name):
-    return next(build.rglob(f"{name}.so"))
 
 
 def test_strays_go_and_the_search_is_made_anew(place):

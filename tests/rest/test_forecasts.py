@@ -158,7 +158,7 @@ def test_it_is_drawn(place, tmp_path):
     place.bad(7, "storage_failed", "forecast", "alpha", "--svg", str(tmp_path / "none" / "x.svg"))
 
 
-def test_the_c_api_answers_the_same(place, build, tmp_path, sanitizers):
+def test_the_c_api_answers_the_same(place, root, build, tmp_path, sanitizers):
     (tmp_path / "f.c").write_text("""
 #include <moat/moat.h>
 #include <stdio.h>
@@ -197,10 +197,8 @@ int main(int argc, char **argv)
     return 0;
 }
 """)
-    root = build.parent
-    include = next(p / "include" for p in (root, *root.parents) if (p / "include" / "moat" / "moat.h").exists())
     subprocess.run(["cc", f"-fsanitize={sanitizers}" if sanitizers else "-O0", "-o", tmp_path / "f", tmp_path / "f.c",
-                    f"-I{include}", f"-L{build}", "-lmoat", f"-Wl,-rpath,{build}"], check=True)
+                    f"-I{root / 'include'}", f"-L{build}", "-lmoat", f"-Wl,-rpath,{build}"], check=True)
     import json
     out = subprocess.run([tmp_path / "f", tmp_path / "other"], check=True, capture_output=True, text=True).stdout
     told, pool, without = map(json.loads, out.splitlines())
