@@ -585,17 +585,21 @@ static void wait_for_loops(struct loader *l)
     }
 }
 
-void loader_free(struct loader *l, uint64_t grace_ns)
+void loader_close(struct loader *l, uint64_t grace_ns)
 {
-    if (!l)
-        return;
     struct waiter w = {.left = 1};
-    atomic_store(&l->closing, true);
+    if (atomic_exchange(&l->closing, true))
+        return;
     ask(l, "", (struct op){.kind = OP_CLOSE, .grace_ns = grace_ns}, closed, &w);
     waiter_wait(&w);
     wait_for_loops(l);
     asks_drain(l);
-    if (l->config.on_workers_ended)
-        l->config.on_workers_ended(l->config.context);
+}
+
+void loader_free(struct loader *l, uint64_t grace_ns)
+{
+    if (!l)
+        return;
+    loader_close(l, grace_ns);
     destroy(l);
 }

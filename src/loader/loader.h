@@ -163,9 +163,6 @@ struct loader_config {
     /* A worker that could have asked for data sources has ended, by its number. On the supervise thread; must not
      * block. May be NULL. */
     void (*on_worker_end)(void *context, uint64_t worker);
-    /* loader_free: all workers have ended, nobody asks any more, and the spawner is still there. On the thread that
-     * closes, which waits for it. May be NULL. */
-    void (*on_workers_ended)(void *context);
     /* A generation is to start whose spec has no code yet (ncode 0: only the manifest, so that defining thousands of
      * plugins at start opens no package). Called once per such start on the supervise thread, must not block. The
      * answer is a loader_set of that name from another thread: a spec with its code, or a closed gate. Until then the
@@ -183,7 +180,10 @@ struct loader_tuning {
     uint32_t lines_per_second;
 };
 void loader_tune(struct loader *l, const struct loader_tuning *to);
-/* Refuses new calls, gives running ones grace_ns, kills what is left, joins the threads. Every call has completed. */
+/* Refuses new calls, gives running ones grace_ns, kills what is left. Every call has completed, all workers have ended,
+ * nobody asks any more; loader_refused finds none of them. The spawner is still there. */
+void loader_close(struct loader *l, uint64_t grace_ns);
+/* Closes it, if nobody has, and joins the threads. */
 void loader_free(struct loader *l, uint64_t grace_ns);
 
 /* Tells on_counts and on_denials what was not told yet, of one plugin or (NULL) of all; false: nothing has happened

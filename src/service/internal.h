@@ -261,7 +261,7 @@ int queries_open(struct service *s, struct error *err);
 void source_wanted(void *context, struct question *ask, const char *source, bool write); /* broker_config.open_source */
 struct spawner *helpers_spawner(void *context);    /* the service's, as it is now */
 void worker_ended(void *context, uint64_t worker); /* loader_config.on_worker_end */
-void workers_ended(void *context);                 /* loader_config.on_workers_ended */
+void queries_close(struct service *s);             /* between loader_close and loader_free */
 /* Helpers of NAME that do what it may not do any more are dead when this returns. MOAT_E_REVOKE_INCOMPLETE. */
 int queries_review(struct service *s, const char *name, struct error *err);
 /* The same for all of a plugin's (NULL: everybody's) over a source (NULL: all). */

@@ -202,9 +202,9 @@ void worker_ended(void *context, uint64_t worker)
     sql_worker_gone(s->queries, worker);
 }
 
-void workers_ended(void *context)
+void queries_close(struct service *s)
 {
-    struct service *s = context;
     if (s->queries)
         sql_keeper_stop(s->queries, SERVERS_NS);
+    sql_keeper_free(s->queries);
 }

@@ -162,7 +162,6 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .on_guard = guard_told,
                                    .on_ask = asked,
                                    .on_worker_end = worker_ended,
-                                   .on_workers_ended = workers_ended,
                                    .need_spec = need_spec,
                                    .context = s};
     traces_open(s, &config);
@@ -277,8 +276,9 @@ void service_close(struct service *s, uint64_t grace_ns)
     if (s->loader)
         meters_last(s);
     if (s->loader)
-        loader_free(s->loader, grace_ns); /* which tells the last counts */
-    sql_keeper_free(s->queries);
+        loader_close(s->loader, grace_ns);
+    queries_close(s);          /* its helpers tell the loader what they refuse */
+    loader_free(s->loader, 0); /* which tells the last counts */
     broker_free(s->broker);
     spans_close(s->spans, SPANS_GRACE_NS);
     meters_close(s->meters, SPANS_GRACE_NS);

@@ -165,8 +165,8 @@ const char *kit_pack(struct kit *k, struct kit_package p)
                "\"required_permissions\":%s,\"optional_permissions\":%s,\"actions\":%s,\"config\":%s,"
                "\"limits\":{\"workers\":%u},\"keywords\":[\"Repeat\"]}",
                or (p.name, "alpha"), or (p.version, "1.0.0"), or (p.description, "a plugin for tests"),
-               or (p.required, "[]"), or (p.optional, "[]"), actions, or (p.config, "{\"type\":\"object\"}"),
-               p.workers ? p.workers : 1);
+               or (p.required, "[]"), or (p.optional, "[]"), or (p.actions, actions),
+               or (p.config, "{\"type\":\"object\"}"), p.workers ? p.workers : 1);
     if (io_replace_file(json, text.data, text.len, 0644, &k->error) < 0)
         fail_msg("%s", k->error.message);
     struct pack_options options = {.key = p.nobody ? NULL

@@ -30,6 +30,7 @@ struct kit_package {
     bool nobody;                     /* unsigned */
     const char *required, *optional; /* JSON: ["file_read"] or {"file_read": {"paths": […]}} */
     const char *config;              /* JSON schema; {} */
+    const char *actions;             /* JSON: of another plugin than the echo, see k->echo */
     const char *description;
     unsigned workers;
     uint64_t signed_at, expires_at;
