@@ -39,6 +39,7 @@ struct sql_helper {
     bool doomed;                /* lock: killed, or to be killed as soon as it can be */
     bool clean;                 /* it has left by itself, with nothing begun */
     struct sql_start *start;    /* postgres: for the one that is sent after it; holds a password */
+    int files;                  /* and what its options name; -1: nothing */
     struct sql_backend backend; /* as it says */
     struct wall_limits limits;
     struct loop_watch status, words;
@@ -87,6 +88,7 @@ static void release(struct sql_helper *h)
     if (h->start)
         explicit_bzero(h->start, sizeof *h->start);
     free(h->start);
+    io_close(&h->files);
     seat_unmap(h->seat);
     child_close(&h->child);
     io_close(&h->socket);
@@ -104,8 +106,8 @@ static void end_behind(struct sql_helper *h)
 {
     struct sql_user user = user_of(h);
     if (h->start && h->backend.pid > 0 && !h->clean && !h->k->stopped)
-        sql_end_backend(&h->k->enders, h->k->config.spawner(h->k->config.context), &user, h->start, &h->backend,
-                        &h->limits);
+        sql_end_backend(&h->k->enders, h->k->config.spawner(h->k->config.context), &user, h->start, h->files,
+                        &h->backend, &h->limits);
 }
 
 /* On the loop, or after it: its process is gone. The seat is closed before anybody can be given it. */
@@ -306,6 +308,16 @@ static int launch(struct sql_helper *h, const struct sql_opening *o, struct erro
     return spawner_helper(o->spawner, "sql", theirs, theirs, &limits, &h->child, err);
 }
 
+static bool keep_start(struct sql_helper *h, const struct sql_opening *o)
+{
+    if (o->nfds && (h->files = fcntl(o->fds[0], F_DUPFD_CLOEXEC, 0)) < 0)
+        return false;
+    h->start = malloc(sizeof *h->start);
+    if (h->start)
+        *h->start = o->start, h->start->version = SQL_VERSION;
+    return h->start;
+}
+
 static struct sql_helper *helper_new(struct sql_keeper *k, const struct sql_opening *o, unsigned number)
 {
     struct sql_helper *h = calloc(1, sizeof *h);
@@ -318,15 +330,13 @@ static struct sql_helper *helper_new(struct sql_keeper *k, const struct sql_open
                              .number = number,
                              .child = CHILD_NONE,
                              .socket = -1,
+                             .files = -1,
                              .watch = {.run = begin_watch},
                              .seat = seat_map(o->seats, number)};
     text_copy(h->plugin, sizeof h->plugin, o->user.plugin);
     text_copy(h->version, sizeof h->version, o->user.version);
     text_copy(h->source, sizeof h->source, o->user.source);
-    bool kept = o->start.kind != SQL_POSTGRES || (h->start = malloc(sizeof *h->start));
-    if (h->start)
-        *h->start = o->start, h->start->version = SQL_VERSION;
-    if (h->seat && kept)
+    if (h->seat && (o->start.kind != SQL_POSTGRES || keep_start(h, o)))
         return h;
     release(h);
     return NULL;

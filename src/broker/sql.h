@@ -1,6 +1,6 @@
 /* broker/sql: the helpers that run plugins' queries.  Owns each from its start to its end: one helper for one worker
  * and one data source, with the plugin's authority over it (read, or read and write) fixed at its start.  Knows no
- * policy and no source: who opens one has decided, and brings the open files or the connection's string.
+ * policy and no source: who opens one has decided, and brings the open files or the connection's options.
  *
  * One for each worker and not for each plugin: a helper then does one thing at a time, a call that is cancelled or late
  * takes nobody else's query along, and the end of a worker is the end of all that it has open.

@@ -58,7 +58,7 @@ static void on_status(struct loop_watch *watch, uint32_t events)
     e->one_left(e);
 }
 
-static bool launch(struct sql_ender *d, struct spawner *spawner, const struct sql_start *start,
+static bool launch(struct sql_ender *d, struct spawner *spawner, const struct sql_start *start, int files,
                    const struct wall_limits *limits)
 {
     int ends[2];
@@ -67,7 +67,7 @@ static bool launch(struct sql_ender *d, struct spawner *spawner, const struct sq
         return false;
     d->socket = ends[0];
     fd_auto theirs = ends[1];
-    if (!io_send(d->socket, start, sizeof *start, NULL, 0) ||
+    if (!io_send(d->socket, start, sizeof *start, &files, files >= 0) ||
         spawner_helper(spawner, "sql", theirs, theirs, limits, &d->child, &err) < 0)
         return false;
     d->status = (struct loop_watch){.fd = d->child.status, .ready = on_status};
@@ -78,7 +78,8 @@ static bool launch(struct sql_ender *d, struct spawner *spawner, const struct sq
 }
 
 void sql_end_backend(struct sql_enders *e, struct spawner *spawner, const struct sql_user *user,
-                     const struct sql_start *start, const struct sql_backend *backend, const struct wall_limits *limits)
+                     const struct sql_start *start, int files, const struct sql_backend *backend,
+                     const struct wall_limits *limits)
 {
     struct sql_start own = *start;
     struct sql_ender *d = e->count < SQL_ENDERS_MAX ? calloc(1, sizeof *d) : NULL;
@@ -89,7 +90,7 @@ void sql_end_backend(struct sql_enders *e, struct spawner *spawner, const struct
         text_copy(d->plugin, sizeof d->plugin, user->plugin);
         text_copy(d->source, sizeof d->source, user->source);
     }
-    if (d && launch(d, spawner, &own, limits)) {
+    if (d && launch(d, spawner, &own, files, limits)) {
         d->next = e->all;
         e->all = d;
         e->count++;
@@ -98,7 +99,7 @@ void sql_end_backend(struct sql_enders *e, struct spawner *spawner, const struct
         if (d)
             release(d);
     }
-    explicit_bzero(own.string, sizeof own.string);
+    explicit_bzero(own.options, sizeof own.options);
 }
 
 void sql_enders_clear(struct sql_enders *e)

@@ -1,5 +1,5 @@
 /* broker/sql_end: what a PostgreSQL server is asked goes on there when the helper that asked is dead.  This sends
- * another helper after it, which has the same string, ends the server's process, and leaves.  Owns those on their way.
+ * another helper after it, which has the same options, ends the server's process, and leaves.  Owns those on their way.
  * The keeper's loop alone, unless a line says otherwise. */
 #ifndef BROKER_SQL_END_H
 #define BROKER_SQL_END_H
@@ -17,9 +17,10 @@ struct sql_enders {
     void (*one_left)(struct sql_enders *enders); /* it is one less */
 };
 
-/* start: of the one that has left, its string included. What fails is in the log: nobody waits for it. */
+/* start, files: of the one that has left, its options included; files is the caller's, -1 when there are none. What
+ * fails is in the log: nobody waits for it. */
 void sql_end_backend(struct sql_enders *e, struct spawner *spawner, const struct sql_user *user,
-                     const struct sql_start *start, const struct sql_backend *backend,
+                     const struct sql_start *start, int files, const struct sql_backend *backend,
                      const struct wall_limits *limits);
 
 /* The loop has stopped: those that are left are killed. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "broker/sql_server.h"
 #include "wire/seat.h"
 
 _Static_assert(SQL_SOURCE_MAX == SEAT_SOURCE_MAX, "a name fits a seat");
@@ -126,49 +127,124 @@ static char *behind(char *line, const char *word)
     return strncmp(line, word, len) == 0 && (line[len] == ' ' || line[len] == '\t') ? trimmed(line + len) : NULL;
 }
 
-bool sql_source_string(char *text, bool write, char out[SQL_STRING_MAX + 1])
+int sql_source_roles(char *text, struct sql_roles *out, struct error *err)
 {
     char *rest = NULL;
+    *out = (struct sql_roles){0};
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         line = trimmed(line);
         if (!*line || *line == '#')
             continue;
         char *reads = behind(line, "read"), *writes = behind(line, "write");
-        const char *found = write ? writes : reads ? reads : writes ? NULL : line;
-        if (found && *found && strlen(found) <= SQL_STRING_MAX) {
-            snprintf(out, SQL_STRING_MAX + 1, "%s", found);
-            return true;
-        }
+        const char **role = writes ? &out->write : &out->read;
+        if (*role)
+            return error_set(err, MOAT_E_BAD_USAGE, "there are two connection strings for %s: which one is meant?",
+                             writes ? "writing" : "reading");
+        *role = writes ? writes : reads ? reads : line;
     }
-    return false;
+    return 0;
 }
 
+/* Of what was opened. text is to be wiped, whatever comes of it. */
+static int read_strings(int fd, const char *place, char text[STRINGS_MAX + 1], struct sql_roles *out, struct error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return cannot("read the connection string in", place, err);
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, MOAT_E_BAD_USAGE, "%.400s is not a file with a connection string", place);
+    if (st.st_uid != geteuid() || st.st_mode & 077)
+        return error_set(err, MOAT_E_BAD_USAGE,
+                         "others may read or change %.400s, which can hold a password: make it this user's own and "
+                         "`chmod 600` it",
+                         place);
+    ssize_t n = io_read_full(fd, text, STRINGS_MAX + 1);
+    if (n < 0)
+        return cannot("read the connection string in", place, err);
+    if (n == 0 || n > STRINGS_MAX || memchr(text, '\0', (size_t)n))
+        return error_set(err, MOAT_E_BAD_USAGE, "%.400s is not text of 1 to %d bytes, as connection strings are", place,
+                         STRINGS_MAX);
+    text[n] = '\0';
+    return sql_source_roles(text, out, err);
+}
+
+/* The server that a string means, with what it names: nothing is left to be found out but by asking it. */
+static int prepare(const char *string, struct sql_start *start, int *files, struct error *err)
+{
+    struct sql_server server;
+    int rc = sql_server_read(string, &server, err);
+    if (rc < 0)
+        return rc;
+    rc = sql_server_files(&server, start->files, files, err);
+    if (rc == 0 && (rc = sql_server_start(&server, start, err)) < 0)
+        io_close(files);
+    sql_server_clear(&server);
+    return rc;
+}
+
+static int check_role(const char *string, struct error *err)
+{
+    struct sql_start start = {0};
+    int files = -1, rc = string ? prepare(string, &start, &files, err) : 0;
+    io_close(&files);
+    explicit_bzero(&start, sizeof start);
+    return rc;
+}
+
+int sql_source_check(int fd, const char *place, struct error *err)
+{
+    char text[STRINGS_MAX + 1];
+    struct sql_roles roles = {0};
+    int rc = read_strings(fd, place, text, &roles, err);
+    if (rc == 0 && !roles.read && !roles.write)
+        rc = error_set(err, MOAT_E_BAD_USAGE, "there is no connection string in %.400s", place);
+    if (rc == 0)
+        rc = check_role(roles.read, err);
+    if (rc == 0)
+        rc = check_role(roles.write, err);
+    explicit_bzero(text, sizeof text);
+    return rc;
+}
+
+static int open_role(const struct sql_source *s, const struct sql_roles *roles, struct sql_opening *o,
+                     struct error *err)
+{
+    int files = -1;
+    const char *string = o->user.write ? roles->write : roles->read;
+    if (!string)
+        return error_set(err, MOAT_E_PERMISSION_DENIED,
+                         "the source %s has no role for %s: a line `%s STRING` in %.400s gives it one", s->name,
+                         o->user.write ? "writing" : "reading", o->user.write ? "write" : "read", s->place);
+    int rc = prepare(string, &o->start, &files, err);
+    if (files >= 0)
+        o->fds[o->nfds++] = files;
+    return rc;
+}
+
+/* What was right when the source was added may have been changed since: a plugin did nothing wrong then. */
 static int open_postgres(const struct sql_source *s, struct sql_opening *o, struct error *err)
 {
     char text[STRINGS_MAX + 1];
-    struct stat st;
+    struct sql_roles roles = {0};
     fd_auto fd = open_plain(s->place, O_RDONLY, 0);
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
         return cannot("read the connection string in", s->place, err);
-    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
-        return error_set(err, MOAT_E_PERMISSION_DENIED,
-                         "others may read or change %.400s, which can hold a password: `chmod 600` it", s->place);
-    ssize_t n = io_read_full(fd, text, sizeof text);
-    if (n < 0 || n > STRINGS_MAX)
-        return error_set(err, MOAT_E_STORAGE_FAILED, "%.400s cannot be read, or is too long", s->place);
-    text[n] = '\0';
-    bool found = strlen(text) == (size_t)n && sql_source_string(text, o->user.write, o->start.string);
+    int rc = read_strings(fd, s->place, text, &roles, err);
+    if (rc == 0)
+        rc = open_role(s, &roles, o, err);
     explicit_bzero(text, sizeof text);
-    return found ? 0
-                 : error_set(err, MOAT_E_PERMISSION_DENIED,
-                             "the source %s has no role for %s: a line `%s STRING` in %.400s gives it one", s->name,
-                             o->user.write ? "writing" : "reading", o->user.write ? "write" : "read", s->place);
+    if (rc == -MOAT_E_BAD_USAGE && err) {
+        err->code = MOAT_E_CONNECT_FAILED;
+        error_prefix(err, "the source %s", s->name);
+    }
+    return rc == -MOAT_E_BAD_USAGE ? -MOAT_E_CONNECT_FAILED : rc;
 }
 
 int sql_source_open(const struct sql_source *s, struct sql_opening *o, struct error *err)
 {
     o->start.kind = s->kind;
     o->start.database_max = s->database_max;
+    o->start.options_len = 0;
     o->nfds = 0;
     int rc = s->kind == SQL_SQLITE ? open_sqlite(s, o, err) : open_postgres(s, o, err);
     if (rc < 0)
@@ -180,5 +256,5 @@ void sql_source_close(struct sql_opening *o)
 {
     while (o->nfds)
         io_close(&o->fds[--o->nfds]);
-    explicit_bzero(o->start.string, sizeof o->start.string);
+    explicit_bzero(o->start.options, sizeof o->start.options);
 }

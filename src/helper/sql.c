@@ -40,7 +40,19 @@ static bool start_is_sound(size_t nfds)
     bool enough = s->kind == SQL_SQLITE     ? nfds == SQL_FD_JOURNAL + 1 || nfds == SQL_FDS_MAX
                   : s->kind == SQL_POSTGRES ? nfds == SQL_FD_SEATS + 1
                                             : s->kind == SQL_POSTGRES_END && nfds == 0;
-    return s->version == SQL_VERSION && enough && s->seat < SEATS && memchr(s->string, 0, sizeof s->string);
+    return s->version == SQL_VERSION && enough && s->seat < SEATS;
+}
+
+/* They come as the last descriptor, and stay as bytes. */
+static bool take_files(int *fds, size_t *n)
+{
+    if (sql_start.kind == SQL_SQLITE || !postgres_has_files())
+        return true;
+    if (!*n)
+        return false;
+    bool read = postgres_read_files(fds[*n - 1]);
+    close(fds[--*n]);
+    return read;
 }
 
 /* From FIRST on, in the order of SQL_FD_…: the lock closes what stands behind the last. SQLite takes no database below
@@ -70,7 +82,7 @@ bool duty_sql_prepare(void)
     int fds[IO_FDS];
     size_t n = IO_FDS;
     if (io_recv(HOST, &sql_start, sizeof sql_start, fds, &n) != (ssize_t)sizeof sql_start || n > SQL_FDS_MAX ||
-        !start_is_sound(n) || !place(fds, n))
+        !take_files(fds, &n) || !start_is_sound(n) || !place(fds, n))
         return false;
     if (sql_start.kind == SQL_POSTGRES_END) {
         alarm(END_SECONDS);
@@ -226,7 +238,7 @@ int duty_sql(void)
     struct sql_answer a;
     answer_begin(&a, seat_answer_at(seat), SEAT_ANSWER_MAX);
     bool open = why_not[0] ? answer_fail(&a, SEAT_UNAVAILABLE, "%s", why_not) : e->open(&a);
-    memset(sql_start.string, 0, sizeof sql_start.string); /* a password is of no use any more */
+    postgres_forget(); /* a password, or a key, is of no use any more */
     if (!open) {
         serve_failure(&a);
         return HELPER_BAD_INPUT;

@@ -100,8 +100,13 @@ void sql_sqlite_close(void);
 extern struct sql_start sql_start;
 extern int sql_fds[SQL_FDS_MAX]; /* -1: absent */
 
-/* ---- postgres, before the wall: the one socket (sql_socket.c) ---- */
+/* ---- postgres, before the wall: the one socket (sql_socket.c), and the files that its options name (sql_tls.c) ----
+ */
 bool postgres_connect(char *why, size_t size);
+bool postgres_has_files(void);
+bool postgres_read_files(int fd); /* which stays the caller's */
+/* Behind it, once there is a session or none: what the host told, and the files. */
+void postgres_forget(void);
 
 /* Kind POSTGRES_END: no process of the server is left that was named at the start. false: it may be. */
 bool postgres_end(void);

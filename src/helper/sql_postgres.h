@@ -11,8 +11,6 @@
     X(PQclear) \
     X(PQcmdStatus) \
     X(PQcmdTuples) \
-    X(PQconninfoFree) \
-    X(PQconninfoParse) \
     X(PQconnectdbParams) \
     X(PQconsumeInput) \
     X(PQerrorMessage) \
@@ -22,7 +20,6 @@
     X(PQfinish) \
     X(PQflush) \
     X(PQfname) \
-    X(PQfreemem) \
     X(PQftype) \
     X(PQgetResult) \
     X(PQgetisnull) \
@@ -50,13 +47,18 @@ struct libpq {
 };
 extern struct libpq pq;
 
-/* What the string says, as PQconnectdbParams takes it. */
+/* What the host says, as PQconnectdbParams takes it. */
 #define POSTGRES_OPTIONS 64
 struct postgres_options {
     const char *names[POSTGRES_OPTIONS + 1], *values[POSTGRES_OPTIONS + 1];
     unsigned count;
 };
 extern struct postgres_options postgres_options;
+
+/* Of libpq's TLS library, when it has one (sql_tls.c); before the wall. */
+void postgres_load_tls(void *library);
+/* Why the server's certificate was not accepted, in the TLS library's words; "" when it was, or was not looked at. */
+const char *postgres_refused_certificate(void);
 
 /* As the source's role, which is looked at first; the host is told which of the server's processes it is. NULL: the
  * answer says why not. */

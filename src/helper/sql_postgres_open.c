@@ -60,8 +60,11 @@ static PGconn *let_in(struct sql_answer *a)
         pq.PQsetNoticeProcessor(conn, no_notice, NULL);
         return conn;
     }
-    answer_fail(a, SEAT_UNAVAILABLE, "the server does not let the source's role in: %.300s",
-                conn ? pq.PQerrorMessage(conn) : "no memory");
+    const char *words = conn ? pq.PQerrorMessage(conn) : "no memory", *refused = postgres_refused_certificate();
+    if (*refused)
+        answer_fail(a, SEAT_UNAVAILABLE, "the server's certificate is not accepted: %.100s (%.300s)", refused, words);
+    else
+        answer_fail(a, SEAT_UNAVAILABLE, "the server does not let the source's role in: %.300s", words);
     return NULL;
 }
 

@@ -1,17 +1,14 @@
 /* The one socket of an sql helper for PostgreSQL.  It is connected before the wall stands, to the address that the
- * operator's string names; behind the wall libpq asks for a socket and a connection as ever, and is given this one:
+ * operator's string means; behind the wall libpq asks for a socket and a connection as ever, and is given this one:
  * the names `socket` and `connect` are found here first, as an executable's symbols come before a library's. */
-#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "helper/sql.h"
@@ -64,20 +61,11 @@ static bool load(char *why, size_t size)
     for (size_t i = 0; library && i < sizeof names / sizeof *names; i++)
         if (!(*to[i] = dlsym(library, names[i])))
             library = NULL;
-    if (!library)
+    if (library)
+        postgres_load_tls(library);
+    else
         snprintf(why, size, "%s is not installed on this machine (Debian: libpq5)", LIBRARY);
     return library;
-}
-
-/* What may stand in a string. The rest names files, which are not there, or ways of proving oneself that need them. */
-static bool option_is_known(const char *name)
-{
-    static const char *const known[] = {"host",     "hostaddr", "port",    "dbname",          "user",
-                                        "password", "sslmode",  "options", "application_name"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(name, known[i]) == 0)
-            return true;
-    return false;
 }
 
 static void add(const char *name, const char *value)
@@ -101,7 +89,7 @@ static const char *value_of(const char *name)
  * says itself comes before. */
 static void begin_as_we_want(void)
 {
-    static char text[SQL_STRING_MAX + 512];
+    static char text[SQL_OPTIONS_MAX + 512];
     const char *own = value_of("options");
     snprintf(text, sizeof text,
              "%s -c statement_timeout=10000 -c lock_timeout=0 -c tcp_user_timeout=0 -c role=none "
@@ -115,31 +103,21 @@ static void begin_as_we_want(void)
         add("options", text);
 }
 
-/* The parsed options live as long as the process. */
-static bool parse(char *why, size_t size)
+/* The host has taken the string apart, and looked at every option: there is one reader of it. */
+static bool take_options(void)
 {
-    char *words = NULL;
-    PQconninfoOption *all = pq.PQconninfoParse(sql_start.string, &words);
-    if (!all) { /* its words may quote the string, and with it a password */
-        snprintf(why, size, "the connection string cannot be read: KEY=VALUE pairs or a postgresql:// address");
-        pq.PQfreemem(words);
+    const char *at = sql_start.options, *end = at + sql_start.options_len;
+    if (sql_start.options_len > sizeof sql_start.options)
         return false;
-    }
-    for (PQconninfoOption *o = all; o->keyword; o++) {
-        if (!o->val || !*o->val)
-            continue;
-        if (!option_is_known(o->keyword)) {
-            snprintf(why, size, "the connection string has `%s`, which an sql helper has no use for", o->keyword);
+    while (at < end) {
+        const char *name = at, *value = at + strnlen(at, (size_t)(end - at)) + 1;
+        if (value >= end)
             return false;
-        }
-        add(o->keyword, o->val);
+        at = value + strnlen(value, (size_t)(end - value)) + 1;
+        if (at > end || postgres_options.count == POSTGRES_OPTIONS)
+            return false;
+        add(name, value);
     }
-    if (!value_of("user") || !value_of("dbname")) {
-        snprintf(why, size, "the connection string has no `%s`", value_of("user") ? "dbname" : "user");
-        return false;
-    }
-    if (!value_of("port"))
-        add("port", "5432");
     add("gssencmode", "disable");
     add("connect_timeout", "5");
     add("client_encoding", "UTF8");
@@ -148,53 +126,16 @@ static bool parse(char *why, size_t size)
     return true;
 }
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_un local;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-static bool find(union address *to, socklen_t *len, char *why, size_t size)
-{
-    const char *host = value_of("host"), *place = value_of("hostaddr"), *port = value_of("port");
-    uint16_t number = (uint16_t)strtoul(port, NULL, 10);
-    memset(to, 0, sizeof *to);
-    if (!place)
-        place = host ? host : "/var/run/postgresql";
-    if (*place == '/') {
-        to->local.sun_family = AF_UNIX;
-        int n = snprintf(to->local.sun_path, sizeof to->local.sun_path, "%s/.s.PGSQL.%s", place, port);
-        *len = sizeof to->local;
-        if (n < (int)sizeof to->local.sun_path)
-            return true;
-    } else if (inet_pton(AF_INET, place, &to->v4.sin_addr) == 1) {
-        to->v4.sin_family = AF_INET;
-        to->v4.sin_port = htons(number);
-        *len = sizeof to->v4;
-        return true;
-    } else if (inet_pton(AF_INET6, place, &to->v6.sin6_addr) == 1) {
-        to->v6.sin6_family = AF_INET6;
-        to->v6.sin6_port = htons(number);
-        *len = sizeof to->v6;
-        return true;
-    }
-    snprintf(why, size,
-             "an sql helper asks nobody for addresses: let `host` be the directory of a socket, or give `hostaddr`");
-    return false;
-}
-
 bool postgres_connect(char *why, size_t size)
 {
-    union address to;
-    socklen_t len = 0;
-    if (!load(why, size) || !parse(why, size) || !find(&to, &len, why, size))
+    const struct sockaddr *to = (const struct sockaddr *)(const void *)sql_start.server;
+    if (!load(why, size) || !take_options() || sql_start.server_len > sizeof sql_start.server)
         return false;
-    int fd = (int)syscall(SYS_socket, to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = (int)syscall(SYS_socket, to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval most = {.tv_sec = CONNECT_SECONDS};
     if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);
-    if (fd < 0 || syscall(SYS_connect, fd, &to.any, len) < 0) {
+    if (fd < 0 || syscall(SYS_connect, fd, to, sql_start.server_len) < 0) {
         snprintf(why, size, "the server cannot be reached: %s", strerror(errno));
         return false;
     }

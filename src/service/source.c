@@ -14,8 +14,6 @@
 #include "service/internal.h"
 #include "service/tell.h"
 
-#define STRING_MAX 4096 /* bytes of a connection string */
-
 struct source_op {
     struct op op;
     struct registry_source source;
@@ -45,27 +43,17 @@ static int check_sqlite(struct registry_source *s, struct error *err)
     return n < (int)sizeof s->place ? 0 : error_set(err, MOAT_E_BAD_USAGE, "the path is too long");
 }
 
-/* The string may hold a password: nobody but this user reads the file. It is opened once, and what was opened is what
- * is looked at. */
+/* Opened once: what was opened is what is looked at. */
 static int check_postgres(struct registry_source *s, struct error *err)
 {
-    struct stat st;
     char real[PATH_MAX];
     fd_auto fd = open(s->place, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 || fstat(fd, &st) < 0 || !realpath(s->place, real))
+    if (fd < 0 || !realpath(s->place, real))
         return error_errno(err, MOAT_E_NO_SUCH_FILE, errno, "cannot read %.400s", s->place);
-    if (!S_ISREG(st.st_mode))
-        return error_set(err, MOAT_E_BAD_USAGE, "%.400s is not a file with a connection string", s->place);
-    if (st.st_uid != geteuid() || st.st_mode & 077)
-        return error_set(err, MOAT_E_BAD_USAGE,
-                         "others may read or change %.400s, which can hold a password: make it this user's own and "
-                         "`chmod 600` it",
-                         s->place);
-    if (st.st_size == 0 || st.st_size > STRING_MAX)
-        return error_set(err, MOAT_E_BAD_USAGE, "%.400s has %lld bytes: a connection string has 1 to %d", s->place,
-                         (long long)st.st_size, STRING_MAX);
-    text_copy(s->place, sizeof s->place, real);
-    return 0;
+    int rc = sql_source_check(fd, s->place, err);
+    if (rc == 0)
+        text_copy(s->place, sizeof s->place, real);
+    return rc;
 }
 
 static const struct {

@@ -9,15 +9,16 @@
 
 #include <stdint.h>
 
-#define SQL_VERSION 3
-#define SQL_STRING_MAX 4096 /* of a connection string */
+#define SQL_VERSION 4
+#define SQL_OPTIONS_MAX 4608 /* bytes of a connection's options */
 
 enum sql_kind { SQL_SQLITE = 1, SQL_POSTGRES, SQL_POSTGRES_END };
 
 /* SQLITE: descriptors are the seats, the database, its journal; and, for reading only, both once more for writing when
  * a journal was left behind: what it has is put back and they are closed before anything is asked.
- * POSTGRES: the seats; the string is the connection's.
- * POSTGRES_END: none. It serves nobody: it ends what an earlier helper of the same string left behind in the server. */
+ * POSTGRES: the seats, and the connection's files when it has some.
+ * POSTGRES_END: its files alone. It serves nobody: it ends what an earlier helper of the same options left behind in
+ * the server. */
 enum { SQL_FD_SEATS, SQL_FD_DATABASE, SQL_FD_JOURNAL, SQL_FD_MEND_DATABASE, SQL_FD_MEND_JOURNAL, SQL_FDS_MAX };
 
 /* One process of the server's, for ever: its number, and when it began (us since 1970, by the server's clock); and the
@@ -26,6 +27,15 @@ struct sql_backend {
     int64_t pid, began; /* pid 0: none */
     int64_t server;
 };
+
+/* What a connection's options name, as the host has read it: PEM texts, one behind the other in one descriptor. Behind
+ * the wall there are no files; the options have these names instead of paths. */
+enum sql_file { SQL_FILE_ROOT, SQL_FILE_CERTIFICATE, SQL_FILE_KEY, SQL_FILES };
+#define SQL_FILE_NAMES \
+    { \
+        "sslrootcert", "sslcert", "sslkey" \
+    }
+#define SQL_FILE_MAX (1024u * 1024) /* bytes of one */
 
 struct sql_start {
     uint32_t version, kind, write, seat;
@@ -37,7 +47,11 @@ struct sql_start {
     uint64_t idle_ns;        /* without a request; then it leaves */
     uint32_t rows_max;
     struct sql_backend backend; /* POSTGRES_END */
-    char string[SQL_STRING_MAX + 1];
+    /* POSTGRES, POSTGRES_END. The options may hold a password: pairs of texts, NAME 0 VALUE 0, as libpq takes them. */
+    _Alignas(8) uint8_t server[128]; /* a struct sockaddr_storage */
+    uint32_t server_len, options_len;
+    uint32_t files[SQL_FILES]; /* bytes of each; 0: there is none */
+    char options[SQL_OPTIONS_MAX];
 };
 
 /* What a helper tells the host. */

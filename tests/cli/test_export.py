@@ -35,7 +35,7 @@ def stocked(either):
     place.good("ceiling", "set", "publisher:other", "execute_code")
     place.good("ceiling", "set", "capability:security", "network_access=10.0.0.0/8:*")
     string = place.root / "orders.conn"
-    string.write_text("host=db password=sesame-string")
+    string.write_text("dbname=d user=u password=sesame-string")
     string.chmod(0o600)
     place.good("source", "add", "orders", "postgres", string)
     place.good("source", "add", "notes", "sqlite", place.root / "notes.db")

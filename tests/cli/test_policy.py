@@ -274,7 +274,7 @@ def test_scopes_are_compared_after_normalisation(alpha, data):
 def test_sources(alpha, data, tmp_path):
     assert alpha.result("source", "list") == {"sources": []}
     string = tmp_path / "orders.conn"
-    string.write_text("host=db user=moat password=very_secret")
+    string.write_text("dbname=d user=moat password=very_secret")
     string.chmod(0o600)
     alpha.good("source", "add", "main", "sqlite", "data/main.db")
     alpha.good("source", "add", "orders", "postgres", string)

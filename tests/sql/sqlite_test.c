@@ -390,32 +390,6 @@ static void what_is_no_database_says_so(void **state)
     rig_code(r, "SELECT * FROM sqlite_schema", "", SEAT_UNAVAILABLE, "not a database");
 }
 
-static void strings_are_found(void **state)
-{
-    (void)state;
-    char out[SQL_STRING_MAX + 1];
-    static const struct {
-        const char *text;
-        bool write;
-        const char *found;
-    } cases[] = {
-        {"host=/run user=a", false, "host=/run user=a"},
-        {"host=/run user=a", true, NULL},
-        {"# first\n\n  read host=r \nwrite\thost=w\n", false, "host=r"},
-        {"# first\n\n  read host=r \r\nwrite\thost=w\n", true, "host=w"},
-        {"write host=w", false, NULL},
-        {"", false, NULL},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char text[128];
-        snprintf(text, sizeof text, "%s", cases[i].text);
-        bool found = sql_source_string(text, cases[i].write, out);
-        assert_int_equal(found, cases[i].found != NULL);
-        if (found)
-            assert_string_equal(out, cases[i].found);
-    }
-}
-
 /* Who had the seat before still thinks of it: an open one that nobody serves would cost its call all its time. */
 static void a_seat_that_nobody_serves_is_closed(void **state)
 {
@@ -501,7 +475,6 @@ int main(void)
         T(lies_are_answered),
         T(others_use_the_database_too),
         T(what_is_no_database_says_so),
-        cmocka_unit_test(strings_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

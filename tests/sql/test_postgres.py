@@ -122,10 +122,7 @@ def test_mighty_roles_are_refused(place, postgres, role):
 
 def test_what_cannot_be_reached_says_so(place, postgres):
     cases = {"wrong_password": (postgres.string("reader", password="no"), "let"),
-             "no_server": (postgres.string("reader", host="/nowhere"), "reached"),
-             "by_name": (postgres.string("reader", host="localhost"), "hostaddr"),
-             "with_file": (postgres.string("reader", sslrootcert="/etc/x"), "sslrootcert"),
-             "no_role": ("user=", "user")}
+             "no_server": (postgres.string("reader", host="/nowhere"), "reached")}
     place.good("grant", "querier", "database_read")
     for name, (string, word) in cases.items():
         add(place, name, f"read {string}")
@@ -137,7 +134,7 @@ def test_what_cannot_be_reached_says_so(place, postgres):
     assert answer["code"] == "permission_denied" and "no role for reading" in answer["message"]
     (place.root / "only_writes.conf").chmod(0o644)
     [answer] = run(place, "SELECT 1", source="only_writes")
-    assert "chmod 600" in answer["message"]
+    assert answer["code"] == "connect_failed" and "chmod 600" in answer["message"]
 
 
 def test_a_server_that_goes_away(shop, postgres):
