@@ -263,6 +263,8 @@ def test_what_they_hold_without_a_name_is_weighed(inside):
 
 @pytest.mark.skipif(not os.environ.get("MOAT_LONG"), reason="it is looked at every five seconds: with --long")
 def test_what_they_write_when_nobody_calls_is_seen(inside):
+    if inside.setting != "user":
+        pytest.skip("it says the same in each setting")
     write = inside.scene.write
     inside.grants("execute_code", f"file_write={write},max=1MiB")
     assert inside.run(f"{TOOL} hold {write}/held 32", "later") == 0
