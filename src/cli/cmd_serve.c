@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -117,6 +118,28 @@ static void stop(struct server *s)
     rest_free(s->rest);
 }
 
+/* As systemd tells whose output goes to its journal: JOURNAL_STREAM=DEVICE:INODE. */
+static bool is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat st;
+    char its[64];
+    if (!stream || fstat(fd, &st) < 0)
+        return false;
+    snprintf(its, sizeof its, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    return strcmp(its, stream) == 0;
+}
+
+/* What is shown would be kept where others than the home's owner read: none is made, the socket's peer can make one. */
+static int first_token(const struct cli *c, struct server *s, char token[65], struct error *err)
+{
+    if (!is_journal(cli_has(c, OPT_JSON) ? STDOUT_FILENO : STDERR_FILENO))
+        return service_admin_token(s->service, token, err);
+    log_event(LOG_INFO, "no_token_shown", "why", "the journal keeps what is said here", "cure",
+              "moat token create --scope admin", NULL);
+    return 0;
+}
+
 /* The token is shown once and goes into no log: on standard error for people, in the result for programs. */
 static void announce(const struct cli *c, struct server *s, const char *token)
 {
@@ -142,11 +165,12 @@ static void announce(const struct cli *c, struct server *s, const char *token)
     log_event(LOG_INFO, "listening", "url", http_url(s->http), "socket", socket, NULL);
 }
 
-/* true: a signal came within the time. */
+/* true: a signal to end came within the time. A hangup asks to read again what a server that ends needs no more. */
 static bool signal_within(const sigset_t *signals, uint64_t ns)
 {
     struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
-    return sigtimedwait(signals, NULL, &t) > 0;
+    int sig = sigtimedwait(signals, NULL, &t);
+    return sig > 0 && sig != SIGHUP;
 }
 
 /* Requests under way get their time; a second signal, or its end, cancels them. */
@@ -227,7 +251,7 @@ int run_serve(struct cli *c)
     raise_descriptors();
     int rc = start(c, &s, &err);
     if (rc == 0)
-        rc = service_admin_token(s.service, token, &err);
+        rc = first_token(c, &s, token, &err);
     if (rc == 0) {
         announce(c, &s, token);
         explicit_bzero(token, sizeof token);

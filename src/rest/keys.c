@@ -265,17 +265,21 @@ void keys_settle(struct keys *k, struct run *run)
 {
     struct key_entry *e = run->entry;
     struct call *c = &run->call;
+    enum run_replay replay = is_remembered(c) ? RUN_REPLAYED : RUN_PLAIN;
     run->entry = NULL;
+    if (replay == RUN_PLAIN)
+        run->replay = RUN_PLAIN; /* the key stands for nothing any more */
     pthread_mutex_lock(&k->lock);
     struct run *waiter = e->waiters, *next;
     e->waiters = NULL;
     for (; waiter; waiter = next) {
         next = waiter->next;
         give(waiter, c->code, c->code ? &c->error : NULL, c->result, c->result_len, c->id, &c->receipt);
+        waiter->replay = replay;
         waiter->task.run = tell;
         loop_post(waiter->loop, &waiter->task);
     }
-    if (is_remembered(c)) {
+    if (replay == RUN_REPLAYED) {
         keep(k, e, c);
         end(k, e);
     } else {

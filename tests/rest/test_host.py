@@ -5,6 +5,7 @@ import configparser
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -49,6 +50,7 @@ def test_an_end_loses_no_call_and_takes_no_new_one(api):
     reply = wire.request(standing, "GET", "/api/plugins/stats", None, api.admin)
     assert (reply.status, reply.code, reply.headers["Connection"]) == (503, "draining", "close")
     assert reply.headers["Retry-After"]
+    api.place.server.send_signal(signal.SIGHUP)  # which is none to end at once
     for one in held:
         one.join()
         assert one.answer.status_code == 200 and one.answer.json()["result"] is True
@@ -73,6 +75,32 @@ def test_a_second_signal_waits_for_nobody(api):
     held.join()
     assert held.answer.json()["error"]["code"] == "cancelled"
     assert api.place.server.wait(30) == 0 and time.monotonic() - begun < 8
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_no_token_is_written_to_the_journal(build, tmp_path, options):
+    place, said = Place(build, tmp_path), tmp_path / "journal"
+    with open(said, "w") as out:
+        stream = os.fstat(out.fileno())
+        server = subprocess.Popen([build / "moat", "serve", "--listen", "127.0.0.1:0", "--home", place.home, *options],
+                                  stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                  env={**os.environ, "JOURNAL_STREAM": f"{stream.st_dev}:{stream.st_ino}"})
+    try:
+        until(lambda: '"event":"listening"' in said.read_text() and place.moat("token", "list").status == 0)
+        assert place.good("token", "list", "--json").json == {"tokens": []}
+        place.good("token", "create", "--scope", "admin")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+    text = said.read_text()
+    assert "moat token create --scope admin" in text and not re.search("[0-9a-f]{64}", text)
+
+
+def test_what_is_damaged_is_answered_as_described(api):
+    [package] = (api.place.home / "packages" / "sha256").glob("*.moat")
+    package.chmod(0o600)
+    package.write_bytes(package.read_bytes()[:-1] + b"?")
+    api.bad(422, "package_damaged", "GET", "/api/plugins/info/echo/package")
 
 
 def test_a_hangup_ends_nothing(api):
