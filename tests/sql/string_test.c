@@ -121,7 +121,7 @@ static void compare(const char *text, const struct sql_string *ours)
     PQconninfoOption *all = PQconninfoParse(text, &words);
     if (!all)
         fail_msg("libpq does not take \"%s\": %s", text, words);
-    for (PQconninfoOption *o = all; o->keyword; o++) {
+    for (PQconninfoOption *o = all; o && o->keyword; o++) {
         int option = known(o->keyword);
         const char *theirs = o->val && *o->val ? o->val : NULL, *here = option < 0 ? NULL : ours->values[option];
         if (!theirs != !here || (here && strcmp(theirs, here) != 0))
