@@ -57,8 +57,8 @@ void net_free_link(struct net *n, uint32_t id)
         resolver_forget(l->query);
     io_close(&l->pair);
     io_close(&l->sock);
-    free(l->out.buffer);
-    free(l->in.buffer);
+    flow_clear(&l->out);
+    flow_clear(&l->in);
     *l = (struct link){.turn = l->turn + 1, .pair = -1, .sock = -1};
 }
 
@@ -224,7 +224,8 @@ int duty_net(const char *called)
         n.links[i].pair = n.links[i].sock = -1;
     signal(SIGPIPE, SIG_IGN);
     n.resolver = resolver_new(&n);
-    if (!n.resolver)
+    n.chunk = malloc(NET_CHUNK);
+    if (!n.resolver || !n.chunk)
         return HELPER_NO_MEMORY;
     if (inside_helper_lock_net(called))
         return HELPER_NO_LOCK;

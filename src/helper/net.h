@@ -12,16 +12,16 @@ int duty_net(const char *called);
 
 /* ---- shared by the net_*.c files ---- */
 
-#define NET_BUFFER (128u << 10)
+#define NET_CHUNK (512u << 10) /* what is moved at once */
 
 struct net;
 struct query;
 
-/* One way of a relay. */
+/* One way of a relay.  It owns memory only while something is left to be written. */
 struct flow {
     int from, to;
-    uint8_t *buffer;
-    uint32_t at, len; /* what was read and not yet written */
+    uint8_t *rest;    /* what was read and not yet written, owned; NULL: nothing */
+    uint32_t at, len; /* of it */
     bool ended;       /* no more will come */
     bool done;        /* and the other side knows */
     uint64_t bytes;
@@ -56,7 +56,8 @@ struct net {
     bool set_up, over;
     struct resolver *resolver;
     struct link links[NET_CONNECTIONS];
-    uint64_t rate; /* bytes a second; 0: no cap */
+    uint8_t *chunk; /* of NET_CHUNK: what is moved passes through here */
+    uint64_t rate;  /* bytes a second; 0: no cap */
     double tokens;
     uint64_t tokens_at;
 };
@@ -88,6 +89,7 @@ void connect_event(struct net *n, uint32_t id, uint64_t now);
 /* ---- net_relay.c ---- */
 
 void relay_begin(struct net *n, uint32_t id);
+void flow_clear(struct flow *f); /* what is left of it is thrown away */
 void relay_event(struct net *n, uint32_t id, enum net_source source, uint32_t events);
 void relay_turns(struct net *n, uint64_t now); /* those that wait */
 int relay_timeout(struct net *n, uint64_t now);

@@ -2,6 +2,7 @@
  * at a time, so that one connection holds up no other; the rest has its turn after the next wait. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +11,8 @@
 #include "helper/net.h"
 
 #define TURN_BYTES (1u << 20)
+#define BURST_MIN (128u << 10)
+#define UNREAD_MAX (1 << 20) /* by the plugin, where the machine allows as much: each wait for it costs a wake-up */
 #define BURST_NS (100 * NS_PER_MS) /* of the rate: what may be moved at once */
 
 /* ---- the rate of all of them ---- */
@@ -17,7 +20,7 @@
 static double burst(const struct net *n)
 {
     double b = (double)n->rate * (double)BURST_NS / (double)NS_PER_S;
-    return b < (double)NET_BUFFER ? (double)NET_BUFFER : b;
+    return b < (double)BURST_MIN ? (double)BURST_MIN : b;
 }
 
 static void refill(struct net *n, uint64_t now)
@@ -34,38 +37,68 @@ static bool may_move(const struct net *n)
     return !n->rate || n->tokens > 0;
 }
 
-static void moved(struct net *n, size_t bytes)
-{
-    if (n->rate)
-        n->tokens -= (double)bytes;
-}
-
 /* ---- one way ---- */
 
 enum pumped { PUMP_WAITS, PUMP_MORE, PUMP_FAILED };
 
-/* Reads when nothing is left to be written. PUMP_WAITS: for an event. */
-static enum pumped take(struct flow *f)
+static enum pumped blocked(void)
 {
-    ssize_t got = read(f->from, f->buffer, NET_BUFFER);
-    if (got < 0)
-        return errno == EAGAIN ? PUMP_WAITS : errno == EINTR ? PUMP_MORE : PUMP_FAILED;
-    f->ended = got == 0;
+    return errno == EAGAIN ? PUMP_WAITS : errno == EINTR ? PUMP_MORE : PUMP_FAILED;
+}
+
+static void moved(struct net *n, struct flow *f, size_t bytes)
+{
+    f->bytes += bytes;
+    if (n->rate)
+        n->tokens -= (double)bytes;
+}
+
+static bool keep(struct flow *f, const uint8_t *bytes, size_t len)
+{
+    f->rest = malloc(len);
+    if (!f->rest)
+        return false;
+    memcpy(f->rest, bytes, len);
     f->at = 0;
-    f->len = (uint32_t)got;
-    return PUMP_MORE;
+    f->len = (uint32_t)len;
+    return true;
+}
+
+/* Nothing is left to be written. What cannot be written at once is kept. */
+static enum pumped take(struct net *n, struct flow *f)
+{
+    ssize_t got = read(f->from, n->chunk, n->rate ? BURST_MIN : NET_CHUNK);
+    if (got < 0)
+        return blocked();
+    f->ended = got == 0;
+    if (f->ended)
+        return PUMP_MORE;
+    ssize_t put = write(f->to, n->chunk, (size_t)got);
+    if (put < 0 && blocked() == PUMP_FAILED)
+        return PUMP_FAILED;
+    size_t done = put < 0 ? 0 : (size_t)put;
+    moved(n, f, done);
+    return done == (size_t)got || keep(f, n->chunk + done, (size_t)got - done) ? PUMP_MORE : PUMP_FAILED;
 }
 
 static enum pumped give(struct net *n, struct flow *f)
 {
-    ssize_t put = write(f->to, f->buffer + f->at, f->len);
+    ssize_t put = write(f->to, f->rest + f->at, f->len);
     if (put < 0)
-        return errno == EAGAIN ? PUMP_WAITS : errno == EINTR ? PUMP_MORE : PUMP_FAILED;
+        return blocked();
     f->at += (uint32_t)put;
     f->len -= (uint32_t)put;
-    f->bytes += (uint64_t)put;
-    moved(n, (size_t)put);
+    moved(n, f, (size_t)put);
+    if (!f->len)
+        flow_clear(f);
     return PUMP_MORE;
+}
+
+void flow_clear(struct flow *f)
+{
+    free(f->rest);
+    f->rest = NULL;
+    f->len = 0;
 }
 
 static enum pumped pump(struct net *n, struct flow *f)
@@ -76,7 +109,7 @@ static enum pumped pump(struct net *n, struct flow *f)
         if (f->len) {
             how = give(n, f);
         } else if (!f->ended) {
-            how = take(f);
+            how = take(n, f);
         } else {
             f->done = true;
             shutdown(f->to, SHUT_WR);
@@ -116,15 +149,16 @@ static void pump_both(struct net *n, uint32_t id)
 void relay_begin(struct net *n, uint32_t id)
 {
     struct link *l = &n->links[id];
-    l->out = (struct flow){.from = l->pair, .to = l->sock, .buffer = malloc(NET_BUFFER)};
-    l->in = (struct flow){.from = l->sock, .to = l->pair, .buffer = malloc(NET_BUFFER)};
+    l->out = (struct flow){.from = l->pair, .to = l->sock};
+    l->in = (struct flow){.from = l->sock, .to = l->pair};
     l->state = LINK_OPEN;
+    setsockopt(l->pair, SOL_SOCKET, SO_SNDBUF, &(int){UNREAD_MAX}, sizeof(int));
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
     e.data.u64 = 0;
     /* The socket may be watched already, while it connected. */
     bool watched = net_watch(n, l->pair, SOURCE_PAIR, id, e.events) &&
                    (net_watch(n, l->sock, SOURCE_SOCK, id, e.events) || errno == EEXIST);
-    if (!l->out.buffer || !l->in.buffer || !watched)
+    if (!watched)
         end(n, id, false);
     else
         l->waits = true;
