@@ -35,6 +35,7 @@
 #include "loader/rate.h"
 #include "loader/record.h"
 #include "loader/start.h"
+#include "loader/table.h"
 #include "loader/tuned.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/explain.h"
@@ -423,12 +424,6 @@ struct plugin {
 
 /* ---- the loader ---- */
 
-struct table {
-    struct table *older; /* kept: a reader may still be in it */
-    size_t size;         /* a power of two */
-    _Atomic(struct plugin *) rows[];
-};
-
 struct spin_slot {
     alignas(64) _Atomic(struct worker *) holder;
     _Atomic uint64_t used_ns;
@@ -515,7 +510,6 @@ struct loader {
 };
 
 /* loader.c */
-struct plugin *table_find(struct loader *l, const char *name);
 void error_tell(struct plugin *p, const struct error *err, const char *call_id);
 
 /* plugin.c */
