@@ -469,10 +469,12 @@ void quota_look(struct worker *w)
     if (!w->gen || !w->gen->quota || w->state != WORKER_READY)
         return;
     worker_each_started(w, note_started, &works);
-    uint64_t cpu = worker_cpu(w);
-    if (!works && cpu <= w->quota_cpu_ns + IDLE_CPU_NS)
-        return;
-    w->quota_cpu_ns = cpu; /* since it was armed last: little by little is work as well */
+    if (!works) {
+        uint64_t cpu = worker_cpu(w);
+        if (cpu <= w->quota_cpu_ns + IDLE_CPU_NS)
+            return;
+        w->quota_cpu_ns = cpu; /* since it was armed for that: little by little is work as well */
+    }
     quota_arm(w->gen->quota);
 }
 

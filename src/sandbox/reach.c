@@ -124,12 +124,24 @@ static int find_links(const struct wall_grant *grants, size_t ngrants, const str
     return 0;
 }
 
+/* Else there is nothing to look for: most plugins start without a look at the machine's mounts. */
+static bool has_both(const struct wall_grant *grants, size_t ngrants, const struct wall_program *programs,
+                     size_t nprograms)
+{
+    bool written = false, run = false;
+    for (size_t i = 0; i < ngrants; i++)
+        written |= grants[i].writable;
+    for (size_t i = 0; i < nprograms; i++)
+        run |= !programs[i].shipped;
+    return written && run;
+}
+
 int reach_writable(const struct wall_grant *grants, size_t ngrants, const struct wall_program *programs,
                    size_t nprograms, struct reached *out, struct error *err)
 {
     buf_auto roots = BUF_INIT(ROOTS_MAX);
     bool linked = false;
-    int rc = add_roots(&roots, grants, ngrants, err);
+    int rc = has_both(grants, ngrants, programs, nprograms) ? add_roots(&roots, grants, ngrants, err) : 0;
     for (size_t i = 0; rc == 0 && roots.len && i < nprograms; i++)
         if (!programs[i].shipped)
             rc = above(&roots, &programs[i], out, &linked, err);
