@@ -102,11 +102,14 @@ static const char *const modes[MODES] = {"disable", "allow", "prefer", "require"
 
 static int one_of(const struct sql_server *s, enum sql_option option, const char *const *list, int n, struct error *err)
 {
-    for (int i = 0; value(s, option) && i < n; i++)
+    char known[128] = "";
+    for (int i = 0; i < n; i++) {
         if (strcmp(value(s, option), list[i]) == 0)
             return i;
-    return refuse(err, "has a `%s` that is unknown; the last of those there are is %s", sql_option_names[option],
-                  list[n - 1]);
+        size_t len = strlen(known);
+        snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", list[i]);
+    }
+    return refuse(err, "has a `%s` that is none of %s", sql_option_names[option], known);
 }
 
 static int check_words(const struct sql_server *s, struct error *err)
