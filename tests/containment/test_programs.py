@@ -261,7 +261,6 @@ def test_what_they_hold_without_a_name_is_weighed(inside):
     assert inside.run(TOOL) == 0, "nothing of it is left"
 
 
-@pytest.mark.skipif(not os.environ.get("MOAT_LONG"), reason="it is looked at every five seconds: with --long")
 def test_what_they_write_when_nobody_calls_is_seen(inside):
     if inside.setting != "user":
         pytest.skip("it says the same in each setting")

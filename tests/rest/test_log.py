@@ -1,5 +1,6 @@
 """What plugins say: by which call, within bounds, harmless, found again; asked for by page, waited for, followed."""
 
+import contextlib
 import json
 import pathlib
 import queue
@@ -133,12 +134,21 @@ def test_only_who_may_read(api):
 # ---- bounds ----
 
 
-def test_a_flood_is_cut_and_counted(build, tmp_path):
+@contextlib.contextmanager
+def keeping(build, tmp_path, **settings):
+    """A server that keeps so much."""
     place = Place(build, tmp_path)
     place.have("echo")
-    place.good("settings", "set", "log_lines", "5")
-    api = Api(place)
+    for key, value in settings.items():
+        place.good("settings", "set", key, str(value))
     try:
+        yield Api(place)
+    finally:
+        place.close()
+
+
+def test_a_flood_is_cut_and_counted(build, tmp_path):
+    with keeping(build, tmp_path, log_lines=5) as api:
         for i in range(40):
             say(api, f"flood {i}")
         # A count is told with the next second's first line.
@@ -152,47 +162,28 @@ def test_a_flood_is_cut_and_counted(build, tmp_path):
         assert host and dropped > 0 and len(said) < 40 + dropped
         assert info["lines_dropped"] >= dropped
         assert "thrown away: at most 5 a second are kept (log_lines)" in host[0]["text"]
-    finally:
-        place.close()
 
 
 def test_as_many_as_the_setting_says(build, tmp_path):
-    place = Place(build, tmp_path)
-    place.have("echo")
-    place.good("settings", "set", "log_lines", "1000")
-    api = Api(place)
-    try:
+    with keeping(build, tmp_path, log_lines=1000) as api:
         one = {"plugin": "echo", "action": "log", "parameters": {"text": "x"}}
         assert all(call["success"] for call in api.good("POST", "/api/calls", [one] * 900))
         said = log(api, source="log", limit=1000)["records"]
         assert len(said) == 900 and {r["text"] for r in said} == {"x"}
         assert api.good("GET", "/api/plugins/info/echo")["lines_dropped"] == 0
-    finally:
-        place.close()
 
 
 def test_a_plugin_silent_after_a_flood_is_told_of(build, tmp_path):
     """The last count does not wait for a line that never comes."""
-    place = Place(build, tmp_path)
-    place.have("echo")
-    place.good("settings", "set", "log_lines", "2")
-    api = Api(place)
-    try:
+    with keeping(build, tmp_path, log_lines=2) as api:
         for i in range(20):
             say(api, f"flood {i}")
         page = log(api, source="host", after=0, wait="30s")
         assert page["records"][0]["dropped"] > 0
-    finally:
-        place.close()
 
 
 def test_memory_is_bounded_and_loss_is_said(build, tmp_path):
-    place = Place(build, tmp_path)
-    place.have("echo")
-    place.good("settings", "set", "log_memory", "64KiB")
-    place.good("settings", "set", "log_lines", "1000")
-    api = Api(place)
-    try:
+    with keeping(build, tmp_path, log_memory="64KiB", log_lines=1000) as api:
         last = ""
         for i in range(100):
             last = say(api, f"{i} " + "x" * 900)
@@ -201,8 +192,6 @@ def test_memory_is_bounded_and_loss_is_said(build, tmp_path):
         assert 40 < len(page["records"]) < 75 and page["lost"] == 200 - len(page["records"])
         assert page["records"][0]["seq"] == page["lost"] + 1
         assert page["records"][-1]["call"] == last
-    finally:
-        place.close()
 
 
 # ---- a crash ----
@@ -225,7 +214,8 @@ def test_the_last_lines_of_a_crash_are_found_by_its_id(api):
 
 
 def test_a_failure_shows_its_own_lines_only(api):
-    say(api, "of another call")
+    other = say(api, "of another call")
+    until(api, 2, call=other)  # what it prints is told of the call that runs when it is read
     error = api.bad(422, "action_failed", "POST", "/api/plugins/execute/echo/fail", {})
     assert api.good("GET", f"/api/why/{error['id']}")["log"] == []
 
