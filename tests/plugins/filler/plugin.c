@@ -216,12 +216,12 @@ static bool closed(struct fill *f)
     return mkdir(path, 0700) == 0 && one(&in) && chmod(path, 0) == 0;
 }
 
-/* When nobody is looking: after the call. */
+/* Long after the call, when nobody looks for its sake any more. */
 static struct fill afterwards;
 
 static void *write_later(void *context)
 {
-    pause_for(200);
+    pause_for(12000);
     one(&afterwards);
     for (volatile long long n = 0; n < 30000000; n++)
         ;
