@@ -107,25 +107,22 @@ bool seat_ask(struct seat *s, const struct seat_request *r)
     return pass_on(s, SEAT_IDLE, SEAT_ASKED, &s->helper_sleeps);
 }
 
-bool seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out)
+/* The turn is looked at once: an answer that comes when the time is over is late or is the answer, never lost. */
+enum seat_end seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out)
 {
-    if (!wait_for(s, spin, &s->worker_sleeps, SEAT_ASKED, until_ns) ||
-        atomic_load_explicit(&s->answered, memory_order_relaxed) != atomic_load(&s->ticket))
-        return false;
+    if (!wait_for(s, spin, &s->worker_sleeps, SEAT_ASKED, until_ns))
+        return SEAT_LATE;
+    if (atomic_load_explicit(&s->answered, memory_order_relaxed) != atomic_load(&s->ticket))
+        return SEAT_NO_MORE;
     out->code = atomic_load_explicit(&s->code, memory_order_relaxed);
     out->flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
     out->len = atomic_load_explicit(&s->len, memory_order_relaxed);
-    return true;
+    return SEAT_ANSWERED;
 }
 
 bool seat_closed(const struct seat *s)
 {
     return atomic_load_explicit(&s->turn, memory_order_acquire) == SEAT_CLOSED;
-}
-
-bool seat_asked(const struct seat *s)
-{
-    return atomic_load_explicit(&s->turn, memory_order_acquire) == SEAT_ASKED;
 }
 
 /* ---- the helper ---- */

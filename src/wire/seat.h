@@ -126,10 +126,13 @@ void seat_unmap(struct seat *s);
 
 /* Publishes what stands in the request's area; false: the helper has closed the seat, ask the host for another. */
 bool seat_ask(struct seat *s, const struct seat_request *r);
-/* Until the answer is there: true.  false: at until_ns (0: never), or the helper is gone; seat_closed says which. */
-bool seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out);
+enum seat_end {
+    SEAT_ANSWERED,
+    SEAT_LATE,    /* until_ns is over (0: never), and the helper still has it */
+    SEAT_NO_MORE, /* there will be no answer: closed, or a helper that breaks the rules */
+};
+enum seat_end seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out);
 bool seat_closed(const struct seat *s);
-bool seat_asked(const struct seat *s); /* false, and no answer either: closed, or a helper that breaks the rules */
 
 /* ---- the helper ---- */
 

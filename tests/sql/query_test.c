@@ -147,6 +147,46 @@ static void a_silent_helper_costs_the_calls_time(void **state)
     refusal = NULL;
 }
 
+static void *slow_helper_main(void *seed)
+{
+    struct seat *s = seats[3];
+    for (unsigned random = *(unsigned *)seed; !atomic_load(&stop);) {
+        if (atomic_load(&s->turn) != SEAT_ASKED) {
+            sched_yield();
+            continue;
+        }
+        uint64_t then = clock_mono_ns() + (40 + (unsigned)rand_r(&random) % 100u) * NS_PER_US;
+        while (clock_mono_ns() < then)
+            ;
+        seat_answer(s, &(struct seat_answer){.code = SEAT_DONE});
+    }
+    return NULL;
+}
+
+/* An answer that comes while the call's time runs out is late or is the answer; the helper is there all the time. */
+static void an_answer_at_the_deadline_is_not_a_lost_helper(void **state)
+{
+    unsigned seed = 1, answered = 0;
+    pthread_t helper;
+    (void)state;
+    next_seat = 3;
+    atomic_store(&stop, false);
+    assert_int_equal(pthread_create(&helper, NULL, slow_helper_main, &seed), 0);
+    for (unsigned i = 0; i < 8000; i++) {
+        while (atomic_load(&seats[3]->turn) == SEAT_ASKED) /* the one before came late */
+            sched_yield();
+        seat_open(seats[3]);
+        engine.call.deadline = clock_mono_ns() + 60 * NS_PER_US;
+        const struct moat_reply *r = query(&engine.call, "slow", "SELECT 1", NULL, 0, 0);
+        answered += r->ok;
+        if (!r->ok && strcmp(r->code, "deadline") != 0)
+            fail_msg("query %u: %s: %s", i, r->code, r->message);
+    }
+    assert_in_range(answered, 1, 7999);
+    atomic_store(&stop, true);
+    pthread_join(helper, NULL);
+}
+
 static void what_is_no_query_reaches_nobody(void **state)
 {
     static char huge[SEAT_SQL_MAX + 2];
@@ -221,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lies_are_errors),
         cmocka_unit_test(a_silent_helper_costs_the_calls_time),
+        cmocka_unit_test(an_answer_at_the_deadline_is_not_a_lost_helper),
         cmocka_unit_test(what_is_no_query_reaches_nobody),
         cmocka_unit_test(a_request_says_which_helper_it_is_for),
         cmocka_unit_test(a_transaction_is_not_gone_on_with_elsewhere),

@@ -104,7 +104,8 @@ bool rig_ask(struct rig *r, enum seat_op op, const char *sql, const char *params
     memcpy(at, sql, q.sql_len + 1);
     memcpy(at + q.sql_len + 1, params, q.params_len + 1);
     r->text[0] = '\0';
-    if (!seat_ask(r->seat, &q) || !seat_wait(r->seat, &r->spin, clock_mono_ns() + 20 * NS_PER_S, &r->answer))
+    if (!seat_ask(r->seat, &q) ||
+        seat_wait(r->seat, &r->spin, clock_mono_ns() + 20 * NS_PER_S, &r->answer) != SEAT_ANSWERED)
         return false;
     assert_true(r->answer.len <= SEAT_ANSWER_MAX);
     memcpy(r->text, seat_answer_at(r->seat), r->answer.len);

@@ -273,7 +273,7 @@ static void an_end_is_an_end(void **state)
     assert_int_equal(sql_helpers(r->keeper), 1);
     assert_int_equal(sql_end(r->keeper, keep, NULL, 5 * NS_PER_S, &err), 0);
     assert_int_equal(sql_helpers(r->keeper), 0);
-    assert_false(seat_wait(r->seat, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer));
+    assert_int_equal(seat_wait(r->seat, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer), SEAT_NO_MORE);
     assert_true(seat_closed(r->seat));
     rig_open(r, false); /* which puts back what the killed one had begun */
     rig_rows(r, "SELECT count(*) FROM t", "", "[[0]]");
@@ -303,7 +303,7 @@ static void an_end_at_every_moment(void **state)
         post(r, "INSERT INTO t VALUES (zeroblob(2000))");
         usleep((unsigned)rand_r(&random) % 2500u);
         assert_int_equal(sql_end(r->keeper, keep, NULL, 5 * NS_PER_S, NULL), 0);
-        if (seat_wait(r->seat, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer))
+        if (seat_wait(r->seat, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer) == SEAT_ANSWERED)
             done += r->answer.code == SEAT_DONE;
         else
             perhaps++;
@@ -352,7 +352,7 @@ static void lies_are_answered(void **state)
         struct seat_request lie = lies[i];
         lie.serial = r->serial;
         assert_true(seat_ask(r->seat, &lie));
-        assert_true(seat_wait(r->seat, &r->spin, clock_mono_ns() + 10 * NS_PER_S, &r->answer));
+        assert_int_equal(seat_wait(r->seat, &r->spin, clock_mono_ns() + 10 * NS_PER_S, &r->answer), SEAT_ANSWERED);
         assert_true(r->answer.len <= SEAT_ANSWER_MAX && r->answer.code < SEAT_CODE_COUNT);
     }
     rig_rows(r, "SELECT 1", "", "[[1]]");
@@ -449,8 +449,7 @@ static void an_old_answer_is_none(void **state)
     atomic_store(&mine->turn, SEAT_IDLE);
     assert_true(seat_ask(mine, &q)); /* of nobody */
     seat_open(mine);
-    assert_false(seat_wait(mine, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer));
-    assert_false(seat_asked(mine));
+    assert_int_equal(seat_wait(mine, &r->spin, clock_mono_ns() + NS_PER_S, &r->answer), SEAT_NO_MORE);
 }
 
 int main(void)

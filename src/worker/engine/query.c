@@ -80,17 +80,15 @@ static struct sitting *take(struct moat_call *call, const char *source, enum ask
 
 enum turn { ANSWERED, CLOSED_BEFORE, CLOSED, LATE };
 
-static enum turn wait_answer(struct moat_call *call, struct sitting *p, uint64_t until, struct seat_answer *out)
+static enum turn wait_answer(struct sitting *p, uint64_t until, struct seat_answer *out)
 {
     for (;;) {
         uint64_t now = clock_mono_ns(), slice = now + SLICE_NS;
-        if (seat_wait(p->seat, &p->spin, until && until < slice ? until : slice, out))
-            return ANSWERED;
-        if (!seat_asked(p->seat))
-            return CLOSED;
+        enum seat_end end = seat_wait(p->seat, &p->spin, until && until < slice ? until : slice, out);
+        if (end != SEAT_LATE)
+            return end == SEAT_ANSWERED ? ANSWERED : CLOSED;
         if ((until && clock_mono_ns() >= until) || port_cancelled(&engine.port))
             return LATE;
-        (void)call;
     }
 }
 
@@ -116,7 +114,7 @@ static enum turn ask_seat(struct moat_call *call, struct sitting *p, const struc
     at[s->sql_len + 1 + s->params_len] = '\0';
     if (!seat_ask(p->seat, &r))
         return CLOSED_BEFORE;
-    return wait_answer(call, p, call->deadline, out);
+    return wait_answer(p, call->deadline, out);
 }
 
 /* Numbers from the helper's side are checked; the text stays where it is, the helper's word. */
