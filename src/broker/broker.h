@@ -17,6 +17,9 @@ struct broker_config {
     /* A task that the plugin wants to be run: whether it may call each PLUGIN.ACTION is asked of broker_allows, before
      * anything of it begins and before each call; answers later. */
     void (*run_task)(void *context, struct question *ask);
+    /* Can a call of this version ask for anything? Of many versions of a plugin the rights of those that cannot are
+     * forgotten, the ones that were set longest ago first. NULL: none can. */
+    bool (*lives)(void *context, const char *plugin, const char *version);
     void *context;
 };
 int broker_new(const struct broker_config *config, struct broker **out, struct error *err);

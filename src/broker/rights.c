@@ -9,7 +9,7 @@
 #include "broker/fact.h"
 
 #define BUCKETS 1024
-#define VERSIONS_MAX 64 /* of one plugin: the current one, a canary, and those that still drain */
+#define VERSIONS_KEPT 64 /* of one plugin, whether they live or not: who is told so is not told when one ends */
 
 struct rights {
     _Atomic int refs;
@@ -138,19 +138,58 @@ static struct rights *rights_new(const char *plugin, const char *version, const 
     return r;
 }
 
-/* Takes those of the plugin out that are of this version (NULL: all), or too many. */
+/* Takes those of the plugin out that are of this version; NULL: all. */
 static void take_out(struct rights **at, const char *plugin, const char *version)
 {
-    unsigned others = 0;
     while (*at) {
         struct rights *r = *at;
-        bool mine = strcmp(r->plugin, plugin) == 0;
-        if (mine && (!version || strcmp(r->version, version) == 0 || ++others >= VERSIONS_MAX)) {
+        if (strcmp(r->plugin, plugin) == 0 && (!version || strcmp(r->version, version) == 0)) {
             *at = r->next;
             rights_put(r);
         } else {
             at = &r->next;
         }
+    }
+}
+
+/* A reference to those of the plugin before which n others were set, from the newest on; NULL: there are no more. */
+static struct rights *behind(struct broker *b, const char *plugin, size_t n)
+{
+    pthread_mutex_lock(&b->lock);
+    struct rights *r = *bucket_of(b, plugin);
+    while (r && (strcmp(r->plugin, plugin) != 0 || n--))
+        r = r->next;
+    if (r)
+        atomic_fetch_add(&r->refs, 1);
+    pthread_mutex_unlock(&b->lock);
+    return r;
+}
+
+/* These ones: what was set for the version meanwhile stays. */
+static void take_one(struct broker *b, const struct rights *one)
+{
+    pthread_mutex_lock(&b->lock);
+    struct rights **at = bucket_of(b, one->plugin);
+    while (*at && *at != one)
+        at = &(*at)->next;
+    if (*at) {
+        struct rights *r = *at;
+        *at = r->next;
+        rights_put(r);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Nobody asks by the rights of a version that does not live.  Whether one does is asked without the lock: who knows may
+ * hold locks of its own when it asks for something here. */
+static void forget_dead(struct broker *b, const char *plugin)
+{
+    struct rights *r;
+    for (size_t n = VERSIONS_KEPT; (r = behind(b, plugin, n)); rights_put(r)) {
+        if (b->config.lives && b->config.lives(b->config.context, plugin, r->version))
+            n++;
+        else
+            take_one(b, r);
     }
 }
 
@@ -165,6 +204,7 @@ void broker_set(struct broker *b, const char *plugin, const char *version, const
         *at = r;
     }
     pthread_mutex_unlock(&b->lock);
+    forget_dead(b, plugin);
 }
 
 void broker_drop(struct broker *b, const char *plugin)

@@ -382,6 +382,9 @@ struct loader_figures {
 struct loader_figures *loader_figures(struct loader *l, const char *name);
 void loader_figures_free(struct loader_figures *f); /* NULL is fine */
 
+/* Is it one that calls are given to, or has it a worker that has not ended? Any thread. */
+bool loader_lives(struct loader *l, const char *name, const char *version);
+
 /* What came to lie in the places that it may write since they were granted, as it was weighed last. */
 struct loader_place {
     char place[WALL_PATH_MAX];

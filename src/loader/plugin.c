@@ -89,6 +89,35 @@ struct generation *plugin_current(struct plugin *p)
     return g;
 }
 
+/* Under the lock. */
+static bool is_of(const struct generation *g, const char *version)
+{
+    return g && strcmp(g->version, version) == 0;
+}
+
+/* Also while a worker of it that crashed is followed by another. */
+static bool is_canary(struct plugin *p, const char *version)
+{
+    struct loader_canary c;
+    return plugin_canary(p, &c) && (c.state == CANARY_RUNNING || c.state == CANARY_PASSED) &&
+           strcmp(c.version, version) == 0;
+}
+
+bool loader_lives(struct loader *l, const char *name, const char *version)
+{
+    struct plugin *p = loader_plugin(l, name);
+    if (!p)
+        return false;
+    if (is_canary(p, version))
+        return true;
+    pthread_mutex_lock(&p->lock);
+    bool lives = is_of(p->current, version);
+    for (unsigned i = 0; i < PLUGIN_SLOTS && !lives; i++)
+        lives = p->roster[i] && is_of(p->roster[i]->gen, version);
+    pthread_mutex_unlock(&p->lock);
+    return lives;
+}
+
 /* ---- what is shown ---- */
 
 #define LAST_WORDS_NS (100 * NS_PER_MS)

@@ -102,6 +102,11 @@ void rights_set(struct service *s, const char *name, const char *version, const 
     broker_set(s->broker, name, version, answer);
 }
 
+bool version_lives(void *context, const char *name, const char *version)
+{
+    return loader_lives(((struct service *)context)->loader, name, version);
+}
+
 void rights_drop(struct service *s, const char *name)
 {
     broker_drop(s->broker, name);

@@ -242,9 +242,10 @@ int follow_less(struct service *s, struct job *job, const char *name, const char
 
 /* ---- brokered.c: what running calls ask, and by which rights ---- */
 
-void asked(void *context, struct question *ask);       /* loader_config.on_ask */
-void task_wanted(void *context, struct question *ask); /* broker_config.run_task */
-void tasks_end(struct service *s);                     /* none is handed on any more; blocks */
+void asked(void *context, struct question *ask);                          /* loader_config.on_ask */
+void task_wanted(void *context, struct question *ask);                    /* broker_config.run_task */
+bool version_lives(void *context, const char *name, const char *version); /* broker_config.lives */
+void tasks_end(struct service *s);                                        /* none is handed on any more; blocks */
 /* From now on this version asks by this answer. */
 void rights_set(struct service *s, const char *name, const char *version, const struct policy_answer *answer);
 /* Versions of NAME ask for nothing any more, but by what is set after this; what calls wait for now is looked at again

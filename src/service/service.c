@@ -166,10 +166,12 @@ static int start_loader(struct service *s, const struct service_options *options
                                    .context = s};
     traces_open(s, &config);
     meters_begin(s);
-    rc = broker_new(
-        &(struct broker_config){
-            .now = home_seconds, .open_source = source_wanted, .run_task = task_wanted, .context = s},
-        &s->broker, err);
+    rc = broker_new(&(struct broker_config){.now = home_seconds,
+                                            .open_source = source_wanted,
+                                            .run_task = task_wanted,
+                                            .lives = version_lives,
+                                            .context = s},
+                    &s->broker, err);
     if (rc == 0)
         rc = queries_open(s, err);
     if (rc == 0)

@@ -467,11 +467,13 @@ static void what_changes_the_plugin_ends_it(void **unused)
 
     assert_int_equal(canary("2.0.0", good, 50, &err), 0);
     assert_int_equal(canary("3.0.0", good, 50, &err), 0); /* a new one takes the old one's place */
+    assert_true(loader_lives(r->l, "ledger", "1.0.0") && loader_lives(r->l, "ledger", "3.0.0"));
     assert_int_equal(end(&err), 0);
     assert_int_equal(end(&err), -MOAT_E_WRONG_STATE);
     expect_version("1.0.0");
 
     RIG_WAIT(rig_status(r, "ledger")->workers == 1); /* those that were ended gently take their time */
+    assert_false(loader_lives(r->l, "ledger", "2.0.0") || loader_lives(r->l, "ledger", "3.0.0"));
     assert_int_equal(canary("2.0.0", good, 99, &err), 0);
     waited_init(&w);
     loader_end(r->l, "ledger", "2.0.0", waited_done, &w); /* as when its key is revoked: dead when it returns */

@@ -160,6 +160,10 @@ static void versions_switch_without_losing_a_call(void **state)
     assert_string_equal(fresh->call.receipt.version, "2.0.0");
     test_call_free(fresh);
     assert_true(clock_mono_ns() - before < 380 * NS_PER_MS || old->waited.done);
+    assert_true(loader_lives(r->l, "echo", "1.0.0") || old->waited.done);
+    assert_true(loader_lives(r->l, "echo", "2.0.0"));
+    assert_false(loader_lives(r->l, "echo", "3.0.0"));
+    assert_false(loader_lives(r->l, "nobody", "2.0.0"));
     test_call_wait(waiting);
     assert_string_equal(waiting->call.receipt.version, "2.0.0");
     finish(waiting, 0, "2");
@@ -167,6 +171,7 @@ static void versions_switch_without_losing_a_call(void **state)
     assert_string_equal(old->call.receipt.version, "1.0.0");
     finish(old, 0, "true");
     RIG_WAIT(rig_status(r, "echo")->workers == 1);
+    assert_false(loader_lives(r->l, "echo", "1.0.0"));
     assert_int_equal(rig_status(r, "echo")->restarts, 0);
     assert_int_equal(rig_status(r, "echo")->health, HEALTH_HEALTHY);
 
