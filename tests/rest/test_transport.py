@@ -154,66 +154,6 @@ def test_connections_in_all(build, tmp_path):
             sock.close()
 
 
-@pytest.fixture
-def another_machine():
-    """An address that is not loopback, in a network namespace of this test's own."""
-    name = f"moat{os.getpid()}"
-    if os.geteuid() != 0 or subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
-        pytest.skip("network namespaces need root")
-    try:
-        for command in (["link", "set", "lo", "up"], ["addr", "add", "192.0.2.1/32", "dev", "lo"]):
-            subprocess.run(["ip", "-n", name, *command], check=True, capture_output=True)
-        yield ["ip", "netns", "exec", name]
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=True)
-
-
-CLIENT = r"""
-import socket, sys
-good = 0
-socks = []
-for i in range(10):
-    sock = socket.create_connection(("192.0.2.1", int(sys.argv[1])), 5)
-    sock.settimeout(5)
-    socks.append(sock)
-    try:
-        sock.sendall(b"GET /api/plugins/health HTTP/1.1\r\nHost: any.example\r\n\r\n")
-        good += sock.recv(100).startswith(b"HTTP/1.1 200")
-    except OSError:
-        pass
-print(good)
-socks[0].close()
-while True:
-    with socket.create_connection(("192.0.2.1", int(sys.argv[1])), 5) as sock:
-        sock.settimeout(5)
-        try:
-            sock.sendall(b"GET /api/plugins/health HTTP/1.1\r\nHost: any.example\r\n\r\n")
-            if sock.recv(100).startswith(b"HTTP/1.1 200"):
-                break
-        except OSError:
-            pass
-print("again")
-"""
-
-
-def test_an_address_that_is_not_loopback(build, tmp_path, another_machine):
-    rig = build / "tests" / "rest" / "http_rig"
-    refused = subprocess.run([*another_machine, rig, tmp_path / "a", "192.0.2.1:0"], capture_output=True, text=True,
-                             stdin=subprocess.DEVNULL)
-    assert refused.returncode == 1 and "--tls-cert" in refused.stdout and "--insecure-http" in refused.stdout
-    server = subprocess.Popen([*another_machine, rig, tmp_path / "b", "192.0.2.1:0", "insecure=1", "per_address=3"],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        url = server.stdout.readline().strip()
-        assert url.startswith("http://192.0.2.1:")
-        client = subprocess.run([*another_machine, "/usr/bin/python3", "-c", CLIENT, str(wire.address(url)[1])],
-                                capture_output=True, text=True, timeout=60)
-        assert client.stdout.split() == ["3", "again"], client.stderr
-    finally:
-        server.stdin.close()
-        assert server.wait(30) == 0
-
-
 def memory_kib(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
