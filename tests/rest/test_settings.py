@@ -99,6 +99,8 @@ def test_the_longest_deadline(api):
     api.bad(504, "deadline", "POST", ECHO + "sleep", {"ms": 20000})
     api.bad(504, "deadline", "POST", ECHO + "sleep", {"ms": 20000}, Moat_Deadline="20s")
     api.bad(400, "bad_usage", "PUT", "/api/settings/deadline_default", '"200ms"')
+    put(api, "deadline_max", "10m")
+    api.good("POST", "/api/plugins/reload/echo")  # a worker that began under the lower one keeps it
 
 
 @pytest.mark.parametrize("key", ["queue_per_plugin", "queue_total"])
