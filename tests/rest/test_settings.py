@@ -121,7 +121,7 @@ def test_how_many_calls_wait(api, key):
             return api.good("GET", "/api/plugins/info/echo")["queued"] >= 1
 
         until(one_waits)
-        assert all(h.answer is None for h in later), [h.answer and (h.answer.status_code, h.answer.text) for h in later]
+        assert all(h.answer is None for h in later), [h.answer is not None and (h.answer.status_code, h.answer.text) for h in later]
     finally:
         for call in api.good("GET", "/api/calls")["running"]:
             api.ask("DELETE", f"/api/calls/{call['id']}")
