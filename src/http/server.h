@@ -94,6 +94,7 @@ int listen_unix(const char *path, struct error *err);
 int connect_unix(const char *path);
 
 /* ---- sound.c ---- */
+/* Where the library keeps them: what lies between and behind them is looked at, too. */
 bool sound_header(const char *name, size_t name_len, const char *value, size_t value_len);
 bool sound_coding(const char *transfer_encoding);
 

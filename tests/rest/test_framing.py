@@ -60,6 +60,11 @@ AMBIGUOUS = {
     "folded coding": headers("Transfer-Encoding:\r\n chunked\r\n") + CHUNKS[2:],
     "folded length": headers("Content-Length: 1\r\n 2\r\n") + "{}",
     "folded with a tab": headers("X: y\r\n\tContent-Length: 2\r\n") + "{}",
+    "folded to become a length": headers(f"Content-Lengt: {len(HIDDEN)}\r\n h\r\n"),
+    "folded to become a coding": headers("Transfer-Encodin: chunked\r\n g\r\n") + CHUNKS[2:],
+    "folded value": headers("X: a\r\n b\r\nContent-Length: 2\r\n") + "{}",
+    "folded at the end": headers("Content-Length: 2\r\nX: a\r\n\tb\r\n") + "{}",
+    "folded to nothing": headers("X:\r\n \r\nContent-Length: 2\r\n") + "{}",
     "bare CR in a value": headers("X: a\rContent-Length: 2\r\nContent-Length: 0\r\n") + "{}",
     "control character in a value": headers("X: a\x01b\r\nContent-Length: 2\r\n") + "{}",
     "no colon": headers("Content-Length 2\r\n") + "{}",
@@ -84,6 +89,17 @@ def test_what_could_be_read_in_two_ways_ends_the_connection(rig, name):
     # libmicrohttpd's own refusals have their status line twice: its defect, and the connection ends.
     assert closed and statuses and set(statuses) <= {400, 413, 501}, statuses
     assert b"{hidden}" not in got
+
+
+@pytest.mark.parametrize("spaces", [1, 2, 3])
+def test_a_folded_line_is_seen_wherever_it_lies(rig, spaces):
+    """The library keeps a lengthened name in another place when it lies at the end of its buffer."""
+    fold = "Content-Lengt:" + " " * spaces + f"{len(HIDDEN)}\r\n h\r\n\r\n"
+    for padding in range(3840, 4096):
+        with wire.dial(rig.url, 5) as sock:
+            sock.sendall((CALL + "X: " + "a" * padding + "\r\n" + fold + HIDDEN).encode())
+            reply = wire.read_reply(sock)
+        assert reply is None or reply.status == 400, padding
 
 
 PLAIN = {
