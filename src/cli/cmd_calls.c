@@ -63,7 +63,12 @@ static void show_why(struct cli *c, const json_t *result)
                                            {"Decided by", "decision.by", false},
                                            {"Chain", "chain", false},
                                            {"Cure", "advice", false},
-                                           {"Would allow", "decision.needs_grant", false}};
+                                           {"Would allow", "decision.needs_grant", false},
+                                           {"Token", "caller.token", false},
+                                           {"Its name", "caller.name", false},
+                                           {"Its scopes", "caller.scopes", false},
+                                           {"Missing", "decision.needs_scope", false},
+                                           {"Mend with", "decision.mend", false}};
     static const char *const grant[] = {"permission", "scope", "decision"};
     static const char *const denial[] = {"operation", "object", "command"};
     static const char *const line[] = {"time", "level", "text"};

@@ -31,11 +31,22 @@ bool request_may_execute(const struct rest_request *q, const char *plugin)
     return false;
 }
 
+int request_lacks(const char *scope, const char *plugin_or_null, struct error *err)
+{
+    char whole[96];
+    buf_auto detail = BUF_INIT(ERROR_DETAIL_MAX - 1);
+    snprintf(whole, sizeof whole, "%s%s%.64s", scope, plugin_or_null ? ":" : "", plugin_or_null ? plugin_or_null : "");
+    int rc = error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `%s`", whole);
+    buf_puts(&detail, "{\"scope\":");
+    text_json_string(&detail, whole);
+    if (buf_putc(&detail, '}'))
+        text_copy(err->detail, sizeof err->detail, buf_text(&detail));
+    return rc;
+}
+
 static int forbidden(const struct rest_request *q, struct error *err)
 {
-    if (q->route->body == BODY_CALL)
-        return error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `execute:%.64s`", q->params[0]);
-    return error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `%s`", route_scope_name(q->route->scope));
+    return request_lacks(route_scope_name(q->route->scope), q->route->body == BODY_CALL ? q->params[0] : NULL, err);
 }
 
 /* Nothing of the request but its route is looked at before it is known who asks. */

@@ -161,7 +161,7 @@ static int take_item(struct rest_request *q, struct item *i, const uint8_t *raw,
         rc = error_set(err, MOAT_E_BAD_REQUEST, "`deadline` is not " CLOCK_SPAN_FORM " 250ms, 90s or 10m");
     json_decref(o);
     if (rc == 0 && !request_may_execute(q, i->plugin))
-        rc = error_set(err, MOAT_E_FORBIDDEN, "the token lacks the scope `execute:%s`", i->plugin);
+        rc = request_lacks("execute", i->plugin, err);
     c->parameters = "{}";
     c->parameters_len = 2;
     const uint8_t *parameters = cursor_get(raw, "parameters");

@@ -138,6 +138,8 @@ void request_actor(const struct rest_request *q, char out[32]); /* of the audit 
 bool request_is_let_in(struct rest_request *q);
 /* May this token run that plugin's actions? */
 bool request_may_execute(const struct rest_request *q, const char *plugin);
+/* MOAT_E_FORBIDDEN, with the scope that was missing ("execute:echo", "manage") as its detail. */
+int request_lacks(const char *scope, const char *plugin_or_null, struct error *err);
 void request_receipt(char out[512], const struct call *call); /* as JSON */
 /* {"success":false,"error":{…}} of what went wrong; remembered for `why` under id. */
 bool request_put_failure(struct rest_request *q, struct buf *out, const struct error *err, const char *id,

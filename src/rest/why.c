@@ -1,5 +1,5 @@
-/* GET /api/why/{id}: what decided, who asked, which grant would have allowed it, what the plugin logged.  The failure
- * is from memory, the plugin's decisions and denials are as they are now. */
+/* GET /api/why/{id}: what decided, who asked, which grant or scope would have allowed it, what the plugin logged.  The
+ * failure is from memory, the token's name and the plugin's decisions and denials are as they are now. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,24 +43,106 @@ struct why {
     struct rest_request *q;
     struct failure failure;
     json_t *grants; /* what service_grants told, or NULL */
+    json_t *tokens; /* what service_token_list told, or NULL; of a refusal by scope only */
 };
 
-static void put_caller(struct buf *out, const struct failure *f)
+/* ---- refused by scope ---- */
+
+/* The caller's own row of the tokens, or NULL. */
+static const json_t *token_of(const struct why *w)
+{
+    const json_t *list = json_object_get(w->tokens, "tokens");
+    for (size_t i = 0; w->failure.token && i < json_array_size(list); i++)
+        if (json_integer_value(json_object_get(json_array_get(list, i), "id")) == w->failure.token)
+            return json_array_get(list, i);
+    return NULL;
+}
+
+/* One word of a shell, of a scope that tokens can have. */
+static void put_scope(struct buf *command, const char *scope)
+{
+    bool any = strchr(scope, '*') != NULL;
+    buf_printf(command, " --scope %s%s%s", any ? "'" : "", scope, any ? "'" : "");
+}
+
+/* A token of the same name with the missing scope besides: what a token may is not changed, it is made anew. */
+static void put_mend(struct buf *out, const json_t *token, const char *needs)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    const json_t *scopes = json_object_get(token, "scopes");
+    const char *name = json_string_value(json_object_get(token, "name")), *plugin = strchr(needs, ':');
+    buf_auto command = BUF_INIT(8 * 1024);
+    buf_puts(&command, "moat token create");
+    for (size_t i = 0; i < json_array_size(scopes); i++)
+        put_scope(&command, json_string_value(json_array_get(scopes, i)));
+    if (plugin ? text_is_name(plugin + 1, MANIFEST_NAME_MAX) : strncmp(needs, "execute", 7) != 0)
+        put_scope(&command, needs);
+    else
+        put_scope(&command, "execute:NAME"); /* which plugin is the operator's to say, when the request did not */
+    if (name && *name && name[strspn(name, plain)] == '\0')
+        buf_printf(&command, " --name %s", name);
+    buf_puts(out, ",\"mend\":");
+    text_json_string(out, buf_text(&command));
+}
+
+/* A page of elsewhere is refused with the same code, and lacks no scope. */
+static void put_missing_scope(struct buf *out, const struct why *w)
+{
+    json_t *detail = w->failure.code == MOAT_E_FORBIDDEN ? json_loads(w->failure.detail, 0, NULL) : NULL;
+    const char *needs = json_string_value(json_object_get(detail, "scope"));
+    const json_t *token = token_of(w);
+    if (needs) {
+        buf_puts(out, ",\"needs_scope\":");
+        text_json_string(out, needs);
+    }
+    if (needs && token)
+        put_mend(out, token, needs);
+    json_decref(detail);
+}
+
+/* ---- the explanation ---- */
+
+static int put_json(const char *bytes, size_t len, void *out)
+{
+    return buf_put(out, bytes, len) ? 0 : -1;
+}
+
+static void put_tree(struct buf *out, const char *key, const json_t *tree)
+{
+    buf_printf(out, ",\"%s\":", key);
+    if (!tree || json_dump_callback(tree, put_json, out, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+        buf_puts(out, "[]");
+}
+
+static void put_scopes(struct buf *out, uint32_t has)
 {
     static const enum rest_scope scopes[] = {REST_EXECUTE, REST_READ, REST_MANAGE, REST_ADMIN};
     bool any = false;
+    buf_puts(out, ",\"scopes\":[");
+    for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++)
+        if (has & scopes[i]) {
+            buf_printf(out, "%s\"%s\"", any ? "," : "", route_scope_name(scopes[i]));
+            any = true;
+        }
+    buf_putc(out, ']');
+}
+
+static void put_caller(struct buf *out, const struct why *w)
+{
+    const struct failure *f = &w->failure;
+    const json_t *token = token_of(w);
     buf_puts(out, ",\"caller\":{\"token\":");
     if (f->token)
         buf_printf(out, "%lld", (long long)f->token);
     else
         buf_puts(out, "null");
-    buf_puts(out, ",\"scopes\":[");
-    for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++)
-        if (f->scopes & scopes[i]) {
-            buf_printf(out, "%s\"%s\"", any ? "," : "", route_scope_name(scopes[i]));
-            any = true;
-        }
-    buf_printf(out, "],\"traceparent\":%s%s%s}", *f->traceparent ? "\"" : "", *f->traceparent ? f->traceparent : "null",
+    if (token) { /* with the plugins of `execute` */
+        put_tree(out, "name", json_object_get(token, "name"));
+        put_tree(out, "scopes", json_object_get(token, "scopes"));
+    } else {
+        put_scopes(out, f->scopes);
+    }
+    buf_printf(out, ",\"traceparent\":%s%s%s}", *f->traceparent ? "\"" : "", *f->traceparent ? f->traceparent : "null",
                *f->traceparent ? "\"" : "");
 }
 
@@ -91,18 +173,6 @@ static const struct route *route_of(const struct failure *f)
     return NULL;
 }
 
-static int put_json(const char *bytes, size_t len, void *out)
-{
-    return buf_put(out, bytes, len) ? 0 : -1;
-}
-
-static void put_tree(struct buf *out, const char *key, const json_t *tree)
-{
-    buf_printf(out, ",\"%s\":", key);
-    if (!tree || json_dump_callback(tree, put_json, out, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
-        buf_puts(out, "[]");
-}
-
 static void put_decision(struct buf *out, const struct why *w)
 {
     const struct failure *f = &w->failure;
@@ -114,6 +184,7 @@ static void put_decision(struct buf *out, const struct why *w)
         buf_puts(out, "null,\"scope\":null");
     bool lacked = f->code == MOAT_E_PERMISSION_DENIED;
     put_tree(out, "needs_grant", lacked ? json_object_get(w->grants, "needs_grant") : NULL);
+    put_missing_scope(out, w);
     buf_putc(out, '}');
 }
 
@@ -136,7 +207,7 @@ static void finish(struct why *w, const json_t *denials)
     buf_auto out = BUF_INIT(WHY_MAX);
     put_failure(&out, &w->failure);
     put_decision(&out, w);
-    put_caller(&out, &w->failure);
+    put_caller(&out, w);
     put_chain(&out, &w->failure);
     put_tree(&out, "grants", json_object_get(w->grants, "grants"));
     put_tree(&out, "denials", json_object_get(denials, "denials"));
@@ -147,6 +218,7 @@ static void finish(struct why *w, const json_t *denials)
     buf_puts(&out, log.failed || !log.len ? "[]" : buf_text(&log));
     buf_putc(&out, '}');
     json_decref(w->grants);
+    json_decref(w->tokens);
     free(w);
     struct error err = {.code = MOAT_E_OUT_OF_MEMORY, .message = "no memory for the explanation"};
     request_complete(q, out.failed ? &err : NULL, &out);
@@ -172,6 +244,20 @@ static void grants_told(void *context, const struct error *error, struct buf *re
     service_denials(request_service(w->q), w->failure.plugin, NULL, 0, denials_told, w);
 }
 
+static void tokens_told(void *context, const struct error *error, struct buf *result)
+{
+    struct why *w = context;
+    w->tokens = tree_of(error, result);
+    finish(w, NULL);
+}
+
+/* Did the request get as far as a plugin? What is told of one that it never reached would lead astray. */
+static bool is_before_plugins(enum moat_code code)
+{
+    const char *by = decided_by(code);
+    return strcmp(by, "token") == 0 || strcmp(by, "scope") == 0;
+}
+
 void handle_why(struct rest_request *q)
 {
     struct why *w = calloc(1, sizeof *w);
@@ -185,7 +271,9 @@ void handle_why(struct rest_request *q)
         request_fail(q, MOAT_E_NOT_FOUND,
                      "no failure %.40s is remembered: the last %d are, since this server or command started",
                      q->params[0], FAILURES_KEPT);
-    } else if (*w->failure.plugin) {
+    } else if (w->failure.code == MOAT_E_FORBIDDEN) {
+        service_token_list(request_service(q), tokens_told, w);
+    } else if (*w->failure.plugin && !is_before_plugins(w->failure.code)) {
         service_grants(request_service(q), w->failure.plugin, grants_told, w);
     } else {
         finish(w, NULL);

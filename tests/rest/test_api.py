@@ -347,12 +347,38 @@ def test_why_explains_each_failure(api):
     refused = api.bad(403, "forbidden", "POST", "/api/stop-all", token=reader["token"])
     why = api.good("GET", f"/api/why/{refused['id']}")
     assert why["decision"]["by"] == "scope" and why["decision"]["scope"] == "manage"
-    assert why["caller"] == {"token": reader["id"], "scopes": ["read"], "traceparent": None}
+    assert why["caller"] == {"token": reader["id"], "name": "", "scopes": ["read"], "traceparent": None}
     shown = api.place.good("why", failed["id"]).out
     assert "action_failed" in shown and "echo.fail" in shown
     api.bad(404, "not_found", "GET", "/api/why/" + "f" * 32)
     bad = api.bad(422, "bad_parameters", "POST", "/api/plugins/execute/echo/sleep", {"ms": "x"})
     assert api.good("GET", f"/api/why/{bad['id']}")["decision"]["by"] == "schema"
+
+
+def test_why_of_a_refusal_by_scope_tells_of_the_token(api):
+    """Of what the plugin was denied in calls of others it says nothing: the request never came that far."""
+    api.ask("POST", "/api/plugins/execute/echo/read", {"path": "/etc/passwd"})
+    until(lambda: api.good("GET", "/api/plugins/info/echo/denials")["denials"])
+    token = api.token("read", "execute:other", name="ci")
+    refused = api.bad(403, "forbidden", "POST", ECHO, {}, token=token["token"])
+    why = api.good("GET", f"/api/why/{refused['id']}")
+    assert why["decision"]["by"] == "scope" and why["decision"]["needs_scope"] == "execute:echo"
+    assert why["decision"]["needs_grant"] == why["denials"] == why["grants"] == why["log"] == []
+    caller = why["caller"]
+    assert (caller["token"], caller["name"], set(caller["scopes"])) == (token["id"], "ci", {"read", "execute:other"})
+    shown = api.place.good("why", refused["id"]).out
+    assert "Denials:" not in shown and token["token"] not in shown and "execute:echo" in shown
+    mend = why["decision"]["mend"]
+    assert mend in shown
+    made = api.place.good(*mend.split()[1:], "--json").json
+    api.good("POST", ECHO, {}, token=made["token"])
+    assert {"read", "execute:other", "execute:echo"} == set(made["scopes"])
+
+
+def test_why_of_a_page_of_elsewhere_names_no_scope(api):
+    refused = api.bad(403, "forbidden", "GET", "/api/plugins/stats", Origin="https://elsewhere.example")
+    why = api.good("GET", f"/api/why/{refused['id']}")
+    assert "needs_scope" not in why["decision"] and "mend" not in why["decision"] and why["denials"] == []
 
 
 def test_a_result_that_breaks_the_manifests_promise(api):
