@@ -111,6 +111,14 @@ static int resolve_command(struct cli *c, struct error *err)
     return 0;
 }
 
+/* The command is known as far as it was read: its help is what a failure points to. */
+static int fail_in_words(struct cli *c, int rc)
+{
+    size_t used;
+    c->command = cli_find(c->args, c->nargs, &used);
+    return rc;
+}
+
 int cli_parse(int argc, char **argv, struct cli *c, struct error *err)
 {
     bool options = true;
@@ -125,9 +133,9 @@ int cli_parse(int argc, char **argv, struct cli *c, struct error *err)
         } else if (options && is_option(argv[i])) {
             int rc = parse_option(c, argc, argv, &i, err);
             if (rc)
-                return rc;
+                return fail_in_words(c, rc);
         } else if (c->nargs == CLI_ARGS_MAX) {
-            return error_set(err, MOAT_E_BAD_USAGE, "too many arguments");
+            return fail_in_words(c, error_set(err, MOAT_E_BAD_USAGE, "too many arguments"));
         } else {
             c->args[c->nargs++] = argv[i];
         }

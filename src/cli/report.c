@@ -25,8 +25,20 @@ static bool adds(const char *message, const char *advice)
     return *advice && !strstr(advice, "message") && !strchr(message, ';') && !strchr(message, '`');
 }
 
-static void print_line(const char *message, const char *advice)
+/* What the table says of a command in general is said of the one that was typed. */
+static const char *advice_of(const struct cli *c, enum moat_code code, char *own, size_t size)
 {
+    if (code != MOAT_E_BAD_USAGE)
+        return error_info(code)->advice;
+    bool known = c && c->command;
+    snprintf(own, size, "see `moat help%s%s`", known ? " " : "", known ? c->command->name : "");
+    return own;
+}
+
+static void print_line(const struct cli *c, const char *message, enum moat_code code)
+{
+    char own[80];
+    const char *advice = advice_of(c, code, own, sizeof own);
     fputs("moat: ", stderr);
     show_text(stderr, message);
     if (adds(message, advice)) {
@@ -56,7 +68,7 @@ int cli_fail(const struct cli *c, const struct error *err)
     if (c && cli_has(c, OPT_JSON))
         print_document(err);
     else
-        print_line(err->message, info->advice);
+        print_line(c, err->message, err->code);
     return info->exit;
 }
 
@@ -82,7 +94,7 @@ int cli_fail_document(const struct cli *c, const char *document, size_t len)
     else if (cli_has(c, OPT_JSON))
         fprintf(stderr, "%.*s\n", (int)len, document);
     else
-        print_line(message, error_info(cli_code(name))->advice);
+        print_line(c, message, cli_code(name));
     json_decref(root);
     return status;
 }

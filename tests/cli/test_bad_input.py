@@ -265,6 +265,18 @@ def test_wrong_usage(place, arguments):
     assert done.status == 2 and done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command, rest", [("list", ["--nonsense"]), ("token create", []), ("trust add", ["--nonsense"]),
+                                           ("call", ["a", "b", "--key", "k"])])
+def test_wrong_usage_points_to_the_help_of_the_command(place, command, rest):
+    done = place.bad(2, "bad_usage", *command.split(), *rest)
+    assert f"see `moat help {command}`" in done.err, done
+    assert place.good("help", *command.split()).out.startswith(f"moat {command}:")
+
+
+def test_wrong_usage_of_no_command_points_to_the_help_of_all(place):
+    assert place.bad(2, "bad_usage", "--nonsense").err.endswith("; see `moat help`\n")
+
+
 def test_nothing_at_all(place):
     done = place.moat()
     assert done.status == 2 and done.out == "" and "Usage: moat COMMAND" in done.err
