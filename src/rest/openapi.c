@@ -149,8 +149,8 @@ static bool may_answer(const struct route *r, int status)
     case 404:
     case 503:
         return true;
-    case 422: /* what is installed may be damaged */
-        return !reads || strncmp(r->path, "/api/plugins/info/", strlen("/api/plugins/info/")) == 0;
+    case 422:
+        return !reads || r->reads_installed;
     case 405:
         return false; /* of a path, not of an operation */
     case 413:

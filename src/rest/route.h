@@ -45,6 +45,7 @@ struct route {
     const struct field *query, *fields; /* may be NULL: none */
     const char *command;                /* of the command line, "" when there is none */
     const char *summary;
+    bool reads_installed; /* a GET that fails with 422 when what is installed is damaged */
 };
 
 extern const struct route routes[];
