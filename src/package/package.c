@@ -121,7 +121,7 @@ static int open_regular(const char *path, int *out, struct error *err)
     return 0;
 }
 
-int package_open(const char *path, uint64_t max, struct package **out, struct error *err)
+int package_open_as(const char *path, const char *called, uint64_t max, struct package **out, struct error *err)
 {
     fd_auto from = -1;
     uint64_t len = 0;
@@ -140,8 +140,13 @@ int package_open(const char *path, uint64_t max, struct package **out, struct er
             rc = adopt(&sealed, (size_t)len, out, err);
     }
     if (rc)
-        error_prefix(err, "%s", path);
+        error_prefix(err, "%s", called);
     return rc;
+}
+
+int package_open(const char *path, uint64_t max, struct package **out, struct error *err)
+{
+    return package_open_as(path, path, max, out, err);
 }
 
 const struct package_head *package_head(const struct package *p)

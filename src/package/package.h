@@ -33,6 +33,8 @@ struct package;
 
 /* Copies the file into a sealed memory file, so that what is verified cannot change; checks sizes and the magic. */
 int package_open(const char *path, uint64_t max, struct package **out, struct error *err);
+/* The same, of a file that messages call something else than its path. */
+int package_open_as(const char *path, const char *called, uint64_t max, struct package **out, struct error *err);
 int package_open_bytes(const void *bytes, size_t len, uint64_t max, struct package **out, struct error *err);
 void package_free(struct package *p);
 

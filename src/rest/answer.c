@@ -90,18 +90,6 @@ void request_bare(struct rest_request *q, const char *media, uint8_t *bytes, siz
     q->answered = true;
 }
 
-/* The service knows an upload by a path that means nothing to the client. */
-static void put_message(struct rest_request *q, struct buf *out, const char *message)
-{
-    const char *name = q->named ? q->named : "the package";
-    size_t path_len = strlen(q->path);
-    for (const char *at; path_len && (at = strstr(message, q->path)); message = at + path_len) {
-        text_json_escape(out, message, (size_t)(at - message));
-        text_json_escape(out, name, strlen(name));
-    }
-    text_json_escape(out, message, strlen(message));
-}
-
 /* What `why` will be asked for. */
 static void remember(struct rest_request *q, const struct error *err, const char *id, const char *plugin,
                      const char *action)
@@ -159,9 +147,9 @@ bool request_put_failure(struct rest_request *q, struct buf *out, const struct e
         call_make_id(fresh);
         id = fresh;
     }
-    buf_printf(out, "{\"success\":false,\"error\":{\"code\":\"%s\",\"message\":\"", info->name);
-    put_message(q, out, err->message);
-    buf_printf(out, "\",\"id\":\"%s\",\"detail\":%s}}", id, *err->detail ? err->detail : "{}");
+    buf_printf(out, "{\"success\":false,\"error\":{\"code\":\"%s\",\"message\":", info->name);
+    text_json_string(out, err->message);
+    buf_printf(out, ",\"id\":\"%s\",\"detail\":%s}}", id, *err->detail ? err->detail : "{}");
     remember(q, err, id, plugin, action);
     note(q, err, id, plugin);
     if (log_enabled(LOG_DEBUG))

@@ -41,8 +41,7 @@ const char *request_package(struct rest_request *q)
         request_fail_with(q, &err);
         return NULL;
     }
-    if (named)
-        q->named = named;
+    q->called = named ? named : "the upload";
     snprintf(q->path, sizeof q->path, "/proc/self/fd/%d", q->file);
     return q->path;
 }
@@ -87,6 +86,7 @@ void handle_install(struct rest_request *q)
         return;
     }
     struct service_install in = {.path = path,
+                                 .called = q->called,
                                  .metadata = metadata,
                                  .grants = grants,
                                  .ngrants = ngrants,
@@ -105,7 +105,7 @@ void handle_validate(struct rest_request *q)
     if (path && !take_metadata(q, &metadata))
         request_fail(q, MOAT_E_OUT_OF_MEMORY, "no memory for the metadata");
     else if (path)
-        service_validate(request_service(q), path, false, metadata, request_complete, q);
+        service_validate(request_service(q), path, q->called, false, metadata, request_complete, q);
 }
 
 void handle_uninstall(struct rest_request *q)

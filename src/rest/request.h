@@ -45,10 +45,10 @@ struct rest_request {
     struct buf body; /* in memory */
     int file;        /* or here: a file without a name in the home's incoming; -1: none */
     uint64_t received, limit;
-    json_t *json;      /* BODY_OBJECT and BODY_PACKAGE as JSON: the fields */
-    char path[32];     /* of `file`, for the service */
-    char *metadata;    /* of an installation, as JSON; from jansson's allocator */
-    const char *named; /* what the client called `file` */
+    json_t *json;       /* BODY_OBJECT and BODY_PACKAGE as JSON: the fields */
+    char path[32];      /* of `file`, for the service */
+    char *metadata;     /* of an installation, as JSON; from jansson's allocator */
+    const char *called; /* what messages call `file` */
 
     struct loop *loop;
     rest_done done;

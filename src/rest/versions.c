@@ -72,14 +72,14 @@ void handle_fetch(struct rest_request *q)
 
 void handle_diff(struct rest_request *q)
 {
-    service_diff(request_service(q), request_query(q, "from"), request_query(q, "to"), NULL, request_complete, q);
+    service_diff(request_service(q), request_query(q, "from"), request_query(q, "to"), NULL, NULL, request_complete, q);
 }
 
 void handle_diff_package(struct rest_request *q)
 {
     const char *path = request_package(q);
     if (path)
-        service_diff(request_service(q), request_query(q, "from"), NULL, path, request_complete, q);
+        service_diff(request_service(q), request_query(q, "from"), NULL, path, q->called, request_complete, q);
 }
 
 void handle_export(struct rest_request *q)

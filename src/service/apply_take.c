@@ -73,7 +73,7 @@ static int check_named(const struct wanted *w, const struct package *package, st
 /* Everything that an installation looks at before the transaction. */
 static int take_in(struct job *job, const struct wanted *w, const char *path, struct intake *in, struct error *err)
 {
-    int rc = intake_read(in, job, path, err);
+    int rc = intake_read(in, job, path, w->file, err);
     if (rc == 0)
         rc = check_named(w, in->package, err);
     if (rc == 0)

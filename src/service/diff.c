@@ -16,7 +16,7 @@ struct side {
 struct diff_op {
     struct op op;
     struct side from, to;
-    char *path; /* of a package instead of `to` */
+    char *path, *called; /* of a package instead of `to` */
     struct intake intake;
     bool cut;
 };
@@ -34,6 +34,7 @@ static void clear(struct op *op)
     clear_side(&d->to);
     intake_clear(&d->intake);
     free(d->path);
+    free(d->called);
 }
 
 /* ---- the two sides ---- */
@@ -64,7 +65,7 @@ static int read_package(struct diff_op *d, struct job *job, struct error *err)
     const uint8_t *bytes;
     size_t len;
     struct side *s = &d->to;
-    int rc = intake_read(&d->intake, job, d->path, err);
+    int rc = intake_read(&d->intake, job, d->path, d->called, err);
     if (rc < 0)
         return rc;
     const struct manifest *m = package_manifest(d->intake.package);
@@ -195,8 +196,8 @@ static void diff(struct op *op, struct job *job)
     op_end(op, rc);
 }
 
-void service_diff(struct service *s, const char *from, const char *to_or_null, const char *path, service_done done,
-                  void *context)
+void service_diff(struct service *s, const char *from, const char *to_or_null, const char *path,
+                  const char *called_or_null, service_done done, void *context)
 {
     struct diff_op *d = op_new(s, sizeof *d, done, context);
     if (!d)
@@ -206,7 +207,8 @@ void service_diff(struct service *s, const char *from, const char *to_or_null, c
     if (d->op.code == 0 && to_or_null)
         d->op.code = target_parse(to_or_null, true, &d->to.target, &d->op.error);
     d->path = to_or_null ? NULL : strdup(path);
-    if (d->op.code == 0 && !to_or_null && !d->path)
+    d->called = to_or_null ? NULL : strdup(called_or_null ? called_or_null : path);
+    if (d->op.code == 0 && !to_or_null && (!d->path || !d->called))
         d->op.code = error_set(&d->op.error, MOAT_E_OUT_OF_MEMORY, "no memory for the difference");
     op_begin(&d->op, NULL, diff);
 }

@@ -17,7 +17,7 @@
 
 struct install_op {
     struct op op;
-    char *path, *metadata;
+    char *path, *called, *metadata;
     bool temporary, load, use, allow_older;
     char accept[65];
     struct decisions asked; /* with the installation */
@@ -37,6 +37,7 @@ static void clear(struct op *op)
     decisions_free(&in->after);
     intake_clear(&in->intake);
     free(in->path);
+    free(in->called);
     free(in->metadata);
 }
 
@@ -343,7 +344,7 @@ static void take(struct op *op, struct job *job)
     struct install_op *in = (struct install_op *)op;
     int rc = op->code;
     if (rc == 0)
-        rc = intake_read(&in->intake, job, in->path, &op->error);
+        rc = intake_read(&in->intake, job, in->path, in->called, &op->error);
     if (rc == 0)
         rc = intake_metadata(&in->intake, in->metadata, NULL, &op->error);
     if (rc == 0)
@@ -357,10 +358,12 @@ static void take(struct op *op, struct job *job)
 static int copy_request(struct install_op *in, const struct service_install *from, struct error *err)
 {
     uint64_t until;
+    const char *called = from->called ? from->called : from->path;
     in->path = strdup(from->path);
+    in->called = strdup(called);
     in->metadata = from->metadata ? strdup(from->metadata) : NULL;
-    if (!in->path || (from->metadata && !in->metadata))
-        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to install %.400s", from->path);
+    if (!in->path || !in->called || (from->metadata && !in->metadata))
+        return error_set(err, MOAT_E_OUT_OF_MEMORY, "no memory to install %.400s", called);
     int rc = decision_until(in->op.s, from->span, &until, err);
     if (rc == 0 && from->span && !from->ngrants)
         rc = error_set(err, MOAT_E_BAD_USAGE, "`for` is how long the grants hold, and there is none: --grant G");

@@ -14,8 +14,8 @@ struct intake {
 };
 void intake_clear(struct intake *in);
 
-/* Opened, verified and its manifest read. */
-int intake_read(struct intake *in, struct job *job, const char *path, struct error *err);
+/* Opened, verified and its manifest read. called: what messages call it. */
+int intake_read(struct intake *in, struct job *job, const char *path, const char *called, struct error *err);
 
 /* Where findings may be NULL: without it the first thing that keeps the package out is the error; with it each such
  * thing becomes a finding, the rest is looked at all the same, and an error is ours, not the package's. */

@@ -200,7 +200,7 @@ int moat_install(struct moat *m, const char *path, const struct moat_install_opt
 int moat_validate(struct moat *m, const char *path, char **json, struct moat_error *error)
 {
     struct wait w = WAIT;
-    service_validate(m->s, path, false, NULL, finished, &w);
+    service_validate(m->s, path, NULL, false, NULL, finished, &w);
     return wait_for(&w, json, error);
 }
 

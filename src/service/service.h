@@ -70,7 +70,8 @@ struct service_file {
 
 /* ---- packages ---- */
 struct service_install {
-    const char *path; /* the package: a file that stays until done; removed after when `temporary` */
+    const char *path;   /* the package: a file that stays until done; removed after when `temporary` */
+    const char *called; /* what messages call the package; NULL: its path */
     bool temporary;
     const char *metadata;      /* JSON object of the request, or NULL: each field must equal the manifest's */
     const char *const *grants; /* texts of grants to decide with the installation */
@@ -80,16 +81,17 @@ struct service_install {
     const char *accept; /* as service_use's */
 };
 void service_install(struct service *s, const struct service_install *in, service_done done, void *context);
-/* metadata: as in service_install. */
-void service_validate(struct service *s, const char *path, bool temporary, const char *metadata_or_null,
-                      service_done done, void *context);
+/* called, metadata: as in service_install. */
+void service_validate(struct service *s, const char *path, const char *called_or_null, bool temporary,
+                      const char *metadata_or_null, service_done done, void *context);
 /* what: NAME or NAME@VERSION, wherever it is called that. */
 void service_uninstall(struct service *s, const char *what, bool purge, service_done done, void *context);
 /* Bare bytes, as they were installed; counted as a download. */
 void service_fetch(struct service *s, const char *what, struct service_file *file, service_done done, void *context);
-/* What changes from one version of a plugin to another, or (to NULL) to the package in the file at path. */
-void service_diff(struct service *s, const char *from, const char *to_or_null, const char *path, service_done done,
-                  void *context);
+/* What changes from one version of a plugin to another, or (to NULL) to the package in the file at path, which messages
+ * call as service_install says. */
+void service_diff(struct service *s, const char *from, const char *to_or_null, const char *path,
+                  const char *called_or_null, service_done done, void *context);
 /* accept: when agents would be told something else than by the current version, MOAT_E_CHANGES_NOT_ACCEPTED unless it
  * is the digest of what they would be told (see diff) or at least the first 16 digits of it, or "all". */
 void service_use(struct service *s, const char *what, const char *accept_or_null, service_done done, void *context);

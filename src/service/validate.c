@@ -42,9 +42,9 @@ static uint64_t now_seconds(void)
     return clock_wall_ns() / NS_PER_S;
 }
 
-int intake_read(struct intake *in, struct job *job, const char *path, struct error *err)
+int intake_read(struct intake *in, struct job *job, const char *path, const char *called, struct error *err)
 {
-    int rc = package_open(path, service_setting_package_max(job->s), &in->package, err);
+    int rc = package_open_as(path, called, service_setting_package_max(job->s), &in->package, err);
     if (rc == 0)
         rc = package_verify(in->package, trust_find, job, now_seconds(), err);
     return rc < 0 ? rc : package_read(in->package, err);
@@ -189,7 +189,7 @@ void tell_unasked(struct buf *out, const char *key, const struct manifest *m, co
 
 struct validate_op {
     struct op op;
-    char *path, *metadata;
+    char *path, *called, *metadata;
     bool temporary;
     struct intake intake;
     struct findings findings;
@@ -206,6 +206,7 @@ static void clear(struct op *op)
     findings_free(&v->findings);
     decisions_free(&v->nothing);
     free(v->path);
+    free(v->called);
     free(v->metadata);
 }
 
@@ -253,7 +254,7 @@ static int look_inside(struct validate_op *v, struct job *job, struct error *err
 static int survey(struct validate_op *v, struct job *job, struct error *err)
 {
     struct error why;
-    int rc = package_open(v->path, service_setting_package_max(job->s), &v->intake.package, &why);
+    int rc = package_open_as(v->path, v->called, service_setting_package_max(job->s), &v->intake.package, &why);
     if (rc < 0)
         return refuse(rc, &v->findings, &why, err);
     rc = package_survey(v->intake.package, trust_find, job, now_seconds(), &v->findings, &v->signature, err);
@@ -275,8 +276,8 @@ static void validate(struct op *op, struct job *job)
     op_end(op, rc);
 }
 
-void service_validate(struct service *s, const char *path, bool temporary, const char *metadata_or_null,
-                      service_done done, void *context)
+void service_validate(struct service *s, const char *path, const char *called_or_null, bool temporary,
+                      const char *metadata_or_null, service_done done, void *context)
 {
     struct validate_op *v = op_new(s, sizeof *v, done, context);
     if (!v)
@@ -284,8 +285,10 @@ void service_validate(struct service *s, const char *path, bool temporary, const
     v->op.clear = clear;
     v->temporary = temporary;
     v->path = strdup(path);
+    v->called = strdup(called_or_null ? called_or_null : path);
     v->metadata = metadata_or_null ? strdup(metadata_or_null) : NULL;
-    if (!v->path || (metadata_or_null && !v->metadata))
-        v->op.code = error_set(&v->op.error, MOAT_E_OUT_OF_MEMORY, "no memory to validate %.400s", path);
+    if (!v->path || !v->called || (metadata_or_null && !v->metadata))
+        v->op.code = error_set(&v->op.error, MOAT_E_OUT_OF_MEMORY, "no memory to validate %.400s",
+                               called_or_null ? called_or_null : path);
     op_begin(&v->op, NULL, validate);
 }

@@ -189,7 +189,7 @@ void service_install(struct service *s, const struct service_install *in, servic
     read_package(s, in->path);
     if (strstr(s->message, "PATH")) { /* lets a failure name the file */
         char with[512];
-        snprintf(with, sizeof with, "%s is not a package", in->path);
+        snprintf(with, sizeof with, "%s is not a package", in->called);
         fake_fail(s, s->code, with);
     }
     answer(s, done, context, "install metadata=%s grants=[%s] load=%d use=%d older=%d%s%s%s%s", or_null(in->metadata),
@@ -197,8 +197,8 @@ void service_install(struct service *s, const struct service_install *in, servic
            in->span ? " for=" : "", in->span ? in->span : "");
 }
 
-void service_validate(struct service *s, const char *path, bool temporary, const char *metadata, service_done done,
-                      void *context)
+void service_validate(struct service *s, const char *path, const char *called, bool temporary, const char *metadata,
+                      service_done done, void *context)
 {
     read_package(s, path);
     answer(s, done, context, metadata ? "validate metadata=%s" : "validate", metadata);
@@ -349,8 +349,8 @@ void service_config_history(struct service *s, const char *name, uint64_t limit,
     answer(s, done, context, "config_history %s %d", name, (int)limit);
 }
 
-void service_diff(struct service *s, const char *from, const char *to, const char *path, service_done done,
-                  void *context)
+void service_diff(struct service *s, const char *from, const char *to, const char *path, const char *called,
+                  service_done done, void *context)
 {
     if (path)
         read_package(s, path);

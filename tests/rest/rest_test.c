@@ -484,7 +484,7 @@ static void test_a_failure_names_the_file_as_the_client_does(void **state)
     struct fixture *f = *state;
     fake_fail(f->front.service, MOAT_E_NOT_A_PACKAGE, "PATH");
     assert_int_equal(ask(f, "POST", "/api/plugins/install", OCTETS, "x"), 422);
-    assert_non_null(strstr(f->body, "\"message\":\"the package is not a package\""));
+    assert_non_null(strstr(f->body, "\"message\":\"the upload is not a package\""));
     put_incoming(f, "good.moat", "x");
     fake_fail(f->front.service, MOAT_E_NOT_A_PACKAGE, "PATH");
     assert_int_equal(ask(f, "POST", "/api/plugins/install", JSON, "{\"plugin_path\":\"good.moat\"}"), 422);

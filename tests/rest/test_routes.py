@@ -150,6 +150,23 @@ def test_install_from_incoming(fresh):
     fresh.bad(400, "bad_request", "POST", "/api/plugins/install", {"plugin_path": "../../registry/registry.db"})
 
 
+def test_a_package_that_is_refused_is_called_as_its_sender_does(fresh):
+    """Wherever it is told of: the answer, the findings, `why`, the trail, the log."""
+    (fresh.place.home / "packages" / "incoming").mkdir(parents=True, exist_ok=True)
+    (fresh.place.home / "packages" / "incoming" / "mine.moat").write_bytes(b"nonsense")
+    said = []
+    for name, body, headers in [("the upload", b"nonsense", OCTETS), ("mine.moat", {"plugin_path": "mine.moat"}, JSON)]:
+        refused = fresh.bad(422, "not_a_package", "POST", "/api/plugins/install", body, headers)
+        why = fresh.good("GET", f"/api/why/{refused.json['error']['id']}")
+        validated = fresh.good("POST", "/api/plugins/validate", body, headers)
+        assert validated["valid"] is False
+        messages = [refused.json["error"]["message"], why["message"], validated["findings"][0]["message"]]
+        assert all(m.startswith(f"{name}: this is not a package") for m in messages), messages
+        said += [refused.json, why, validated]
+    said += [fresh.good("GET", "/api/audit"), fresh.good("GET", "/api/log")]
+    assert "/proc/self/fd" not in json.dumps(said)
+
+
 # ---- refusals ----
 
 

@@ -325,7 +325,7 @@ int kit_loaded(struct kit *k)
 
 int kit_validate(struct kit *k, const char *path)
 {
-    WAIT(service_validate(k->s, path, false, NULL, finished, &p));
+    WAIT(service_validate(k->s, path, NULL, false, NULL, finished, &p));
 }
 
 int kit_words(struct kit *k, bool capabilities)
