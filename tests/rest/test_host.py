@@ -21,6 +21,7 @@ from test_transport import make_certificate
 
 from place import Place
 
+SBIN = os.environ["PATH"] + ":/usr/sbin:/sbin"  # where some have administrators' programs
 SLEEP = "/api/plugins/execute/echo/sleep"
 
 
@@ -219,6 +220,39 @@ def test_systemd_knows_every_line_of_the_units(root, build, tmp_path):
                           capture_output=True, text=True, timeout=60)
     complaints = [line for line in done.stderr.splitlines() if str(tmp_path) in line or line.startswith("moat.")]
     assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze on this machine")
+def test_systemd_finds_the_unit_no_more_exposed_than_walls_need(root):
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=45", root / "contrib/moat.service"],
+                          capture_output=True, text=True, timeout=60)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("systemd-analyze is older than version 250")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def profiles(root):
+    return (root / "contrib" / "apparmor.moat").read_text()
+
+
+def test_the_unit_names_the_profile_that_no_path_attaches(root):
+    """A profile that is attached by path would hold for `moat keygen` in somebody's home as well."""
+    name = unit(root, "moat.service")["Service"]["AppArmorProfile"].removeprefix("-")
+    heads = re.findall(r"^profile +(\S+) *(/\S*)? *flags=\((\S*)\)", profiles(root), re.M)
+    assert (name, "", "attach_disconnected") in heads
+    assert all(flags == "unconfined" for _, path, flags in heads if path), heads
+
+
+@pytest.mark.skipif(not shutil.which("apparmor_parser", path=SBIN), reason="no apparmor_parser on this machine")
+def test_apparmor_reads_the_profiles(root, tmp_path):
+    parser = shutil.which("apparmor_parser", path=SBIN)
+    version = subprocess.run([parser, "--version"], capture_output=True, text=True, timeout=60).stdout
+    text = profiles(root)
+    if int(re.search(r"version (\d+)", version)[1]) < 4:  # it knows all but user namespaces
+        text = re.sub(r"^ *userns,$", "", text, flags=re.M).replace("abi/4.0", "abi/3.0")
+    (tmp_path / "moat").write_text(text)
+    done = subprocess.run([parser, "-Q", "-K", tmp_path / "moat"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take so much away")
