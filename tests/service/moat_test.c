@@ -205,6 +205,79 @@ static void many_calls_at_once(void **state)
     assert_int_equal(moat_call_many(m, calls, 0), 0);
 }
 
+/* ---- tasks ---- */
+
+#define SELECT(capability) "{\"capability\":\"" capability "\",\"action\":\"echo\""
+
+static void assert_told(char *json, const char *part)
+{
+    if (!strstr(json, part))
+        fail_msg("no %s in %s", part, json);
+}
+
+static void a_step_is_given_the_plugin_that_has_its_capability(void **state)
+{
+    struct kit *k = *state;
+    char *json = NULL;
+    FINE(moat_orchestrator_select(m, SELECT("agent_skill") "}", &json, &e)); /* nobody: that is an answer as well */
+    assert_told(json, "\"plugin\":null");
+    moat_free(json);
+    install(k, (struct kit_package){0});
+    FINE(moat_orchestrator_select(m, SELECT("agent_skill") "}", &json, &e));
+    assert_told(json, "\"plugin\":\"alpha\"");
+    assert_null(strstr(json, "candidates"));
+    moat_free(json);
+    FINE(moat_orchestrator_select(m, SELECT("agent_skill") ",\"explain\":true}", &json, &e));
+    assert_told(json, "\"candidates\":[{\"plugin\":\"alpha\"");
+    moat_free(json);
+}
+
+static void what_cannot_be_selected_is_an_error_and_leaves_the_answer_alone(void **state)
+{
+    static char untouched[] = "untouched";
+    static const struct {
+        const char *request;
+        int code;
+    } cases[] = {{"", MOAT_E_BAD_JSON},
+                 {"{\"capability\":", MOAT_E_BAD_JSON},
+                 {"[]", MOAT_E_BAD_REQUEST},
+                 {"{\"plugin\":\"alpha\",\"action\":\"echo\"}", MOAT_E_BAD_REQUEST},
+                 {"{\"nonsense\":1}", MOAT_E_BAD_TASK}};
+    char *json = untouched;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int code = moat_orchestrator_select(m, cases[i].request, &json, &e);
+        if (code != cases[i].code || (int)e.code != code)
+            fail_msg("%s: %s, %s", cases[i].request, moat_code_name(code), e.message);
+        assert_ptr_equal(json, untouched);
+        assert_true(strlen(e.message) > 0);
+        assert_int_equal(moat_orchestrator_select(m, cases[i].request, &json, NULL), code);
+    }
+}
+
+/* Of plugins and of tasks: nothing at first, then what was done. */
+static void figures_tell_of_calls_and_tasks(void **state)
+{
+    struct kit *k = *state;
+    char *json = NULL;
+    FINE(moat_orchestrator_stats(m, &json, &e));
+    assert_told(json, "\"succeeded\":0,\"failed\":0");
+    assert_told(json, "\"plugins_used\":[],\"success_rate\":null");
+    moat_free(json);
+    install(k, (struct kit_package){0});
+    struct moat_task_data good = {
+        .size = sizeof good,
+        .task = "{\"task\":1,\"steps\":[{\"id\":\"a\",\"plugin\":\"alpha\",\"action\":\"echo\"}]}"};
+    FINE(moat_orchestrator_execute(m, &good));
+    moat_free(good.json);
+    FINE(moat_orchestrator_stats(m, &json, &e));
+    assert_told(json, "\"succeeded\":1,\"failed\":0");
+    assert_told(json, "\"plugins_used\":[{\"plugin\":\"alpha\",\"calls\":1,\"errors\":0");
+    moat_free(json);
+    FINE(moat_stats(m, &json, &e));
+    assert_told(json, "\"loaded_plugins\":1");
+    moat_free(json);
+}
+
 static atomic_int completed;
 static atomic_int wrong;
 
@@ -602,6 +675,9 @@ int main(void)
         T(development_mode_has_homes_of_its_own),
         T(calls_bring_results_receipts_and_errors),
         T(many_calls_at_once),
+        T(a_step_is_given_the_plugin_that_has_its_capability),
+        T(what_cannot_be_selected_is_an_error_and_leaves_the_answer_alone),
+        T(figures_tell_of_calls_and_tasks),
         T(completions_come_once_each),
         T(threads_may_call_while_the_plugin_is_reloaded_and_granted),
         T(a_program_embeds_it),
