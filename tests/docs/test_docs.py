@@ -142,23 +142,24 @@ def test_a_new_plugin_builds_and_passes_its_check(root, moat, word_count):
     assert done.stdout.strip() == promised
 
 
-def test_a_required_permission_waits_for_a_decision(moat, word_count, tmp_path):
-    """The end of "A plugin in ten minutes"."""
+def test_a_required_permission_waits_for_a_decision(root, moat, word_count, tmp_path):
+    """The end of "A plugin in ten minutes", line by line, in the home of somebody who has that directory."""
     manifest = json.loads((word_count / "plugin.json").read_text())
     manifest |= {"version": "0.2.0", "required_permissions": ["file_read"]}
     copy = tmp_path / "word_count"
     shutil.copytree(word_count, copy)
     (copy / "plugin.json").write_text(json.dumps(manifest))
     subprocess.run(["make"], cwd=copy, env=moat.env, capture_output=True, check=True)
-    data = tmp_path / "data"
-    data.mkdir()
-    moat("keygen", tmp_path / "key")
-    moat("pack", copy, "--key", tmp_path / "key", "-o", tmp_path / "p.moat")
-    moat("trust", "add", "me", tmp_path / "key.pub")
-    moat("install", tmp_path / "p.moat", "--use")
-    said = moat("call", "word_count", "count", '{"text":"one two"}', status=3)
+    (tmp_path / "data").mkdir()
+    section = (root / "README.md").read_text().split("## A plugin in ten minutes")[1]
+    block = section.split("install, and decide:\n\n```\n")[1].split("```")[0]
+    said = ""
+    for line in block.splitlines():
+        done = shell(moat, f"export HOME='{tmp_path}'; {line}", copy)
+        denied = "permission_denied" in line
+        assert done.returncode == (3 if denied else 0), (line, done.stderr)
+        said += done.stderr if denied else ""
     assert "moat grant word_count file_read" in said
-    moat("grant", "word_count", f"file_read={data}")
     assert json.loads(moat("call", "word_count", "count", '{"text":"one two"}')) == {"words": 2, "longest": 3}
 
 
