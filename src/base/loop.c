@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/spin.h"
 
 #define EVENTS_AT_ONCE 64
 #define ROUNDS 8 /* of posted work before descriptors are looked at again */
@@ -25,6 +27,8 @@ struct loop {
     uint32_t timers, capacity;
     uint64_t firing; /* while timers fire: what is due by then */
     struct loop_idle *idle;
+    uint64_t look_ns;
+    struct spin look;
     /* The events of the current round: loop_unwatch forgets a descriptor's events that were fetched already. */
     struct epoll_event events[EVENTS_AT_ONCE];
     int nevents;
@@ -235,13 +239,45 @@ static uint64_t work(struct loop *l)
     return 0; /* descriptors have their turn as well */
 }
 
+void loop_looks(struct loop *l, uint64_t ns)
+{
+    cpu_set_t cpus;
+    l->look_ns = ns;
+    l->look.alone = sched_getaffinity(0, sizeof cpus, &cpus) < 0 || CPU_COUNT(&cpus) < 2;
+}
+
+/* Awake, for at most `longest`: events, or 0 and *posted. Who could run on this CPU, a worker most of all, has its turn
+ * between two looks. */
+static int look(struct loop *l, uint64_t longest, bool *posted)
+{
+    uint64_t end = clock_mono_ns() + (l->look_ns < longest ? l->look_ns : longest);
+    int n;
+    do {
+        n = epoll_wait(l->epoll, l->events, EVENTS_AT_ONCE, 0);
+        *posted = atomic_load_explicit(&l->posted, memory_order_relaxed);
+    } while (n == 0 && !*posted && sched_yield() == 0 && clock_mono_ns() < end);
+    return n;
+}
+
+static int wait_events(struct loop *l, uint64_t longest)
+{
+    if (longest && l->look_ns && spin_pays(&l->look)) {
+        bool posted;
+        int n = look(l, longest, &posted);
+        spin_told(&l->look, n || posted);
+        if (n || posted)
+            return n;
+    }
+    return epoll_wait(l->epoll, l->events, EVENTS_AT_ONCE, sleep_ms(longest));
+}
+
 void loop_run(struct loop *l)
 {
     atomic_store(&l->thread, pthread_self());
     atomic_store(&l->running, true);
     while (!atomic_load_explicit(&l->stopping, memory_order_relaxed)) {
         uint64_t longest = work(l);
-        int n = epoll_wait(l->epoll, l->events, EVENTS_AT_ONCE, sleep_ms(longest));
+        int n = wait_events(l, longest);
         l->nevents = n > 0 ? n : 0;
         for (int i = 0; i < l->nevents; i++) {
             struct loop_watch *watch = l->events[i].data.ptr;

@@ -16,6 +16,11 @@ int loop_new(struct loop **out, struct error *err);
 /* The loop must not be running. Work still posted is run first, so that nothing handed over is lost. */
 void loop_free(struct loop *l);
 
+/* Before it sleeps it looks for so many ns more whether there is something to do (see base/spin). For loops on whose
+ * next event somebody waits who is microseconds away. Before it runs, on a thread with the loop's CPUs; without it: 0.
+ */
+void loop_looks(struct loop *l, uint64_t ns);
+
 /* Runs until loop_stop. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);          /* any thread */

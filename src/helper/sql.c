@@ -201,7 +201,7 @@ static void ask_for_room(int32_t worker)
 /* ---- its life ---- */
 
 /* Until the next request; what stays open for too long is undone meanwhile. false: nobody asks any more. */
-static bool next(const struct sql_engine *e, struct seat_spin *spin, struct seat_request *r)
+static bool next(const struct sql_engine *e, struct spin *spin, struct seat_request *r)
 {
     uint64_t idle = clock_mono_ns() + sql_start.idle_ns;
     if (e->flags()) {
@@ -220,7 +220,7 @@ static bool next(const struct sql_engine *e, struct seat_spin *spin, struct seat
 /* Who asks first is told why there is no database. */
 static void serve_failure(const struct sql_answer *why)
 {
-    struct seat_spin spin = {.alone = true};
+    struct spin spin = {.alone = true};
     struct seat_request r;
     if (seat_next(seat, &spin, clock_mono_ns() + sql_start.idle_ns, &r) && r.serial == sql_start.serial)
         seat_answer(seat, &(struct seat_answer){.code = why->code, .len = (uint32_t)answer_length(why)});
@@ -232,7 +232,7 @@ int duty_sql(void)
     if (sql_start.kind == SQL_POSTGRES_END)
         return !why_not[0] && postgres_end() ? HELPER_DONE : HELPER_LEFT_WORK;
     const struct sql_engine *e = engine();
-    struct seat_spin spin = {.alone = one_cpu};
+    struct spin spin = {.alone = one_cpu};
     struct seat_request r;
     struct seat_answer out;
     struct sql_answer a;

@@ -15,6 +15,7 @@
 #include "service/recall.h"
 
 #define SPANS_GRACE_NS (2 * NS_PER_S)
+#define LOOP_LOOK_NS (30 * NS_PER_US) /* a short call's answer, and the next request of who had the last one */
 
 /* ---- what the loader tells ---- */
 
@@ -80,6 +81,7 @@ static int loops_start(struct service *s, unsigned asked, struct error *err)
         int rc = loop_new(&s->loops[s->nloops], err);
         if (rc < 0)
             return rc;
+        loop_looks(s->loops[s->nloops], LOOP_LOOK_NS);
     }
     for (; s->nloop_threads < n; s->nloop_threads++) {
         int rc = pthread_create(&s->loop_threads[s->nloop_threads], NULL, loop_main, s->loops[s->nloop_threads]);

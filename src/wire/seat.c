@@ -5,8 +5,6 @@
 #include "wire/layout.h"
 
 #define SPIN_NS (40 * NS_PER_US)
-#define VAIN_MOST 4 /* in a row, then it sleeps at once for a while */
-#define REST 32
 
 const char *seat_code_name(unsigned code)
 {
@@ -40,33 +38,22 @@ static bool changed(const struct seat *s, uint32_t from)
     return atomic_load_explicit(&s->turn, memory_order_acquire) != from;
 }
 
-static bool spin_for(struct seat *s, struct seat_spin *spin, uint32_t from)
+static bool spin_for(struct seat *s, struct spin *spin, uint32_t from)
 {
-    if (spin->alone)
+    if (!spin_pays(spin))
         return changed(s, from);
-    if (spin->rest) {
-        spin->rest--;
-        return changed(s, from);
-    }
+    bool found = false;
     uint64_t end = clock_mono_ns() + SPIN_NS;
     do {
-        for (int i = 0; i < 64; i++) {
-            if (changed(s, from)) {
-                spin->vain = 0;
-                return true;
-            }
+        for (int i = 0; i < 64 && !(found = changed(s, from)); i++)
             layout_pause();
-        }
-    } while (clock_mono_ns() < end);
-    if (++spin->vain >= VAIN_MOST) {
-        spin->vain = 0;
-        spin->rest = REST;
-    }
-    return changed(s, from);
+    } while (!found && clock_mono_ns() < end);
+    spin_told(spin, found);
+    return found;
 }
 
 /* Until the turn is another than `from`; false at until_ns. */
-static bool wait_for(struct seat *s, struct seat_spin *spin, _Atomic uint32_t *sleeps, uint32_t from, uint64_t until_ns)
+static bool wait_for(struct seat *s, struct spin *spin, _Atomic uint32_t *sleeps, uint32_t from, uint64_t until_ns)
 {
     if (changed(s, from) || spin_for(s, spin, from))
         return true;
@@ -108,7 +95,7 @@ bool seat_ask(struct seat *s, const struct seat_request *r)
 }
 
 /* The turn is looked at once: an answer that comes when the time is over is late or is the answer, never lost. */
-enum seat_end seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out)
+enum seat_end seat_wait(struct seat *s, struct spin *spin, uint64_t until_ns, struct seat_answer *out)
 {
     if (!wait_for(s, spin, &s->worker_sleeps, SEAT_ASKED, until_ns))
         return SEAT_LATE;
@@ -127,7 +114,7 @@ bool seat_closed(const struct seat *s)
 
 /* ---- the helper ---- */
 
-bool seat_next(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_request *out)
+bool seat_next(struct seat *s, struct spin *spin, uint64_t until_ns, struct seat_request *out)
 {
     if (!wait_for(s, spin, &s->helper_sleeps, SEAT_IDLE, until_ns) || seat_closed(s))
         return false;

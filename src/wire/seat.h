@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/spin.h"
+
 #define SEATS 4 /* data sources that a worker can have open at a time */
 #define SEAT_PAGE 4096u
 #define SEAT_SQL_MAX (64u * 1024)
@@ -112,12 +114,6 @@ struct seat_told {
     uint32_t seat, write;
 };
 
-/* How long it pays to look before one sleeps. */
-struct seat_spin {
-    unsigned vain, rest;
-    bool alone; /* one CPU: never */
-};
-
 /* Maps seat i of the file; NULL when it is not of the size that it must have.  The file stays the caller's. */
 struct seat *seat_map(int fd, unsigned i);
 void seat_unmap(struct seat *s);
@@ -131,13 +127,13 @@ enum seat_end {
     SEAT_LATE,    /* until_ns is over (0: never), and the helper still has it */
     SEAT_NO_MORE, /* there will be no answer: closed, or a helper that breaks the rules */
 };
-enum seat_end seat_wait(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_answer *out);
+enum seat_end seat_wait(struct seat *s, struct spin *spin, uint64_t until_ns, struct seat_answer *out);
 bool seat_closed(const struct seat *s);
 
 /* ---- the helper ---- */
 
 /* Until there is a request: true.  false: at until_ns, or the seat was closed. */
-bool seat_next(struct seat *s, struct seat_spin *spin, uint64_t until_ns, struct seat_request *out);
+bool seat_next(struct seat *s, struct spin *spin, uint64_t until_ns, struct seat_request *out);
 void seat_answer(struct seat *s, const struct seat_answer *a);
 /* Nobody asks any more; false: somebody has just asked. */
 bool seat_leave(struct seat *s);

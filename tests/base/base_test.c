@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/spin.h"
 #include "base/text.h"
 #include "base/words.h"
 
@@ -455,6 +458,134 @@ static void loop_runs_its_own_posts_before_it_sleeps(void **state)
     loop_free(o.loop);
 }
 
+/* A loop that looks, and a thread that gives it something now and then. */
+struct looking {
+    struct loop *loop;
+    struct loop_task task;
+    struct loop_watch watch;
+    struct loop_timer timer;
+    unsigned posts, events;
+    long slept[2]; /* how often, when the first came and when the last did */
+};
+
+static long sleeps_so_far(void)
+{
+    struct rusage u;
+    assert_int_equal(getrusage(RUSAGE_THREAD, &u), 0);
+    return u.ru_nvcsw;
+}
+
+static void came(struct looking *k)
+{
+    k->slept[1] = sleeps_so_far();
+    if (k->posts + k->events == 1)
+        k->slept[0] = k->slept[1];
+}
+
+static void look_task(struct loop_task *task)
+{
+    struct looking *k = (struct looking *)((char *)task - offsetof(struct looking, task));
+    k->posts++;
+    came(k);
+}
+
+static void look_ready(struct loop_watch *watch, uint32_t events)
+{
+    struct looking *k = (struct looking *)((char *)watch - offsetof(struct looking, watch));
+    uint64_t drained;
+    assert_int_equal(read(watch->fd, &drained, sizeof drained), sizeof drained);
+    k->events++;
+    came(k);
+}
+
+static void *give_now_and_then(void *argument)
+{
+    struct looking *k = argument;
+    uint64_t one = 1;
+    for (int i = 0; i < 6; i++) {
+        usleep(5000);
+        if (i % 2)
+            loop_post(k->loop, &k->task);
+        else
+            assert_int_equal(write(k->watch.fd, &one, sizeof one), sizeof one);
+    }
+    usleep(5000);
+    loop_stop(k->loop);
+    return NULL;
+}
+
+static void look_at(struct looking *k, uint64_t look_ns)
+{
+    pthread_t giver;
+    *k = (struct looking){.task.run = look_task, .watch.ready = look_ready};
+    assert_int_equal(loop_new(&k->loop, NULL), 0);
+    loop_looks(k->loop, look_ns);
+    k->watch.fd = eventfd(0, EFD_NONBLOCK);
+    assert_int_equal(loop_watch(k->loop, &k->watch, EPOLLIN, NULL), 0);
+    assert_int_equal(pthread_create(&giver, NULL, give_now_and_then, k), 0);
+    loop_run(k->loop);
+    pthread_join(giver, NULL);
+    loop_unwatch(&k->watch);
+    close(k->watch.fd);
+    loop_free(k->loop);
+}
+
+static bool one_cpu(void)
+{
+    cpu_set_t cpus;
+    return sched_getaffinity(0, sizeof cpus, &cpus) < 0 || CPU_COUNT(&cpus) < 2;
+}
+
+static void a_loop_that_looks_finds_everything_awake(void **state)
+{
+    struct looking k;
+    look_at(&k, 20 * NS_PER_S);
+    assert_int_equal(k.posts, 3);
+    assert_int_equal(k.events, 3);
+    if (!one_cpu())
+        assert_int_equal(k.slept[1], k.slept[0]);
+    look_at(&k, 0);
+    assert_int_equal(k.posts, 3);
+    assert_int_equal(k.events, 3);
+    assert_true(k.slept[1] > k.slept[0]);
+}
+
+static void stop_at(struct loop_timer *timer)
+{
+    loop_stop(timer->loop);
+}
+
+static void a_loop_looks_no_longer_than_it_would_sleep(void **state)
+{
+    struct loop *l;
+    struct loop_timer timer = {.fire = stop_at};
+    assert_int_equal(loop_new(&l, NULL), 0);
+    loop_looks(l, 60 * NS_PER_S);
+    uint64_t begun = clock_mono_ns();
+    assert_true(loop_timer_set(l, &timer, begun + 5 * NS_PER_MS));
+    loop_run(l);
+    assert_true(clock_mono_ns() - begun < 30 * NS_PER_S);
+    loop_free(l);
+}
+
+static void who_looks_in_vain_rests(void **state)
+{
+    struct spin s = {0}, alone = {.alone = true};
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < SPIN_VAIN_MOST; i++) {
+            assert_true(spin_pays(&s));
+            spin_told(&s, false);
+        }
+        for (int i = 0; i < SPIN_REST; i++)
+            assert_false(spin_pays(&s));
+    }
+    for (int i = 0; i < 3 * SPIN_VAIN_MOST; i++) {
+        assert_true(spin_pays(&s));
+        spin_told(&s, i % SPIN_VAIN_MOST == 0);
+    }
+    assert_false(spin_pays(&alone));
+}
+
 /* The host goes on, and says afterwards how many lines are missing. */
 static void a_log_that_nobody_reads_holds_nobody_up(void **state)
 {
@@ -525,6 +656,9 @@ int main(void)
         cmocka_unit_test(loop_timers_do_not_hog),
         cmocka_unit_test(loop_sends_nothing_after_unwatch),
         cmocka_unit_test(loop_runs_its_own_posts_before_it_sleeps),
+        cmocka_unit_test(a_loop_that_looks_finds_everything_awake),
+        cmocka_unit_test(a_loop_looks_no_longer_than_it_would_sleep),
+        cmocka_unit_test(who_looks_in_vain_rests),
         cmocka_unit_test(log_lines_are_json_whatever_is_in_them),
         cmocka_unit_test(a_log_that_nobody_reads_holds_nobody_up),
     };

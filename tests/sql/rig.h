@@ -21,7 +21,7 @@ struct rig {
     int seats;
     struct seat *seat;
     uint64_t serial; /* of the helper there */
-    struct seat_spin spin;
+    struct spin spin;
     struct seat_answer answer;
     char text[SEAT_ANSWER_MAX + 1]; /* of the last answer */
     struct sql_start start;         /* limits of the next helper */

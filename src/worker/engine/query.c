@@ -12,7 +12,7 @@
 struct sitting {
     char source[SEAT_SOURCE_MAX + 1]; /* empty: nobody's */
     struct seat *seat;
-    struct seat_spin spin;
+    struct spin spin;
     uint64_t serial;  /* of the helper there, as the host said */
     bool write, open; /* rows or a transaction are open there */
 };
