@@ -1,6 +1,8 @@
 /* What it costs that a plugin's connections are made by a helper and relayed.  broker.connect_us: how much longer a
  * plugin waits for a connection than a bare connect takes.  broker.relay: bytes from a TCP peer to a plugin, against
- * the same bytes over a bare Unix pair; broker.relay_out: the other way.  The peer is on loopback. */
+ * the same bytes over a bare Unix pair; broker.relay_out: the other way.  The peer is on loopback.  What a transport
+ * over TCP allows at all stands beside: broker.relay_tcp and broker.relay_out_tcp are the same bytes against a bare TCP
+ * connection to the same peer from a process of its own, as a plugin is one. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <moat/moat.h>
@@ -132,13 +135,20 @@ static double ask_bytes(unsigned port, bool out)
 
 /* ---- the references ---- */
 
-static double bare_connect(void)
+/* -1: it fails. */
+static int dial(unsigned port)
 {
     struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)silent.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    uint64_t from = clock_mono_ns();
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
+    return fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0 ? fd : -1;
+}
+
+static double bare_connect(void)
+{
+    uint64_t from = clock_mono_ns();
+    int fd = dial(silent.port);
+    if (fd < 0)
         bench_die("a bare connect fails");
     double ns = (double)(clock_mono_ns() - from);
     close(fd);
@@ -159,6 +169,40 @@ static double bare_pair(void)
     double ns = (double)(clock_mono_ns() - from);
     close(ends[1]);
     return ns;
+}
+
+/* What the plugin does with its connection (tests/plugins/dialer), without a relay.  0: it failed. */
+static uint64_t time_bytes(unsigned port, bool out)
+{
+    static char taken[BLOCK];
+    int fd = dial(port);
+    if (fd < 0)
+        return 0;
+    uint64_t from = clock_mono_ns(), left = BYTES;
+    for (ssize_t n; left; left -= (uint64_t)n < left ? (uint64_t)n : left)
+        if ((n = out ? write(fd, block, BLOCK) : read(fd, taken, BLOCK)) <= 0)
+            return 0;
+    return out && read(fd, taken, 1) != 1 ? 0 : clock_mono_ns() - from;
+}
+
+/* In a process of its own, which has no thread and so does only what is safe after a fork. */
+static double bare_tcp(unsigned port, bool out)
+{
+    int told[2];
+    uint64_t ns = 0;
+    if (pipe(told) < 0)
+        bench_die("no pipe");
+    pid_t child = fork();
+    if (child == 0) {
+        ns = time_bytes(port, out);
+        _exit(write(told[1], &ns, sizeof ns) != sizeof ns);
+    }
+    close(told[1]); /* a child that dies is an end of file */
+    if (child < 0 || read(told[0], &ns, sizeof ns) != sizeof ns || !ns)
+        bench_die("a bare TCP connection fails");
+    waitpid(child, NULL, 0);
+    close(told[0]);
+    return (double)ns;
 }
 
 /* ---- the figures ---- */
@@ -191,24 +235,36 @@ static double per_second(double ns)
     return (double)BYTES / (1 << 20) * 1e9 / ns;
 }
 
-static void relay(const char *name, unsigned port, bool out)
+static void print_speed(const char *name, double value, const char *reference, double reference_value)
 {
-    struct samples relayed = {0}, bare = {0};
-    for (int i = 0; i < TURNS; i++) {
-        samples_add(&relayed, ask_bytes(port, out));
-        samples_add(&bare, bare_pair());
-    }
-    double value = per_second(samples_percentile(&relayed, 50)), reference = per_second(samples_percentile(&bare, 50));
     figure_print(&(struct figure){.name = name,
                                   .unit = "MiB/s",
-                                  .reference = "bare Unix pair",
+                                  .reference = reference,
                                   .value = value,
                                   .p50 = -1,
                                   .p99 = -1,
-                                  .reference_value = reference,
-                                  .ratio = value / reference});
+                                  .reference_value = reference_value,
+                                  .ratio = value / reference_value});
+}
+
+static void relay(const char *name, unsigned port, bool out)
+{
+    struct samples relayed = {0}, pairs = {0}, tcps = {0};
+    char name_tcp[40], reference[64];
+    for (int i = 0; i < TURNS; i++) {
+        samples_add(&relayed, ask_bytes(port, out));
+        samples_add(&pairs, bare_pair());
+        samples_add(&tcps, bare_tcp(port, out));
+    }
+    double value = per_second(samples_percentile(&relayed, 50)), pair = per_second(samples_percentile(&pairs, 50)),
+           tcp = per_second(samples_percentile(&tcps, 50));
+    print_speed(name, value, "bare Unix pair", pair);
+    snprintf(name_tcp, sizeof name_tcp, "%s_tcp", name);
+    snprintf(reference, sizeof reference, "bare TCP, %.2f of the pair", tcp / pair);
+    print_speed(name_tcp, value, reference, tcp);
     samples_clear(&relayed);
-    samples_clear(&bare);
+    samples_clear(&pairs);
+    samples_clear(&tcps);
 }
 
 void broker_net(void)
