@@ -465,7 +465,8 @@ struct looking {
     struct loop_watch watch;
     struct loop_timer timer;
     unsigned posts, events;
-    long slept[2]; /* how often, when the first came and when the last did */
+    _Atomic unsigned came; /* both: the giver gives one at a time */
+    long slept[2];         /* how often, when the first came and when the last did */
 };
 
 static long sleeps_so_far(void)
@@ -480,6 +481,7 @@ static void came(struct looking *k)
     k->slept[1] = sleeps_so_far();
     if (k->posts + k->events == 1)
         k->slept[0] = k->slept[1];
+    atomic_store(&k->came, k->posts + k->events);
 }
 
 static void look_task(struct loop_task *task)
@@ -502,14 +504,15 @@ static void *give_now_and_then(void *argument)
 {
     struct looking *k = argument;
     uint64_t one = 1;
-    for (int i = 0; i < 6; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         usleep(5000);
         if (i % 2)
             loop_post(k->loop, &k->task);
         else
             assert_int_equal(write(k->watch.fd, &one, sizeof one), sizeof one);
+        while (atomic_load(&k->came) <= i)
+            usleep(100);
     }
-    usleep(5000);
     loop_stop(k->loop);
     return NULL;
 }

@@ -64,7 +64,7 @@ struct lie {
     bool answered; /* it says for which request */
 };
 
-static struct lie lie;
+static _Atomic(const struct lie *) next_lie;
 
 static void *helper_main(void *unused)
 {
@@ -75,13 +75,14 @@ static void *helper_main(void *unused)
             usleep(50);
             continue;
         }
-        atomic_store(&s->code, lie.code);
-        atomic_store(&s->flags, lie.flags);
-        atomic_store(&s->len, lie.len);
-        if (lie.answered)
+        const struct lie *lie = atomic_load(&next_lie);
+        atomic_store(&s->code, lie->code);
+        atomic_store(&s->flags, lie->flags);
+        atomic_store(&s->len, lie->len);
+        if (lie->answered)
             atomic_store(&s->answered, atomic_load(&s->ticket));
         memset(seat_answer_at(s), 0xee, 4096);
-        atomic_store(&s->turn, lie.turn);
+        atomic_store(&s->turn, lie->turn);
         syscall(SYS_futex, &s->turn, FUTEX_WAKE, 2, NULL, NULL, 0);
     }
     return NULL;
@@ -117,7 +118,7 @@ static void lies_are_errors(void **state)
     (void)state;
     assert_int_equal(pthread_create(&helper, NULL, helper_main, NULL), 0);
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
-        lie = lies[i];
+        atomic_store(&next_lie, &lies[i]);
         seat_open(seats[0]);
         engine.call.deadline = clock_mono_ns() + 10 * NS_PER_S;
         const struct moat_reply *r = query(&engine.call, "private", "SELECT 1", NULL, 0, 0);
@@ -221,13 +222,15 @@ static void a_request_says_which_helper_it_is_for(void **state)
 /* What was open is undone with the helper that had it: the next statement does not run without it. */
 static void a_transaction_is_not_gone_on_with_elsewhere(void **state)
 {
+    static const struct lie left_open = {SEAT_IDLE, SEAT_DONE, SEAT_FLAG_OPEN, 0, true};
+    static const struct lie stranger = {SEAT_IDLE, SEAT_STRANGER, 0, 0, true};
     pthread_t helper;
     unsigned before;
     (void)state;
     next_seat = 0;
     seat_open(seats[0]);
     atomic_store(&stop, false);
-    lie = (struct lie){SEAT_IDLE, SEAT_DONE, SEAT_FLAG_OPEN, 0, true};
+    atomic_store(&next_lie, &left_open);
     assert_int_equal(pthread_create(&helper, NULL, helper_main, NULL), 0);
     engine.call.deadline = clock_mono_ns() + 10 * NS_PER_S;
     assert_true(query(&engine.call, "open", "BEGIN", NULL, 0, 0)->ok);
@@ -237,7 +240,7 @@ static void a_transaction_is_not_gone_on_with_elsewhere(void **state)
     assert_int_equal(asked, before);
     seat_open(seats[0]);
     assert_true(query(&engine.call, "open", "BEGIN", NULL, 0, 0)->ok);
-    lie = (struct lie){SEAT_IDLE, SEAT_STRANGER, 0, 0, true};
+    atomic_store(&next_lie, &stranger);
     before = asked;
     assert_string_equal(query(&engine.call, "open", "DELETE FROM t", NULL, 0, 0)->code, "transaction_ended");
     assert_int_equal(asked, before);
