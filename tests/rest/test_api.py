@@ -4,6 +4,7 @@ import concurrent.futures
 import http.client
 import json
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from client import Api, until
+from client import Api, Held, until
 
 from place import Place
 
@@ -141,6 +142,30 @@ def test_tokens_outlive_the_server_and_revocation_too(build, tmp_path):
     place.close()
     database = b"".join(p.read_bytes() for p in (place.home / "registry").iterdir() if p.is_file())
     assert kept["token"].encode() not in database
+
+
+def test_no_loop_waits_for_the_database(api):
+    """While another process holds its lock changes wait, each five seconds at most, and calls and refusals do not."""
+    caller = api.token("execute:*")["token"]
+    assert api.good("POST", ECHO, 1, token=caller) == 1  # the first one reads what is installed
+    database = sqlite3.connect(api.place.home / "registry" / "registry.db", isolation_level=None, timeout=30)
+    database.execute("BEGIN IMMEDIATE")
+    held = [Held(api, "/api/tokens", {"scopes": ["read"]}) for _ in range(8)]  # more than there are loops
+    try:
+        time.sleep(0.2)
+        other = api.again()
+        for i in range(20):  # on new connections, so on each of the loops
+            assert other.good("POST", ECHO, i, token=caller) == i
+            other.bad(401, "unauthorized", "POST", ECHO, i, token="0" * 64)
+            other.session.close()
+        waited = any(one.is_alive() for one in held)
+    finally:
+        database.execute("ROLLBACK")
+        database.close()
+        for one in held:
+            one.join()
+    assert waited
+    assert {one.answer.status_code for one in held} <= {200, 503}
 
 
 def test_token_commands(api):
