@@ -22,7 +22,7 @@
 #include "bench.h"
 #include "http_load.h"
 
-#define ROUNDS 12
+#define ROUNDS 24
 #define BLOCK_MS 150
 #define IDLE 10000
 
