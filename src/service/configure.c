@@ -233,7 +233,7 @@ void service_config_get(struct service *s, const char *name, service_done done, 
 {
     struct config_op *c = new_op(s, name, done, context);
     if (c)
-        op_begin(&c->op, NULL, get);
+        op_read(&c->op, get);
 }
 
 void service_config_set(struct service *s, const char *name, const char *key, const char *value_json_or_null,

@@ -478,5 +478,5 @@ void service_grants(struct service *s, const char *name_or_null, service_done do
     d->op.clear = clear;
     if (name_or_null)
         d->op.code = target_parse(name_or_null, false, &d->target, &d->op.error);
-    op_begin(&d->op, NULL, grants);
+    op_read(&d->op, grants);
 }

@@ -191,5 +191,5 @@ void service_config_history(struct service *s, const char *name, uint64_t limit,
         return;
     h->limit = limit ? limit : HISTORY_USUAL;
     h->op.code = target_parse(name, false, &h->target, &h->op.error);
-    op_begin(&h->op, NULL, history);
+    op_read(&h->op, history);
 }

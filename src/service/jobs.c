@@ -57,16 +57,22 @@ static void put(struct op ***end, struct op *op)
     *end = &op->next;
 }
 
-/* Under the lock: what a thread is to run next, taken out of its list; NULL: nothing yet. */
-static struct op *pick(struct jobs *j)
+static struct op *take(struct op **list, struct op ***end)
 {
-    struct op *op = j->ready;
-    if (op) {
-        j->ready = op->next;
-        if (!j->ready)
-            j->ready_end = &j->ready;
+    struct op *op = *list;
+    if (op && !(*list = op->next))
+        *end = list;
+    return op;
+}
+
+/* Under the lock: what a thread is to run next, taken out of its list; NULL: nothing yet. */
+static struct op *pick(struct jobs *j, bool reads_only)
+{
+    struct op *op = take(&j->reads, &j->reads_end);
+    if (op || reads_only)
         return op;
-    }
+    if ((op = take(&j->ready, &j->ready_end)))
+        return op;
     for (struct op **at = &j->pending; (op = *at); at = &op->next) {
         if (!may_begin(j, op))
             continue;
@@ -84,10 +90,11 @@ static void *jobs_main(void *argument)
     struct job *job = argument;
     struct jobs *j = &job->s->jobs;
     struct op *op;
+    bool reads_only = job == &j->jobs[JOBS_THREADS - 1];
     pthread_mutex_lock(&j->lock);
     for (;;) {
-        while (!(op = pick(j)) && !j->stopping)
-            pthread_cond_wait(&j->work, &j->lock);
+        while (!(op = pick(j, reads_only)) && !j->stopping)
+            pthread_cond_wait(reads_only ? &j->reading : &j->work, &j->lock);
         if (!op)
             break;
         pthread_mutex_unlock(&j->lock);
@@ -102,9 +109,11 @@ int jobs_start(struct service *s, struct jobs *j, struct error *err)
 {
     pthread_mutex_init(&j->lock, NULL);
     pthread_cond_init(&j->work, NULL);
+    pthread_cond_init(&j->reading, NULL);
     pthread_cond_init(&j->idle, NULL);
     j->pending_end = &j->pending;
     j->ready_end = &j->ready;
+    j->reads_end = &j->reads;
     for (; j->nthreads < JOBS_THREADS; j->nthreads++) {
         struct job *job = &j->jobs[j->nthreads];
         job->s = s;
@@ -139,6 +148,7 @@ void jobs_stop(struct jobs *j)
     pthread_mutex_lock(&j->lock);
     j->stopping = true;
     pthread_cond_broadcast(&j->work);
+    pthread_cond_broadcast(&j->reading);
     pthread_mutex_unlock(&j->lock);
     for (size_t i = 0; i < j->nthreads; i++) {
         pthread_join(j->threads[i], NULL);
@@ -152,6 +162,7 @@ void jobs_close(struct jobs *j)
     if (!j->pending_end)
         return;
     pthread_cond_destroy(&j->idle);
+    pthread_cond_destroy(&j->reading);
     pthread_cond_destroy(&j->work);
     pthread_mutex_destroy(&j->lock);
 }
@@ -215,23 +226,37 @@ void *op_new(struct service *s, size_t size, service_done done, void *context)
     return op;
 }
 
-void op_begin(struct op *op, const char *key, op_step step)
+static void begin(struct op *op, bool reads, op_step step)
 {
     struct jobs *j = &op->s->jobs;
     op->step = step;
-    snprintf(op->key, sizeof op->key, "%s", key ? key : "");
     pthread_mutex_lock(&j->lock);
     bool closing = j->closing;
     if (!closing) {
+        bool more = j->reads;
         j->alive++;
-        put(&j->pending_end, op);
-        pthread_cond_signal(&j->work);
+        put(reads ? &j->reads_end : &j->pending_end, op);
+        if (reads)
+            pthread_cond_signal(&j->reading);
+        if (!reads || more)
+            pthread_cond_signal(&j->work);
     }
     pthread_mutex_unlock(&j->lock);
     if (closing) {
         error_set(&op->error, MOAT_E_DRAINING, "Moat is closing");
         answer(op, &op->error);
     }
+}
+
+void op_begin(struct op *op, const char *key, op_step step)
+{
+    snprintf(op->key, sizeof op->key, "%s", key ? key : "");
+    begin(op, false, step);
+}
+
+void op_read(struct op *op, op_step step)
+{
+    begin(op, true, step);
 }
 
 void op_then(struct op *op, op_step step)

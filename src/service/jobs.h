@@ -1,5 +1,7 @@
-/* service/jobs: operations and the two threads that run them.  An operation is a chain of steps; each runs on a jobs
- * thread and ends by naming the next one, by waiting for the loader, or by finishing.
+/* service/jobs: operations and the threads that run them.  An operation is a chain of steps; each runs on a jobs
+ * thread and ends by naming the next one, by waiting for the loader, or by finishing.  A step may wait for the registry
+ * to write, and that for the disk: one of the threads runs only what does not, so that a look at the server is answered
+ * meanwhile.
  *
  * An operation may hold a key: the name of the plugin that it changes, or "*" for all of them.  Operations whose keys
  * meet run one after the other in the order they came, from their first step with the key to their end, so that none
@@ -13,7 +15,7 @@
 #include "registry/registry.h"
 #include "service/service.h"
 
-#define JOBS_THREADS 2
+#define JOBS_THREADS 3 /* of which the last one reads only */
 #define JOBS_RESULT_MAX (256u << 20)
 #define JOBS_ALL "*"
 
@@ -45,10 +47,11 @@ struct op {
 
 struct jobs {
     pthread_mutex_t lock;
-    pthread_cond_t work, idle;
+    pthread_cond_t work, reading, idle;
     struct op *pending, **pending_end; /* not begun, or waiting for a new key */
     struct op *ready, **ready_end;     /* their next step may run */
-    size_t alive;                      /* operations from begin to end */
+    struct op *reads, **reads_end;
+    size_t alive; /* operations from begin to end */
     bool closing, stopping;
     pthread_t threads[JOBS_THREADS];
     struct job jobs[JOBS_THREADS];
@@ -68,6 +71,8 @@ void jobs_close(struct jobs *j); /* no loop runs any more */
 void *op_new(struct service *s, size_t size, service_done done, void *context);
 /* key NULL: none. The operation is the jobs' from here on. */
 void op_begin(struct op *op, const char *key, op_step step);
+/* One step, which reads what is there and waits for nobody who writes. Any jobs thread. */
+void op_read(struct op *op, op_step step);
 
 /* Each of these is the last thing that a step does with its operation. */
 void op_then(struct op *op, op_step step);

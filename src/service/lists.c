@@ -155,7 +155,7 @@ void service_available(struct service *s, const struct service_filter *filter, s
         return;
     l->op.clear = clear;
     l->op.code = parse_filter(l, filter ? filter : &everything);
-    op_begin(&l->op, NULL, available);
+    op_read(&l->op, available);
 }
 
 /* ---- loaded ---- */
@@ -201,7 +201,7 @@ void service_loaded(struct service *s, service_done done, void *context)
 {
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
-        op_begin(op, NULL, loaded);
+        op_read(op, loaded);
 }
 
 /* ---- the two vocabularies, with who has which word ---- */
@@ -251,12 +251,12 @@ void service_capabilities(struct service *s, service_done done, void *context)
 {
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
-        op_begin(op, NULL, capabilities);
+        op_read(op, capabilities);
 }
 
 void service_permissions(struct service *s, service_done done, void *context)
 {
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
-        op_begin(op, NULL, permissions);
+        op_read(op, permissions);
 }

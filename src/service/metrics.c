@@ -203,5 +203,5 @@ void service_metrics(struct service *s, service_done done, void *context)
 {
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
-        op_begin(op, NULL, metrics);
+        op_read(op, metrics);
 }

@@ -165,7 +165,7 @@ void service_monitor(struct service *s, const char *name_or_null, service_done d
         return;
     if (name_or_null && (!*name_or_null || !text_copy(o->name, sizeof o->name, name_or_null)))
         o->op.code = error_set(&o->op.error, MOAT_E_BAD_USAGE, "a plugin's name has 1 to %d letters", MONITOR_WORD_MAX);
-    op_begin(&o->op, NULL, monitor);
+    op_read(&o->op, monitor);
 }
 
 /* ---- OpenMetrics: names are words without quotes ---- */

@@ -268,7 +268,7 @@ void service_parameters(struct service *s, const char *name_or_null, service_don
 {
     struct parameter_op *o = op_of(s, name_or_null, done, context);
     if (o)
-        op_begin(&o->op, NULL, get);
+        op_read(&o->op, get);
 }
 
 void service_parameter_set(struct service *s, const char *name, const char *value_json, const char *why_or_null,

@@ -178,7 +178,7 @@ void service_source_list(struct service *s, service_done done, void *context)
 {
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
-        op_begin(op, NULL, list);
+        op_read(op, list);
 }
 
 /* ---- changing ---- */

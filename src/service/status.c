@@ -222,5 +222,5 @@ void service_health(struct service *s, service_done done, void *context)
 {
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
-        op_begin(op, NULL, health);
+        op_read(op, health);
 }

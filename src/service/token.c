@@ -225,7 +225,7 @@ void service_token_list(struct service *s, service_done done, void *context)
 {
     struct op *op = op_new(s, sizeof *op, done, context);
     if (op)
-        op_begin(op, NULL, list);
+        op_read(op, list);
 }
 
 /* Out of memory first: whatever becomes of the row, nobody is let in with it from here on. */

@@ -163,7 +163,7 @@ void service_versions(struct service *s, const char *name, service_done done, vo
 {
     struct version_op *v = new_op(s, name, false, done, context);
     if (v)
-        op_begin(&v->op, NULL, versions);
+        op_read(&v->op, versions);
 }
 
 /* ---- uninstall ---- */
