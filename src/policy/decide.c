@@ -66,15 +66,13 @@ static void find_ceilings(const struct policy_input *in, struct policy_answer *o
 
 const struct ceiling *policy_forbids_grant(const struct policy_answer *a, const struct grant *g)
 {
-    bool whole = scope_rule(g->permission)->walls;
     struct grant reading; /* what may be written there may be read there */
     if (!a->nnever)
         return NULL;
-    if (!grant_reading(g, &reading))
-        copy_grant(g, &reading);
+    bool whole = scope_rule(g->permission)->walls, writes = grant_reading(g, &reading);
     for (size_t i = 0; i < a->nnever; i++) {
         const struct grant *never = &a->never[i].never;
-        if (scope_contains(never, g) || (whole && (scope_meets(never, g) || scope_meets(never, &reading))))
+        if (scope_contains(never, g) || (whole && scope_meets(never, g)) || (writes && scope_meets(never, &reading)))
             return &a->never[i];
     }
     return NULL;

@@ -194,8 +194,10 @@ uint64_t grant_most(const struct grant *g)
 
 bool grant_reading(const struct grant *g, struct grant *out)
 {
+    if (g->permission != PERMISSION_FILE_WRITE)
+        return false;
     struct grant reading = {.permission = PERMISSION_FILE_READ};
-    if (g->permission != PERMISSION_FILE_WRITE || (*g->scope && !grant_place(g, reading.scope)))
+    if (*g->scope && !grant_place(g, reading.scope))
         return false;
     *out = reading;
     return true;
